@@ -1,0 +1,65 @@
+"""Penstock gets analytics events out of the store an application writes to: filtered, verified, in any format.
+
+These are the public names; each is loaded when it is first used, so that ``import penstock`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from penstock.model.version import VERSION as __version__
+
+_HOMES = {
+    "AnalyticsEvent": "penstock.model.event",
+    "AnalyticsStorage": "penstock.ports",
+    "AppendResult": "penstock.model.result",
+    "EventBatch": "penstock.model.event",
+    "EventCategory": "penstock.model.event",
+    "EventPriority": "penstock.model.event",
+    "ExportDestination": "penstock.ports",
+    "ExportError": "penstock.errors",
+    "ExportFilter": "penstock.model.filter",
+    "ExportFormat": "penstock.model.options",
+    "ExportMetadata": "penstock.model.result",
+    "ExportOptions": "penstock.model.options",
+    "ExportResult": "penstock.model.result",
+    "Exporter": "penstock.api",
+    "FileDestination": "penstock.destinations.local",
+    "DirectoryDestination": "penstock.destinations.local",
+    "SqliteAnalyticsStorage": "penstock.storage.sqlite",
+    "StorageConfig": "penstock.model.storage_config",
+    "StorageStats": "penstock.model.result",
+    "VerifyResult": "penstock.model.result",
+    "export": "penstock.api",
+    "verify": "penstock.api",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  # the table above is the list; a test compares the two
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+if TYPE_CHECKING:
+    from penstock.api import Exporter, export, verify
+    from penstock.destinations.local import DirectoryDestination, FileDestination
+    from penstock.errors import ExportError
+    from penstock.model.event import AnalyticsEvent, EventBatch, EventCategory, EventPriority
+    from penstock.model.filter import ExportFilter
+    from penstock.model.options import ExportFormat, ExportOptions
+    from penstock.model.result import AppendResult, ExportMetadata, ExportResult, StorageStats, VerifyResult
+    from penstock.model.storage_config import StorageConfig
+    from penstock.ports import AnalyticsStorage, ExportDestination
+    from penstock.storage.sqlite import SqliteAnalyticsStorage

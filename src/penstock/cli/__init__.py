@@ -1,0 +1,130 @@
+"""The command. Each verb is a file that parses, calls one public function and renders; this file finds the verb, and
+turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+import click
+
+from penstock.errors import Cancelled, ExportError, ReaderGone
+from penstock.model.version import VERSION
+
+#: Verb, module and one line of help; the module is loaded when its verb is used.
+VERBS = {
+    "demo": ("penstock.cli.demo", "Make a small real store, export it in every format, verify, and show what to try."),
+    "ingest": ("penstock.cli.ingest", "Load event files into a store."),
+    "inspect": ("penstock.cli.inspect", "Show what a store holds: counts, time span, sizes, events over time."),
+    "export": ("penstock.cli.export", "Write events to a file, a directory or standard output, with a manifest."),
+    "verify": ("penstock.cli.verify", "Check an export against its manifest, to the last byte and event."),
+    "doctor": ("penstock.cli.doctor", "Check this installation, and a store, for what could go wrong."),
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported one by one, when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(VERBS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from difflib import get_close_matches
+
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            near = get_close_matches(args[0], VERBS, n=1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"there is no command {args[0]!r}.{meant}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 partial, 4 verification failed, 5 try again later, 6 not found, "
+    "7 refused, 8 a limit was reached, 9 empty, 11 locked, 130 or 143 cancelled, 141 the reader went away.",
+)
+@click.version_option(VERSION, prog_name="penstock", message="%(prog)s %(version)s")
+def root() -> None:
+    """Analytics events out of the store your application writes to: filtered, verified, in any format.
+
+    Data goes to standard output, talk to standard error. Start with: penstock demo
+    """
+
+
+def main() -> None:
+    """Entry point of the ``penstock`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code. Never raises, never shows a traceback for bad input."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        outcome: Any = root.main(arguments, prog_name="penstock", standalone_mode=False)
+        _flush()
+        return outcome if isinstance(outcome, int) else 0
+    except ReaderGone as gone:
+        _discard_output()
+        return gone.exit_code
+    except BrokenPipeError:
+        _discard_output()
+        return ReaderGone.exit_code
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return _tell(Cancelled("cancelled; nothing half-written was left behind"))
+    except ExportError as error:
+        return _tell(error)
+    except OSError as error:
+        from penstock.errors import from_os_error
+
+        return _tell(from_os_error(error, str(error.filename or "the operating system")))
+    except MemoryError:
+        return _tell(ExportError("out of memory", hint="lower --memory-limit"))
+
+
+def _tell(error: ExportError) -> int:
+    from penstock.cli.talk import fatal
+
+    fatal(error)
+    return error.exit_code
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    stop = Cancelled("terminated; nothing half-written was left behind")
+    stop.exit_code = 143
+    raise stop
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _discard_output() -> None:
+    """Nobody reads standard output any more: let what is buffered vanish without a complaint at exit."""
+    import os
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

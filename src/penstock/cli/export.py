@@ -1,0 +1,141 @@
+"""``penstock export``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from penstock.cli.choices import config_of, filter_of, filter_options, size_of, store_options, talk_options
+from penstock.cli.talk import Bar, Talk, human
+from penstock.errors import LimitReached, PartialResult, UsageError
+from penstock.model.filter import ExportFilter
+from penstock.model.options import ExportOptions
+from penstock.model.result import ExportResult
+from penstock.model.storage_config import StorageConfig
+
+
+@click.command(
+    "export",
+    epilog="Examples:\n\n  penstock export events.db out.ndjson.gz --start 2026-11-01 --end 2026-12-01\n\n"
+    "  penstock export events.db archive/ --part-size 1000000rows\n\n"
+    "  penstock export events.db - --category error --limit 5 | head",
+)
+@click.argument("store")
+@click.argument("dest")
+@filter_options
+@click.option("--format", metavar="NAME", help="json, ndjson, csv, parquet or arrow; where DEST's name does not say.")
+@click.option("--compression", metavar="NAME", help="none, gzip, zstd; Parquet also snappy, lz4; Arrow zstd, lz4.")
+@click.option("--level", "compression_level", type=int, metavar="N", help="Compression level of the codec.")
+@click.option("--columns", metavar="A,B", help="Keep only these columns.")
+@click.option("--pretty", is_flag=True, help="Indent JSON.")
+@click.option("--csv-null", default="", metavar="TEXT", help="How CSV spells null; by default the empty field.")
+@click.option("--part-size", metavar="SIZE", help="Cut a directory into parts: 64MiB (uncompressed), 100000rows.")
+@click.option("--overwrite", is_flag=True, help="Replace an export that is there already.")
+@click.option("--manifest", metavar="FILE", help="With DEST '-': write the manifest to this file.")
+@click.option("--verify-written", is_flag=True, help="Decode what was written before it is published.")
+@click.option("--fail-on-empty", is_flag=True, help="Exit 9 and publish nothing when nothing matches.")
+@click.option("--max-duration", type=float, metavar="SECONDS", help="Stop after this time; what is written is kept.")
+@click.option("--max-bytes", metavar="SIZE", help="Stop after this many stored bytes; what is written is kept.")
+@click.option("--memory-limit", metavar="SIZE", help="Size buffers for this ceiling; 512MiB by default.")
+@click.option("--workers", type=int, metavar="N", help="Threads that read and render; one per core by default.")
+@click.option("--dry-run", is_flag=True, help="Say how many events match and what would be written; write nothing.")
+@store_options
+@talk_options
+def command(store: str, dest: str, **given: Any) -> None:
+    """Write the events of STORE to DEST and commit them with a manifest.
+
+    DEST with a known ending (.json .ndjson .jsonl .csv .parquet .arrow, text ones also with .gz or .zst) is one file
+    with its manifest beside it; a name that ends with / or has no dot is a directory of parts; - is standard output.
+    """
+    talk = Talk(
+        machine=given.pop("machine"),
+        quiet=given.pop("quiet"),
+        verbose=given.pop("verbose"),
+        data_on_stdout=dest == "-",
+    )
+    overwrite, dry_run, manifest = given.pop("overwrite"), given.pop("dry_run"), given.pop("manifest")
+    filter, config = filter_of(given), config_of(given)
+    options = _options(given)
+    if dry_run:
+        _plan(talk, store, dest, filter, options, config)
+        return
+    from penstock.api import export
+
+    with Bar(talk, "exporting") as bar:
+        result = export(
+            store,
+            dest,
+            filter=filter,
+            options=options,
+            config=config,
+            overwrite=overwrite,
+            manifest=manifest,
+            progress=lambda at: bar.update(rows=at.rows, size=at.stored, done=at.done, total=at.total),
+        )
+    _report(talk, dest, result)
+
+
+def _options(given: dict[str, Any]) -> ExportOptions:
+    columns, part_size = given.pop("columns"), given.pop("part_size")
+    max_bytes, memory_limit = given.pop("max_bytes"), given.pop("memory_limit")
+    if columns is not None:
+        given["columns"] = [name.strip() for name in columns.split(",") if name.strip()]
+    if part_size is not None:
+        rows = part_size.removesuffix("rows").strip()
+        if part_size.endswith("rows"):
+            if not rows.isdecimal():
+                raise UsageError(f"--part-size: cannot read {part_size!r}", hint="write 100000rows or 64MiB")
+            given["part_rows"] = int(rows)
+        else:
+            given["part_bytes"] = size_of(part_size, what="--part-size")
+    if max_bytes is not None:
+        given["max_bytes"] = size_of(max_bytes, what="--max-bytes")
+    if memory_limit is not None:
+        given["memory_limit"] = size_of(memory_limit, what="--memory-limit")
+    return ExportOptions(**given)
+
+
+def _plan(
+    talk: Talk, store: str, dest: str, filter: ExportFilter, options: ExportOptions, config: StorageConfig
+) -> None:
+    from penstock.wiring import open_store, resolve_target
+
+    layout = resolve_target(dest, options).layout
+    storage = open_store(store, config)
+    try:
+        count = storage.count(filter)
+    finally:
+        storage.close()
+    talk.say(f"{count:,} events of {store} match; {dest} would be {layout.format}, compression {layout.codec}")
+    talk.emit("summary", ok=True, dry_run=True, event_count=count, format=layout.format, compression=layout.codec)
+
+
+def _report(talk: Talk, dest: str, result: ExportResult) -> None:
+    """Tell the result, everything that a reader should know of, and leave with the exit code it means."""
+    manifest = result.manifest
+    for note in result.notes:
+        talk.warn(note)
+    for name, count in manifest.counts.items():
+        talk.warn(f"{name.replace('_', ' ')}: {count:,}")
+    stopped = next((name for name in manifest.counts if name.startswith("stopped_")), None)
+    code = PartialResult.exit_code if result.partial else LimitReached.exit_code if stopped else 0
+    where = "standard output" if dest == "-" else dest
+    talk.say(
+        f"{manifest.event_count:,} events, {human(result.file_size)} to {where} ({manifest.format}, {manifest.codec})"
+    )
+    talk.say(f"sha256 {manifest.checksum}  events {manifest.events_digest}")
+    talk.emit(
+        "summary",
+        ok=code == 0,
+        exit_code=code,
+        path=None if result.path is None else str(result.path),
+        event_count=manifest.event_count,
+        file_size=result.file_size,
+        checksum=manifest.checksum,
+        events_digest=manifest.events_digest,
+        parts=len(manifest.parts),
+        counts=dict(manifest.counts),
+    )
+    if code:
+        click.get_current_context().exit(code)

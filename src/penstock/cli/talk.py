@@ -1,0 +1,135 @@
+"""What the command says: lines for people on standard error, or JSON lines for programs, and progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import click
+
+from penstock.errors import ExportError
+
+#: Seconds between two progress lines where there is no terminal.
+_QUIET_INTERVAL = 30.0
+_CONTROL = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 160)]}
+
+
+class Talk:
+    """One command's talk. ``machine`` gives JSON lines, the last one a ``summary``; ``quiet`` leaves out all but
+    warnings and errors; ``out`` is where JSON lines go."""
+
+    def __init__(
+        self, *, machine: bool = False, quiet: bool = False, verbose: bool = False, data_on_stdout: bool
+    ) -> None:
+        self.machine = machine
+        self.quiet = quiet
+        self.verbose = verbose
+        self._out: TextIO = sys.stderr if data_on_stdout else sys.stdout
+        global _current
+        _current = self
+
+    def say(self, text: str) -> None:
+        """A line for a person."""
+        if not (self.quiet or self.machine):
+            click.echo(clean(text), err=True)
+
+    def detail(self, text: str) -> None:
+        """A line for a person who asked for more."""
+        if self.verbose:
+            self.say(text)
+
+    def warn(self, text: str) -> None:
+        """A line that is shown even when quiet was asked for."""
+        if self.machine:
+            self.emit("warning", message=text)
+        else:
+            click.echo(f"note: {clean(text)}", err=True)
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """A JSON line, when those were asked for."""
+        if self.machine:
+            print(json.dumps({"v": 1, "type": kind, **fields}, ensure_ascii=False), file=self._out, flush=True)  # noqa: T201  # this is the place that prints
+
+
+_current: Talk | None = None
+
+
+def fatal(error: ExportError) -> None:
+    """Say why the command ends: one line, and what to do about it."""
+    if _current is not None and _current.machine:
+        facts = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        _current.emit("error", **facts)
+        _current.emit("summary", ok=False, exit_code=error.exit_code)
+    hint = f"\n  hint: {clean(error.hint)}" if error.hint else ""
+    click.echo(f"penstock: {clean(error.message)}{hint}", err=True)
+
+
+def clean(text: str) -> str:
+    """Text without control characters, so that no event and no file name can drive the terminal."""
+    return text.translate(_CONTROL)
+
+
+class Bar:
+    """Progress: a bar on a terminal, one line in thirty seconds elsewhere, JSON lines for programs."""
+
+    def __init__(self, talk: Talk, label: str) -> None:
+        self._talk = talk
+        self._label = label
+        self._began = self._told = time.monotonic()
+        self._rich: Any = None
+        self._task: Any = None
+        if not (talk.machine or talk.quiet) and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._rich = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%  {task.fields[facts]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+                refresh_per_second=10,
+            )
+            self._task = self._rich.add_task(label, total=None, facts="")
+
+    def update(self, *, rows: int | None, size: int, done: int, total: int) -> None:
+        """``size`` is bytes handled; ``done`` of ``total`` is the share of the work."""
+        passed = max(time.monotonic() - self._began, 1e-9)
+        if self._rich is not None:
+            self._rich.update(self._task, completed=done, total=max(total, 1), facts=self._facts(rows, size, passed))
+            return
+        now = time.monotonic()
+        if now - self._told < (1.0 if self._talk.machine else _QUIET_INTERVAL):
+            return
+        self._told = now
+        self._talk.emit("progress", rows=rows, bytes=size, done=done, total=total, seconds=round(passed, 3))
+        share = f"{100 * done // total} %, " if total else ""
+        self._talk.say(f"{self._label}: {share}{self._facts(rows, size, passed)}")
+
+    def _facts(self, rows: int | None, size: int, passed: float) -> str:
+        counted = f"{rows:,} events ({rows / passed:,.0f}/s), " if rows is not None else ""
+        return f"{counted}{human(size)} ({human(size / passed)}/s)"
+
+    def __enter__(self) -> Self:
+        if self._rich is not None:
+            self._rich.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+
+
+def human(size: float) -> str:
+    """Bytes for people: ``1.5 MB``, by powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

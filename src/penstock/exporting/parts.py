@@ -1,0 +1,142 @@
+"""Parts in the making: chunks in, staged bytes out, with counts and digests of both sides of the compressor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from penstock.exporting.extract import Chunk
+from penstock.formats import FORMATS
+from penstock.model.manifest import PartEntry, Span
+from penstock.model.options import Layout
+from penstock.pipeline.compression import compress
+from penstock.pipeline.digests import Meter, digest_hex
+from penstock.ports import StagedFile, TextEncoder
+
+
+class PartWriter(Protocol):
+    """One part: ``add`` chunks, then exactly one of ``finish`` and ``abort``. The entry's name is given later."""
+
+    rows: int
+    size: int
+    stored_bytes: int
+
+    def add(self, chunk: Chunk) -> None: ...
+
+    def finish(self) -> PartEntry: ...
+
+    def abort(self) -> None: ...
+
+
+class _Tally:
+    """What both kinds of part count."""
+
+    def __init__(self, staged: StagedFile) -> None:
+        self.rows = self.size = 0
+        self._digest = 0
+        self._times: Span | None = None
+        self._seqs: Span | None = None
+        self._staged = staged
+        self._stored = Meter()
+
+    @property
+    def stored_bytes(self) -> int:
+        return self._stored.bytes
+
+    def _count(self, chunk: Chunk) -> None:
+        self.rows += chunk.rows
+        self.size += chunk.size
+        self._digest += chunk.digest
+        self._times = chunk.times.union(self._times) if chunk.times is not None else self._times
+        self._seqs = chunk.seqs.union(self._seqs) if chunk.seqs is not None else self._seqs
+
+    def _store(self, data: Any) -> None:
+        self._stored.update(data)
+        self._staged.write(data)
+
+    def _entry(self, content: Meter) -> PartEntry:
+        self._staged.finish()
+        return PartEntry(
+            name="",
+            rows=self.rows,
+            bytes=self._stored.bytes,
+            sha256=self._stored.sha256,
+            content_bytes=content.bytes,
+            content_sha256=content.sha256,
+            events_digest=digest_hex(self._digest),
+            time_range=self._times,
+            seq_range=self._seqs,
+        )
+
+
+class TextPart(_Tally):
+    """A part of a text format: the joiner of chunks, to which prologue, separators and epilogue belong."""
+
+    def __init__(self, layout: Layout, encoder: TextEncoder, staged: StagedFile) -> None:
+        super().__init__(staged)
+        self._layout = layout
+        self._encoder = encoder
+        self._content = self._stored if layout.codec == "none" else Meter()
+        self._frame(encoder.prologue)
+
+    def _frame(self, text: bytes) -> None:
+        """Text that belongs to no chunk, as a member of its own."""
+        if not text:
+            return
+        self._measure(text)
+        for piece in compress(self._layout.codec, self._layout.level, [text]):
+            self._store(piece)
+
+    def _measure(self, text: Any) -> None:
+        if self._content is not self._stored:
+            self._content.update(text)
+
+    def add(self, chunk: Chunk) -> None:
+        if not chunk.rows:
+            return
+        if self.rows:
+            self._frame(self._encoder.separator)
+        self._count(chunk)
+        for piece in chunk.content:
+            self._measure(piece)
+        for piece in chunk.stored:
+            self._store(piece)
+
+    def finish(self) -> PartEntry:
+        self._frame(self._encoder.epilogue)
+        if not self._stored.bytes and self._layout.codec != "none":
+            for piece in compress(self._layout.codec, self._layout.level, [b""]):
+                self._store(piece)
+        return self._entry(self._content)
+
+    def abort(self) -> None:
+        self._staged.abort()
+
+
+class ColumnarPart(_Tally):
+    """A part of a columnar format: one encoder, fed in order."""
+
+    def __init__(self, layout: Layout, staged: StagedFile, description: Mapping[str, str], *, streamed: bool) -> None:
+        super().__init__(staged)
+        make = FORMATS[layout.format].columnar
+        assert make is not None
+        self._encoder = make(layout, self._store, description, streamed)
+
+    def add(self, chunk: Chunk) -> None:
+        self._count(chunk)
+        for batch in chunk.batches:
+            self._encoder.write(batch)
+
+    def finish(self) -> PartEntry:
+        self._encoder.finish()
+        return self._entry(self._stored)
+
+    def abort(self) -> None:
+        self._encoder.abort()
+        self._staged.abort()
+
+
+def named(entry: PartEntry, name: str) -> PartEntry:
+    """The entry under its final name."""
+    return replace(entry, name=name)

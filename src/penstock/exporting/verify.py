@@ -1,0 +1,97 @@
+"""Verify: every stored byte against the manifest, then every event against its digests. Needs no store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.errors import ExportError, IntegrityError, NotFound
+from penstock.exporting.decode import decoded
+from penstock.model.manifest import Manifest, PartEntry, parse_manifest
+from penstock.model.result import Problem, VerifyResult
+from penstock.pipeline.digests import Meter, digest_hex
+from penstock.ports import ExportDestination
+
+_READ = 1 << 20
+
+
+def verify(destination: ExportDestination, *, progress: Callable[[int, int], None] | None = None) -> VerifyResult:
+    """Check an export against its manifest. Stored bytes are hashed before any decoder sees them.
+
+    Returns what does not hold, part by part; ``progress`` gets bytes done and bytes in all. Raises
+    :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`, :class:`~penstock.errors.NewerVersion`.
+    """
+    path = destination.path if destination.path is not None else Path("-")
+    manifest = parse_manifest(destination.read_manifest(), where=destination.manifest_name)
+    around, notes = destination.inspect(manifest)
+    problems = [Problem(part=name, message=message) for name, message in around]
+    problems += [
+        Problem(part=destination.manifest_name, message=text) for text in _sums_up(manifest, destination.single)
+    ]
+    done, total = 0, sum(entry.bytes for entry in manifest.parts)
+    for entry in manifest.parts:
+        problems += [Problem(part=entry.name, message=text) for text in _check_part(destination, manifest, entry)]
+        done += entry.bytes
+        if progress is not None:
+            progress(done, total)
+    return VerifyResult(
+        path=path,
+        parts=len(manifest.parts),
+        event_count=manifest.event_count,
+        bytes=total,
+        problems=tuple(problems),
+        notes=tuple(notes),
+        manifest=manifest,
+    )
+
+
+def _sums_up(manifest: Manifest, single: bool) -> list[str]:
+    """Whether the manifest's totals are those of its parts."""
+    found = []
+    if digest_hex(sum(int(entry.events_digest, 16) for entry in manifest.parts)) != manifest.events_digest:
+        found.append("the events digest is not the sum of the parts'")
+    checksum = manifest.parts[0].sha256 if single and manifest.parts else hashlib.sha256(manifest.sums()).hexdigest()
+    if checksum != manifest.checksum:
+        found.append("the checksum is not that of the parts")
+    return found
+
+
+def _check_part(destination: ExportDestination, manifest: Manifest, entry: PartEntry) -> list[str]:
+    try:
+        with destination.open_part(entry.name) as file:
+            meter = Meter()
+            while data := file.read(_READ):
+                meter.update(data)
+            if meter.bytes != entry.bytes:
+                return [f"{meter.bytes} bytes are stored, the manifest says {entry.bytes}"]
+            if meter.sha256 != entry.sha256:
+                return ["the stored bytes are not those that were written: SHA-256 differs"]
+            file.seek(0)
+            found = decoded(file, manifest.layout, entry)
+    except NotFound:
+        return ["the file is missing"]
+    except IntegrityError as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"cannot be read: {os.strerror(error.errno) if error.errno else error}"]
+    except ExportError:
+        raise
+    wrong = [
+        f"{name} is {got!r}, the manifest says {said!r}"
+        for name, got, said in (
+            ("rows", found.rows, entry.rows),
+            ("content_bytes", found.content_bytes, entry.content_bytes),
+            ("content_sha256", found.content_sha256, entry.content_sha256),
+            ("events_digest", found.events_digest, entry.events_digest),
+        )
+        if got != said
+    ]
+    for name, column, span, stated in (
+        ("time_range", "timestamp", found.time_range, entry.time_range),
+        ("seq_range", "seq", found.seq_range, entry.seq_range),
+    ):
+        if column in manifest.layout.columns and span != stated:
+            wrong.append(f"{name} is not what the manifest says")
+    return wrong

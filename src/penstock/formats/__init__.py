@@ -1,0 +1,36 @@
+"""The formats: one file each, with its encoder and its decoder; this table is the only list of them.
+
+To add one: a member of ``ExportFormat``, a row in ``TRAITS`` (``model/options.py``), one file here, one row below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from penstock.formats import arrow, csv, json_array, ndjson, parquet
+from penstock.model.options import ExportFormat, Layout
+from penstock.ports import ColumnarEncoder, Decoder, TextEncoder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """How to write and read one format. Exactly one of ``text`` and ``columnar`` is set.
+
+    ``columnar(layout, write, description, streamed)`` gets the callable that takes the file's bytes, key-value text to
+    put inside the file, and whether nobody can seek in the result. ``seekable`` says that the decoder must seek.
+    """
+
+    decoder: Callable[[Layout], Decoder]
+    text: Callable[[Layout], TextEncoder] | None = None
+    columnar: Callable[[Layout, Callable[[bytes], object], Mapping[str, str], bool], ColumnarEncoder] | None = None
+    seekable: bool = False
+
+
+FORMATS: Mapping[ExportFormat, Format] = {
+    ExportFormat.JSON: Format(text=json_array.JsonArrayEncoder, decoder=json_array.decoder),
+    ExportFormat.NDJSON: Format(text=ndjson.NdjsonEncoder, decoder=ndjson.decoder),
+    ExportFormat.CSV: Format(text=csv.CsvEncoder, decoder=csv.decoder),
+    ExportFormat.PARQUET: Format(columnar=parquet.ParquetEncoder, decoder=parquet.decoder, seekable=True),
+    ExportFormat.ARROW: Format(columnar=arrow.ArrowEncoder, decoder=arrow.decoder, seekable=True),
+}

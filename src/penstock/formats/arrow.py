@@ -1,0 +1,105 @@
+"""Arrow IPC: the file format for files, the stream format where nobody can seek; plain strings, no dictionaries.
+
+Also the byte sink and the schema check that Parquet shares: both are columnar files of the same Arrow schema.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from penstock.errors import SerializationError
+from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.options import Layout
+
+
+class ByteSink(io.RawIOBase):
+    """What a columnar writer writes to. After ``drop`` bytes are swallowed: such writers write when they are closed."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write: Callable[[bytes], object] | None = write
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self._write is not None:
+            self._write(data)
+        return memoryview(data).nbytes
+
+    def drop(self) -> None:
+        """Let no further byte through."""
+        self._write = None
+
+
+class ArrowEncoder:
+    """One Arrow IPC file, or stream; nothing is valid until ``finish``."""
+
+    def __init__(
+        self, layout: Layout, write: Callable[[bytes], object], description: Mapping[str, str], streamed: bool
+    ) -> None:
+        schema = pa.schema([EVENT_SCHEMA.field(name) for name in layout.columns])
+        self._sink = ByteSink(write)
+        codec = None if layout.codec == "none" else pa.Codec(layout.codec, compression_level=layout.level)
+        make = pa.ipc.new_stream if streamed else pa.ipc.new_file
+        self._writer = make(
+            self._sink,
+            schema.with_metadata(dict(description)) if description else schema,
+            options=pa.ipc.IpcWriteOptions(compression=codec, use_threads=False),
+        )
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_batch(batch)
+
+    def finish(self) -> None:
+        self._writer.close()
+
+    def abort(self) -> None:
+        self._sink.drop()
+        self._writer.close()
+
+
+def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
+    """Decoder of one Arrow IPC file, or stream, with the layout's columns. Every batch is validated in full."""
+
+    def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
+        try:
+            if stream.seekable() and stream.read(6) == b"ARROW1":
+                stream.seek(0)
+                file = pa.ipc.open_file(stream)
+                schema = check_schema(file.schema, layout.columns)
+                for number in range(file.num_record_batches):
+                    yield check_batch(file.get_batch(number), schema)
+                return
+            if stream.seekable():
+                stream.seek(0)
+            reader = pa.ipc.open_stream(stream)
+            schema = check_schema(reader.schema, layout.columns)
+            for batch in reader:
+                yield check_batch(batch, schema)
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise SerializationError(f"damaged Arrow data: {error}") from None
+
+    return read
+
+
+def check_schema(found: pa.Schema, columns: tuple[str, ...]) -> pa.Schema:
+    """The schema that ``columns`` mean, if ``found`` is it. Raises :class:`SerializationError`."""
+    wanted = pa.schema([EVENT_SCHEMA.field(name) for name in columns])
+    if not found.remove_metadata().equals(wanted):
+        raise SerializationError(f"the file's columns are not {', '.join(columns)} with their types")
+    return wanted
+
+
+def check_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch, validated in full and without file metadata. Raises ``pyarrow.ArrowInvalid``."""
+    batch.validate(full=True)
+    for field in schema:
+        if not field.nullable and batch.column(field.name).null_count:
+            raise pa.ArrowInvalid(f"a null in {field.name}")
+    return batch.replace_schema_metadata(None)

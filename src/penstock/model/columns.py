@@ -1,0 +1,132 @@
+"""The ten columns of an event, as Arrow sees them: the one shape in which batches flow from stores to encoders.
+
+Order is the order of the members of an NDJSON line. The first eight are the event; ``seq`` and ``received_at`` are given
+by the store and stand last, so that the canonical bytes of an event (see ``docs/format.md``) are a slice of its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.errors import InvalidEvent, UsageError
+from penstock.model import jsontext, times
+from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, AnalyticsEvent, check_category, check_event_type
+
+MICROS_UTC = pa.timestamp("us", "UTC")
+
+EVENT_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("event_type", pa.string(), nullable=False),
+        pa.field("timestamp", MICROS_UTC, nullable=False),
+        pa.field("session_id", pa.string()),
+        pa.field("priority", pa.string(), nullable=False),
+        pa.field("data", pa.string(), nullable=False),
+        pa.field("metadata", pa.string(), nullable=False),
+        pa.field("seq", pa.int64(), nullable=False),
+        pa.field("received_at", MICROS_UTC, nullable=False),
+    ]
+)
+
+COLUMNS: tuple[str, ...] = tuple(EVENT_SCHEMA.names)
+#: The fields that make an event what it is; the events digest covers these and no others.
+EVENT_FIELDS: tuple[str, ...] = COLUMNS[:8]
+#: What a store needs to append: the event fields without what the store itself assigns.
+APPEND_SCHEMA = pa.schema([EVENT_SCHEMA.field(name) for name in EVENT_FIELDS])
+
+
+def select_columns(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The columns to export, in the fixed order, whatever order they were asked for in. ``None`` means all.
+
+    Raises :class:`UsageError` for an unknown or repeated name and for an empty choice.
+    """
+    if names is None:
+        return COLUMNS
+    unknown = [name for name in names if name not in COLUMNS]
+    if unknown:
+        raise UsageError(f"unknown column {unknown[0]!r}", hint="columns are " + ", ".join(COLUMNS))
+    if not names or len(set(names)) != len(names):
+        raise UsageError("name at least one column, and none of them twice")
+    return tuple(name for name in COLUMNS if name in names)
+
+
+def batch_of(events: Iterable[AnalyticsEvent]) -> pa.RecordBatch:
+    """The events as one batch of :data:`APPEND_SCHEMA`."""
+    rows = list(events)
+    values: dict[str, list[object]] = {
+        "id": [event.id for event in rows],
+        "category": [str(event.category) for event in rows],
+        "event_type": [event.event_type for event in rows],
+        "timestamp": [event.timestamp_micros for event in rows],
+        "session_id": [event.session_id for event in rows],
+        "priority": [PRIORITY_NAMES[event.priority] for event in rows],
+        "data": [event.data_text.decode() for event in rows],
+        "metadata": [event.metadata_text.decode() for event in rows],
+    }
+    arrays = [pa.array(values[field.name], field.type) for field in APPEND_SCHEMA]
+    return pa.record_batch(arrays, schema=APPEND_SCHEMA)
+
+
+_UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+
+def checked_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch of :data:`APPEND_SCHEMA` whose every row obeys the event model, payloads made compact.
+
+    Types that cast without loss are cast (timestamps without a zone are UTC). Raises
+    :class:`~penstock.errors.InvalidEvent` that names the first bad row and says why.
+    """
+    missing = [name for name in EVENT_FIELDS if name not in batch.schema.names]
+    if missing:
+        raise InvalidEvent(f"the batch lacks the column {missing[0]!r}", hint="it needs " + ", ".join(EVENT_FIELDS))
+    try:
+        cast = pa.record_batch(
+            [batch.column(field.name).cast(field.type) for field in APPEND_SCHEMA], schema=APPEND_SCHEMA
+        )
+        cast.validate(full=True)
+    except pa.ArrowException as error:
+        raise InvalidEvent(f"the batch does not have the event's types: {error}") from None
+    for field in APPEND_SCHEMA:
+        if not field.nullable and cast.column(field.name).null_count:
+            raise InvalidEvent(f"row {_first(pc.is_null(cast.column(field.name)))}: {field.name} is null")
+    _require(cast, "id", pc.match_substring_regex(cast["id"], _UUID), "is not a lower-case canonical UUID")
+    if cast["session_id"].null_count < cast.num_rows:
+        fits = pc.coalesce(pc.match_substring_regex(cast["session_id"], _UUID), True)
+        _require(cast, "session_id", fits, "is not a lower-case canonical UUID")
+    _require(cast, "priority", pc.is_in(cast["priority"], pa.array(PRIORITY_NAMES)), "is not a priority")
+    kinds = pa.Table.from_batches([cast]).group_by(["event_type", "category"]).aggregate([]).to_pylist()
+    for kind in kinds:
+        check_event_type(kind["event_type"])
+        category = check_category(kind["category"])
+        if KNOWN_TYPES.get(kind["event_type"], category) is not category:
+            raise InvalidEvent(f"the known type {kind['event_type']} is not of category {category}")
+    micros = cast["timestamp"].cast(pa.int64())
+    in_range = pc.and_(pc.greater_equal(micros, times.MIN_MICROS), pc.less_equal(micros, times.MAX_MICROS))
+    _require(cast, "timestamp", in_range, "is outside the years 0001 to 9999")
+    payloads = {name: _compacted(cast[name], name) for name in ("data", "metadata")}
+    arrays = [payloads.get(name, cast[name]) for name in EVENT_FIELDS]
+    return pa.record_batch(arrays, schema=APPEND_SCHEMA)
+
+
+def _compacted(column: pa.StringArray, name: str) -> pa.StringArray:
+    texts = []
+    for row, text in enumerate(column.cast(pa.binary()).to_pylist()):
+        try:
+            texts.append(jsontext.compact_object(text, what=name))
+        except InvalidEvent as error:
+            raise InvalidEvent(f"row {row}: {error.message}") from None
+    return pa.array(texts, pa.binary()).cast(pa.string())
+
+
+def _require(batch: pa.RecordBatch, name: str, fits: pa.BooleanArray, complaint: str) -> None:
+    if not pc.all(fits).as_py() and batch.num_rows:
+        row = _first(pc.invert(fits))
+        raise InvalidEvent(f"row {row}: {name} {complaint}: {str(batch[name][row])[:60]!r}")
+
+
+def _first(mask: pa.BooleanArray) -> int:
+    return int(pc.index(mask, True).as_py())

@@ -1,0 +1,105 @@
+"""Which events an export takes: half-open in time, by category, type, session and priority, with a limit at the end.
+
+The same rules exist twice: :meth:`ExportFilter.matches` for one event in Python, and the SQL of the stores. A property
+test holds them equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from penstock.errors import InvalidEvent, InvalidFilter
+from penstock.model import times
+from penstock.model.event import AnalyticsEvent, EventCategory, EventPriority, check_category, check_event_type
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportFilter:
+    """Which events to take. ``None`` always means "no restriction"; there is no hidden default window.
+
+    ``start`` is inclusive and ``end`` exclusive (a datetime, RFC 3339 text, or ``24h ago``; without an offset it is
+    UTC; kept as microseconds). ``categories`` and ``event_types`` keep events of any of the named; an empty list is an
+    error. ``session_id`` is compared as text. ``priority`` is the lowest that is kept. ``limit`` counts matching rows
+    in arrival (``seq``) order, after all other conditions. Raises :class:`InvalidFilter`.
+    """
+
+    start: int | datetime | str | None = None
+    end: int | datetime | str | None = None
+    categories: Sequence[EventCategory | str] | None = None
+    event_types: Sequence[str] | None = None
+    session_id: str | None = None
+    priority: EventPriority | str | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "start", None if self.start is None else times.parse_time(self.start))
+        put(self, "end", None if self.end is None else times.parse_time(self.end))
+        if self.start is not None and self.end is not None and self.start_micros >= self.end_micros:  # type: ignore[operator]  # both are set
+            raise InvalidFilter(
+                f"start {times.render(self.start_micros)} is not before end {times.render(self.end_micros)}",  # type: ignore[arg-type]  # both are set
+                hint="start is inclusive, end is exclusive",
+            )
+        try:
+            put(self, "categories", _names("categories", self.categories, lambda name: check_category(name)))
+            put(self, "event_types", _names("event_types", self.event_types, check_event_type))
+            put(self, "priority", None if self.priority is None else EventPriority.parse(self.priority))
+        except InvalidEvent as error:
+            raise InvalidFilter(error.message, hint=error.hint) from None
+        if self.session_id is not None and not self.session_id:
+            raise InvalidFilter("session_id is empty", hint="leave it out to take every session")
+        if self.limit is not None and (isinstance(self.limit, bool) or self.limit < 0):
+            raise InvalidFilter(f"limit must be 0 or more, not {self.limit}")
+
+    @property
+    def start_micros(self) -> int | None:
+        """``start`` in microseconds since the epoch, UTC."""
+        return self.start if isinstance(self.start, int) else None
+
+    @property
+    def end_micros(self) -> int | None:
+        """``end`` in microseconds since the epoch, UTC."""
+        return self.end if isinstance(self.end, int) else None
+
+    @property
+    def least_priority(self) -> EventPriority | None:
+        """``priority`` as the value it was read to."""
+        return self.priority if isinstance(self.priority, EventPriority) else None
+
+    def matches(self, event: AnalyticsEvent) -> bool:
+        """Whether the event meets every condition except ``limit``, which is about many."""
+        at = event.timestamp_micros
+        return (
+            (self.start_micros is None or at >= self.start_micros)
+            and (self.end_micros is None or at < self.end_micros)
+            and (self.categories is None or event.category in self.categories)
+            and (self.event_types is None or event.event_type in self.event_types)
+            and (self.session_id is None or event.session_id == self.session_id)
+            and (self.least_priority is None or event.priority >= self.least_priority)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The conditions that are set, as the manifest records them."""
+        given: dict[str, Any] = {
+            "start": None if self.start_micros is None else times.render(self.start_micros),
+            "end": None if self.end_micros is None else times.render(self.end_micros),
+            "categories": None if self.categories is None else [str(name) for name in self.categories],
+            "event_types": None if self.event_types is None else list(self.event_types),
+            "session_id": self.session_id,
+            "priority": None if self.priority is None else str(self.priority),
+            "limit": self.limit,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def _names(what: str, given: Sequence[Any] | None, check: Any) -> tuple[Any, ...] | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        raise InvalidFilter(f"{what} must be a list of names, not the text {given!r}")
+    if not given:
+        raise InvalidFilter(f"{what} is an empty list, which would match nothing", hint="leave it out to take all")
+    return tuple(sorted({check(name) for name in given}))

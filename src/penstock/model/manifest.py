@@ -1,0 +1,259 @@
+"""The manifest: what an export holds, written last, and the only proof that the export happened.
+
+``docs/format.md`` is the normative description; this file is its code. A manifest's text ends with the SHA-256 of every
+byte before that last member, so that any edit shows. It finds damage, not forgery.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.errors import ManifestError, NewerVersion
+from penstock.model import times
+from penstock.model.columns import COLUMNS
+from penstock.model.options import ExportFormat, Layout, parse_format
+
+MANIFEST_VERSION = 1
+#: Largest manifest that is read, in bytes.
+MAX_MANIFEST_BYTES = 64 << 20
+_TAIL = re.compile(rb',\n  "manifest_sha256": "([0-9a-f]{64})"\n\}\n\Z')
+_HEX = {"sha256": 64, "content_sha256": 64, "events_digest": 32}
+#: A name may not leave its directory, hide itself, or mean something to a shell or another file system.
+PART_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,254}\Z")
+_FORBIDDEN_IN_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """First and last of something, both inclusive: ``seq`` numbers, or timestamps in microseconds."""
+
+    first: int
+    last: int
+
+    def union(self, other: Span | None) -> Span:
+        """The smallest span that holds both."""
+        if other is None:
+            return self
+        return Span(first=min(self.first, other.first), last=max(self.last, other.last))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartEntry:
+    """One file of the export. ``bytes``/``sha256`` are of what is stored, ``content_*`` of it uncompressed.
+
+    For Parquet and Arrow, which compress inside, the two pairs are equal. ``events_digest`` is 32 hex digits.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    content_bytes: int
+    content_sha256: str
+    events_digest: str
+    time_range: Span | None = None
+    seq_range: Span | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "content_bytes": self.content_bytes,
+            "content_sha256": self.content_sha256,
+            "events_digest": self.events_digest,
+            "time_range": _times_json(self.time_range),
+            "seq_range": _span_json(self.seq_range),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """Everything that is recorded about one export. Times are microseconds, UTC.
+
+    ``filter`` is what :meth:`ExportFilter.to_json` gave, ``source`` says which store and horizon was read, ``counts``
+    holds every number a reader should know of: coercions, skips, reached limits.
+    """
+
+    version: str
+    exported_at: int
+    format: ExportFormat
+    codec: str
+    level: int | None
+    options: Mapping[str, Any]
+    filter: Mapping[str, Any]
+    source: Mapping[str, Any]
+    event_count: int
+    events_digest: str
+    checksum: str
+    time_range: Span | None = None
+    seq_range: Span | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    parts: tuple[PartEntry, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """What a decoder needs to read the parts."""
+        csv = self.options.get("csv", {})
+        return Layout(
+            format=self.format,
+            codec=self.codec,
+            level=self.level,
+            columns=tuple(self.options.get("columns", COLUMNS)),
+            pretty=bool(self.options.get("pretty", False)),
+            csv_null=str(csv.get("null", "")),
+        )
+
+    def to_bytes(self) -> bytes:
+        """The text of the manifest file, with its own digest as the last member."""
+        body = json.dumps(self._to_json(), indent=2, ensure_ascii=False).encode("utf-8")
+        head = body[: -len(b"\n}")]
+        digest = hashlib.sha256(head).hexdigest()
+        return head + b',\n  "manifest_sha256": "' + digest.encode() + b'"\n}\n'
+
+    def _to_json(self) -> dict[str, Any]:
+        return {
+            "penstock_manifest": MANIFEST_VERSION,
+            "version": self.version,
+            "exported_at": times.render(self.exported_at),
+            "event_count": self.event_count,
+            "time_range": _times_json(self.time_range),
+            "seq_range": _span_json(self.seq_range),
+            "filter": dict(self.filter),
+            "format": str(self.format),
+            "compression": {"codec": self.codec, "level": self.level},
+            "options": dict(self.options),
+            "source": dict(self.source),
+            "counts": dict(self.counts),
+            "events_digest": {"algorithm": "xxh3-128-sum", "value": self.events_digest},
+            "checksum": self.checksum,
+            "parts": [part.to_json() for part in self.parts],
+        }
+
+    def sums(self) -> bytes:
+        """The text of ``SHA256SUMS``: what ``sha256sum -c`` reads, one line a part."""
+        return "".join(f"{part.sha256}  {part.name}\n" for part in self.parts).encode()
+
+
+def parse_manifest(text: bytes, *, where: str) -> Manifest:
+    """Read and check a manifest; ``where`` names it in errors.
+
+    Raises :class:`ManifestError` if a byte was changed or a value is not what ``docs/format.md`` allows, and
+    :class:`NewerVersion` if it was written by a later format version.
+    """
+    try:
+        raw = json.loads(text, object_pairs_hook=_no_repeats, parse_float=_no_float, parse_constant=_no_float)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{where}: the manifest is not readable: {error}") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("penstock_manifest"), int):
+        raise ManifestError(f"{where}: this is not a Penstock manifest")
+    if raw["penstock_manifest"] > MANIFEST_VERSION:
+        raise NewerVersion(
+            f"{where}: manifest version {raw['penstock_manifest']} is newer than {MANIFEST_VERSION}, the newest known here",
+            hint="upgrade penstock",
+        )
+    tail = _TAIL.search(text)
+    if tail is None or hashlib.sha256(text[: tail.start()]).hexdigest().encode() != tail[1]:
+        raise ManifestError(
+            f"{where}: the manifest was edited or damaged: it does not match its own SHA-256",
+            hint="restore the manifest from a copy, or export again",
+        )
+    try:
+        return _from_json(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ManifestError(f"{where}: the manifest breaks the format: {type(error).__name__}: {error}") from None
+
+
+def check_part_name(name: object, *, any_file: bool = False) -> str:
+    """Return the name if it stays inside its directory. ``any_file`` allows what a person may call a single file."""
+    if not isinstance(name, str) or name in ("", ".", "..") or _FORBIDDEN_IN_NAME.search(name):
+        raise ManifestError(f"a part is named {name!r}, which is not a plain file name")
+    if not any_file and not PART_NAME.match(name):
+        raise ManifestError(f"a part is named {name!r}, which is not a plain file name")
+    return name
+
+
+def _from_json(raw: Mapping[str, Any]) -> Manifest:
+    parts = tuple(_part(entry, alone=len(raw["parts"]) == 1) for entry in raw["parts"])
+    if len({part.name for part in parts}) != len(parts):
+        raise ValueError("two parts share a name")
+    if sum(part.rows for part in parts) != raw["event_count"]:
+        raise ValueError("event_count is not the sum of the parts' rows")
+    if raw["events_digest"]["algorithm"] != "xxh3-128-sum":
+        raise ValueError("unknown events digest algorithm")
+    return Manifest(
+        version=str(raw["version"]),
+        exported_at=times.parse_timestamp(raw["exported_at"]),
+        format=parse_format(raw["format"]),
+        codec=str(raw["compression"]["codec"]),
+        level=raw["compression"]["level"],
+        options=dict(raw["options"]),
+        filter=dict(raw["filter"]),
+        source=dict(raw["source"]),
+        event_count=_count(raw["event_count"]),
+        events_digest=_hex(raw["events_digest"]["value"], 32),
+        checksum=_hex(raw["checksum"], 64),
+        time_range=_times(raw["time_range"]),
+        seq_range=_span(raw["seq_range"]),
+        counts={str(name): _count(value) for name, value in raw["counts"].items()},
+        parts=parts,
+    )
+
+
+def _part(raw: Mapping[str, Any], *, alone: bool) -> PartEntry:
+    return PartEntry(
+        name=check_part_name(raw["name"], any_file=alone),
+        rows=_count(raw["rows"]),
+        bytes=_count(raw["bytes"]),
+        content_bytes=_count(raw["content_bytes"]),
+        time_range=_times(raw["time_range"]),
+        seq_range=_span(raw["seq_range"]),
+        **{name: _hex(raw[name], length) for name, length in _HEX.items()},
+    )
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"not a count: {value!r}")
+    return value
+
+
+def _hex(value: Any, length: int) -> str:
+    if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{length}}}", value):
+        raise ValueError(f"not {length} hex digits: {value!r}")
+    return value
+
+
+def _span_json(span: Span | None) -> dict[str, int] | None:
+    return None if span is None else {"first": span.first, "last": span.last}
+
+
+def _times_json(span: Span | None) -> dict[str, str] | None:
+    return None if span is None else {"first": times.render(span.first), "last": times.render(span.last)}
+
+
+def _span(raw: Any) -> Span | None:
+    return None if raw is None else Span(first=int(raw["first"]), last=int(raw["last"]))
+
+
+def _times(raw: Any) -> Span | None:
+    if raw is None:
+        return None
+    return Span(first=times.parse_timestamp(raw["first"]), last=times.parse_timestamp(raw["last"]))
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is repeated")
+    return found
+
+
+def _no_float(text: str) -> Any:
+    raise ValueError(f"{text} is not an integer")

@@ -1,0 +1,241 @@
+"""How an export is written: format, compression, columns, part size. What contradicts itself is an error here.
+
+:data:`TRAITS` is the table of what each format can do; everything that depends on a format asks the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from penstock.errors import InvalidFormat, UsageError
+from penstock.model.columns import COLUMNS, select_columns
+
+MIB = 1 << 20
+
+
+class ExportFormat(StrEnum):
+    """The output formats."""
+
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+
+    @property
+    def extension(self) -> str:
+        """File name ending without the dot and without a compression ending."""
+        return TRAITS[self].extensions[0]
+
+    @property
+    def media_type(self) -> str:
+        """Internet media type."""
+        return TRAITS[self].media_type
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traits:
+    """What a format is called outside, and which codecs it knows with which levels (``None``: takes no level)."""
+
+    extensions: tuple[str, ...]
+    media_type: str
+    text: bool
+    codecs: Mapping[str, tuple[int, int] | None]
+    default_codec: str
+    pretty: bool = False
+
+
+_TEXT_CODECS: Mapping[str, tuple[int, int] | None] = {"none": None, "gzip": (1, 9), "zstd": (1, 19)}
+
+TRAITS: Mapping[ExportFormat, Traits] = {
+    ExportFormat.JSON: Traits(
+        extensions=("json",),
+        media_type="application/json",
+        text=True,
+        codecs=_TEXT_CODECS,
+        default_codec="none",
+        pretty=True,
+    ),
+    ExportFormat.NDJSON: Traits(
+        extensions=("ndjson", "jsonl"),
+        media_type="application/x-ndjson",
+        text=True,
+        codecs=_TEXT_CODECS,
+        default_codec="none",
+    ),
+    ExportFormat.CSV: Traits(
+        extensions=("csv",), media_type="text/csv", text=True, codecs=_TEXT_CODECS, default_codec="none"
+    ),
+    ExportFormat.PARQUET: Traits(
+        extensions=("parquet",),
+        media_type="application/vnd.apache.parquet",
+        text=False,
+        codecs={"none": None, "gzip": (1, 9), "zstd": (1, 22), "snappy": None, "lz4": None},
+        default_codec="zstd",
+    ),
+    ExportFormat.ARROW: Traits(
+        extensions=("arrow",),
+        media_type="application/vnd.apache.arrow.file",
+        text=False,
+        codecs={"none": None, "zstd": (1, 22), "lz4": None},
+        default_codec="none",
+    ),
+}
+
+#: Endings that wrap a text format, with the codec each one means.
+WRAPPERS: Mapping[str, str] = {"gz": "gzip", "zst": "zstd"}
+ENDING_OF_CODEC: Mapping[str, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportOptions:
+    """How to write. ``None`` means the default that the destination's name or the format implies.
+
+    ``compression`` is none, gzip, zstd, and snappy or lz4 where the format has them; ``compression_level`` is the
+    codec's own scale and ``None`` its best trade. ``columns`` keeps only the named columns. ``pretty`` indents JSON.
+    ``csv_null`` is the text of a null in CSV, unquoted. ``part_rows`` and ``part_bytes`` (uncompressed) cut a
+    directory into parts. ``row_group_rows`` sizes Parquet row groups. ``workers`` is the number of threads, and
+    ``memory_limit`` the ceiling in bytes that buffers are sized for. ``include_metadata`` puts a description of the
+    export inside Parquet and Arrow files. ``verify_written`` decodes what was written before it is published. ``fail_on_empty``
+    publishes nothing when nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end the export early:
+    what was written by then is published and says so. Raises :class:`InvalidFormat` or :class:`UsageError`.
+    """
+
+    format: ExportFormat | str | None = None
+    compression: str | None = None
+    compression_level: int | None = None
+    columns: Sequence[str] | None = None
+    pretty: bool = False
+    csv_null: str = ""
+    part_rows: int | None = None
+    part_bytes: int | None = None
+    row_group_rows: int = 131_072
+    include_metadata: bool = True
+    verify_written: bool = False
+    fail_on_empty: bool = False
+    max_duration: float | None = None
+    max_bytes: int | None = None
+    workers: int | None = None
+    memory_limit: int = 512 * MIB
+
+    def __post_init__(self) -> None:
+        if self.format is not None:
+            object.__setattr__(self, "format", parse_format(self.format))
+        if self.columns is not None:
+            object.__setattr__(self, "columns", select_columns(self.columns))
+        for name in ("part_rows", "part_bytes", "row_group_rows", "workers", "max_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be 1 or more, not {value}")
+        if self.max_duration is not None and self.max_duration <= 0:
+            raise UsageError(f"max_duration must be more than 0 seconds, not {self.max_duration}")
+        if self.memory_limit < 64 * MIB:
+            raise UsageError(f"memory_limit must be at least 64 MiB, not {self.memory_limit} bytes")
+        if any(mark in self.csv_null for mark in '",\r\n') or not self.csv_null.isprintable():
+            raise UsageError("csv_null must be printable text without quotes, commas or line ends")
+
+    def resolve(self, *, format: ExportFormat, codec: str | None) -> Layout:
+        """Settle format and compression against what the destination's name implies (``codec`` is the name's).
+
+        Raises :class:`InvalidFormat` for a codec or level the format does not have, and for a contradiction.
+        """
+        traits = TRAITS[format]
+        chosen = self.compression if self.compression is not None else codec
+        if codec is not None and self.compression is not None and codec != self.compression:
+            raise InvalidFormat(
+                f"the name says compression {codec}, the option says {self.compression}",
+                hint="change the ending or leave --compression out",
+            )
+        final = chosen if chosen is not None else traits.default_codec
+        if final not in traits.codecs:
+            raise InvalidFormat(
+                f"{format} has no compression {final!r}", hint="it has " + ", ".join(sorted(traits.codecs))
+            )
+        levels = traits.codecs[final]
+        if self.compression_level is not None:
+            if levels is None:
+                raise InvalidFormat(f"compression {final} of {format} takes no level")
+            if not levels[0] <= self.compression_level <= levels[1]:
+                raise InvalidFormat(f"{final} levels of {format} are {levels[0]} to {levels[1]}")
+        if self.pretty and not traits.pretty:
+            raise InvalidFormat(f"{format} cannot be pretty", hint="pretty belongs to the json format")
+        if self.csv_null and format is not ExportFormat.CSV:
+            raise InvalidFormat(f"{format} has no csv_null", hint="csv_null belongs to the csv format")
+        return Layout(
+            format=format,
+            codec=final,
+            level=self.compression_level,
+            columns=tuple(self.columns) if self.columns is not None else COLUMNS,
+            pretty=self.pretty,
+            csv_null=self.csv_null,
+            row_group_rows=self.row_group_rows,
+            include_metadata=self.include_metadata,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """Settled format, codec and spelling of one export: what an encoder needs to write and a decoder to read."""
+
+    format: ExportFormat
+    codec: str = "none"
+    level: int | None = None
+    columns: tuple[str, ...] = COLUMNS
+    pretty: bool = False
+    csv_null: str = ""
+    row_group_rows: int = 131_072
+    include_metadata: bool = True
+
+    @property
+    def file_ending(self) -> str:
+        """Ending of a part's name, with the dot: ``.ndjson.gz``, ``.parquet``."""
+        wrapper = ENDING_OF_CODEC[self.codec] if TRAITS[self.format].text else ""
+        return f".{self.format.extension}{wrapper}"
+
+    def to_json(self) -> dict[str, Any]:
+        """What the manifest records; enough to decode the parts again."""
+        said: dict[str, Any] = {"columns": list(self.columns)}
+        if self.format is ExportFormat.JSON:
+            said["pretty"] = self.pretty
+        if self.format is ExportFormat.CSV:
+            said["csv"] = {"null": self.csv_null, "formulas": "raw"}
+        if self.format is ExportFormat.PARQUET:
+            said["row_group_rows"] = self.row_group_rows
+        return said
+
+
+def parse_format(name: ExportFormat | str) -> ExportFormat:
+    """Read a format by its name or one of its endings. Raises :class:`InvalidFormat`."""
+    text = str(name).lower()
+    for format, traits in TRAITS.items():
+        if text == format.value or text in traits.extensions:
+            return format
+    raise InvalidFormat(f"unknown format {str(name)!r}", hint="one of " + ", ".join(ExportFormat))
+
+
+def parse_ending(name: str) -> tuple[ExportFormat, str | None]:
+    """Format and codec that a file name's ending means; the codec is ``None`` where the name does not say.
+
+    Raises :class:`InvalidFormat` for an ending that is not known, or a wrapper on a format that compresses inside.
+    """
+    pieces = name.lower().split(".")
+    wrapper = WRAPPERS.get(pieces[-1]) if len(pieces) > 1 else None
+    ending = pieces[-2] if wrapper is not None and len(pieces) > 2 else pieces[-1]
+    for format, traits in TRAITS.items():
+        if ending in traits.extensions and len(pieces) > 1:
+            if not traits.text:
+                if wrapper is not None:
+                    raise InvalidFormat(
+                        f"{format} compresses inside the file, it is never wrapped: {name!r}",
+                        hint=f"name it .{format.extension} and choose --compression",
+                    )
+                return format, None
+            return format, wrapper or "none"
+    known = ", ".join(f".{ending}" for traits in TRAITS.values() for ending in traits.extensions)
+    raise InvalidFormat(
+        f"unknown ending: {name!r}",
+        hint=f"known endings are {known}, text ones also with .gz or .zst; a directory ends with /",
+    )

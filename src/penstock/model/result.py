@@ -1,0 +1,139 @@
+"""What the verbs give back: plain values that print well, and the numbers behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from penstock.model import times
+from penstock.model.manifest import Manifest
+from penstock.model.options import ExportFormat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportMetadata:
+    """The facts of an export that people quote; the manifest holds these and more.
+
+    ``time_range`` is the earliest and the latest timestamp, both inclusive. ``checksum`` is the SHA-256 of the stored
+    bytes of a single file or a stream, and of the text of ``SHA256SUMS`` for a directory.
+    """
+
+    exported_at: datetime
+    event_count: int
+    time_range: tuple[datetime, datetime] | None
+    filters: Mapping[str, Any]
+    format: ExportFormat
+    checksum: str
+    version: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> ExportMetadata:
+        """The facts of a manifest."""
+        span = manifest.time_range
+        return cls(
+            exported_at=times.from_micros(manifest.exported_at),
+            event_count=manifest.event_count,
+            time_range=None if span is None else (times.from_micros(span.first), times.from_micros(span.last)),
+            filters=manifest.filter,
+            format=manifest.format,
+            checksum=manifest.checksum,
+            version=manifest.version,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportResult:
+    """A finished, published and durable export. ``file_size`` is the sum of the parts in bytes, as stored.
+
+    ``path`` is ``None`` for a stream. ``notes`` are sentences for a person: what was left alone, what was coerced.
+    """
+
+    path: Path | None
+    metadata: ExportMetadata
+    file_size: int
+    manifest: Manifest
+    notes: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether rows of the source had to be left out; the manifest's counts say how many and why."""
+        return any(name.startswith("skipped_") and count for name, count in self.manifest.counts.items())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppendResult:
+    """What happened to the events of one append; ``inserted + duplicates + conflicts`` is how many were given.
+
+    A duplicate is an event that is stored already; a conflict has the id of a stored event and other content. Neither
+    changes the store.
+    """
+
+    inserted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+
+    def __add__(self, other: AppendResult) -> AppendResult:
+        return AppendResult(
+            inserted=self.inserted + other.inserted,
+            duplicates=self.duplicates + other.duplicates,
+            conflicts=self.conflicts + other.conflicts,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StorageStats:
+    """Counts and sizes of a store. Sizes in bytes; ``database_size_bytes`` is the file, ``wal_size_bytes`` its log."""
+
+    total_events: int
+    database_size_bytes: int
+    wal_size_bytes: int
+    oldest_event: datetime | None
+    newest_event: datetime | None
+    last_seq: int
+    events_by_category: Mapping[str, int]
+    events_by_type: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing that does not hold: ``part`` is the file's name, or the manifest's."""
+
+    part: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifyResult:
+    """What ``verify`` found. The export is whole if and only if ``problems`` is empty."""
+
+    path: Path
+    parts: int
+    event_count: int
+    bytes: int
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    manifest: Manifest | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every byte and every count holds."""
+        return not self.problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestResult:
+    """What became of the records of one load. ``records`` is how many were read.
+
+    ``records == inserted + duplicates + conflicts + quarantined``; quarantined records lie in ``quarantine``.
+    """
+
+    records: int
+    inserted: int
+    duplicates: int
+    conflicts: int
+    quarantined: int
+    quarantine: Path | None = None
+    reasons: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,108 @@
+"""Events as NDJSON lines, rendered a batch at a time with Arrow kernels, and the slices of them that are hashed.
+
+The line is the common spelling of an event: NDJSON writes it as it is, JSON wraps it, and the events digest of every
+format hashes the part of it that belongs to the event itself (``docs/format.md``, "Canonical bytes").
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.model.columns import EVENT_FIELDS
+
+_TIMES = ("timestamp", "received_at")
+_EMBEDDED = ("data", "metadata")
+#: Bytes that a JSON string must escape, and all others: ``bytes.translate`` with the second finds the first.
+_ESCAPED = bytes([*range(32), 0x22, 0x5C])
+_PLAIN = bytes(set(range(256)) - set(_ESCAPED))
+_RECEIVED = len(',"received_at":"2026-11-01T00:00:00.000000Z"')
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """One NDJSON line a row, each with its line feed, and how many bytes at its end are not canonical."""
+
+    text: pa.StringArray
+    tails: int | list[int]
+
+
+def render_lines(batch: pa.RecordBatch) -> Lines:
+    """Render a batch (``EVENT_SCHEMA`` or a projection of it, in its order) as NDJSON lines."""
+    pieces: list[object] = []
+    lead = "{"
+    seq_text: pa.StringArray | None = None
+    for name in batch.schema.names:
+        column = batch.column(name)
+        key = f'{lead}"{name}":'
+        if name in _TIMES:
+            pieces += [key + '"', rfc3339(column), '"']
+        elif name in _EMBEDDED:
+            pieces += [key, column]
+        elif name == "seq":
+            seq_text = column.cast(pa.string())
+            pieces += [key, seq_text]
+        elif name == "session_id":
+            quoted = pc.binary_join_element_wise('"', escaped(column), '"', "")
+            pieces += [key, pc.coalesce(quoted, "null") if column.null_count else quoted]
+        else:
+            pieces += [key + '"', escaped(column), '"']
+        lead = ","
+    text = pc.binary_join_element_wise(*_merged([*pieces, "}\n"]), "")
+    return Lines(text=text, tails=_tails(batch, seq_text))
+
+
+def rfc3339(column: pa.TimestampArray) -> pa.StringArray:
+    """Timestamps as RFC 3339 text with six digits and ``Z``."""
+    return pc.binary_replace_slice(column.cast(pa.string()), 10, 11, "T")
+
+
+def escaped(column: pa.StringArray) -> pa.StringArray:
+    """Text as the inside of a JSON string. Nearly always nothing needs escaping, and that is checked in one pass."""
+    if not used_bytes(column).translate(None, _PLAIN):
+        return column
+    texts = [None if text is None else json.dumps(text, ensure_ascii=False)[1:-1] for text in column.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def used_bytes(column: pa.StringArray) -> bytes:
+    """The text of all rows of a column, end to end."""
+    if not len(column):
+        return b""
+    marks = offsets(column)
+    return bytes(memoryview(column.buffers()[2] or b"")[marks[0] : marks[-1]])
+
+
+def offsets(column: pa.StringArray) -> memoryview:
+    """Where each row begins in the column's value buffer, and behind them where the last one ends."""
+    start = column.offset
+    return memoryview(column.buffers()[1]).cast("B").cast("i")[start : start + len(column) + 1]
+
+
+def _merged(pieces: list[object]) -> list[object]:
+    """Join neighbouring constants: fewer pieces is less work for every row."""
+    merged: list[object] = []
+    for piece in pieces:
+        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _tails(batch: pa.RecordBatch, seq_text: pa.StringArray | None) -> int | list[int]:
+    names = batch.schema.names
+    fixed = len("}\n") + (_RECEIVED if "received_at" in names else 0)
+    if not any(name in EVENT_FIELDS for name in names):
+        fixed -= 1 if "received_at" in names or seq_text is not None else 0
+    if seq_text is None:
+        return fixed
+    fixed += len(',"seq":')
+    lengths = pc.binary_length(seq_text)
+    extremes = pc.min_max(lengths).as_py()
+    if extremes["min"] == extremes["max"]:
+        return fixed + int(extremes["min"] or 0)
+    return [fixed + length for length in lengths.to_pylist()]

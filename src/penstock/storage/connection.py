@@ -1,0 +1,218 @@
+"""One connection to a SQLite file, through ADBC, with the driver's errors translated.
+
+The SQLite inside ``adbc-driver-sqlite`` is the only one that may touch an event store in this process: two copies of
+SQLite on one file drop each other's POSIX locks. For the same reason nothing here opens and closes the file itself
+while a connection is open: the header is looked at before the first one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import adbc_driver_manager as adbc
+import adbc_driver_sqlite
+import pyarrow as pa
+
+from penstock.errors import (
+    AccessDenied,
+    ExportError,
+    IoError,
+    NoSpace,
+    NotAStore,
+    NotFound,
+    StorageError,
+    StoreBusy,
+    UsageError,
+    from_os_error,
+)
+
+_HEADER = b"SQLite format 3\x00"
+#: What SQLite says, and what that is in our tree. Looked for in this order.
+_TRANSLATIONS: Sequence[tuple[str, type[ExportError], str]] = (
+    ("database is locked", StoreBusy, "another process holds the lock; raise the busy timeout or try again later"),
+    (
+        "database table is locked",
+        StoreBusy,
+        "another process holds the lock; raise the busy timeout or try again later",
+    ),
+    ("file is not a database", NotAStore, "give the path of a SQLite file"),
+    ("disk is full", NoSpace, "free some space; nothing was stored half"),
+    ("malformed", StorageError, "run 'sqlite3 FILE .recover' on a copy"),
+    ("attempt to write a readonly database", AccessDenied, "check the owner and the mode of the file"),
+    ("unable to open database file", AccessDenied, "check the path and the mode of the file and its directory"),
+    ("disk I/O error", IoError, "check the disk; nothing was stored half"),
+    ("no such table", NotAStore, "name the table with --table"),
+    ("no such column", NotAStore, "check the mapping"),
+)
+
+_open_files: dict[tuple[int, int], int] = {}
+_open_files_lock = threading.Lock()
+
+
+class Connection:
+    """One connection. Not safe for two threads at once; transactions are begun and ended by SQL.
+
+    ``mode`` is ``ro`` (read, the file is never written), ``rw`` or ``rwc`` (create). Raises
+    :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NotAStore`, :class:`~penstock.errors.AccessDenied`.
+    """
+
+    def __init__(self, path: Path, *, mode: Literal["ro", "rw", "rwc"], busy_timeout: float) -> None:
+        self.path = path
+        check_file(path, create=mode == "rwc")
+        flags = f"mode={mode}" + ("&immutable=1" if mode == "ro" and _frozen(path) else "")
+        uri = f"file:{quote(str(path.absolute()))}?{flags}"
+        try:
+            self._database = adbc.AdbcDatabase(driver=adbc_driver_sqlite._driver_path(), uri=uri)
+            self._connection = adbc.AdbcConnection(self._database)
+        except adbc.Error as error:
+            raise _translate(error, path) from None
+        self._file = _note_open(path)
+        self.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
+        self.execute("PRAGMA trusted_schema=OFF")
+        if mode == "ro":
+            self.execute("PRAGMA query_only=ON")
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """All rows of a small result."""
+        with self.stream(sql, parameters, batch_rows=4096) as reader:
+            rows: list[dict[str, Any]] = reader.read_all().to_pylist()
+        return rows
+
+    @contextmanager
+    def stream(self, sql: str, parameters: Sequence[Any] = (), *, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
+        """A result as Arrow batches of at most ``batch_rows`` rows."""
+        statement = adbc.AdbcStatement(self._connection)
+        try:
+            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(batch_rows)})
+            statement.set_sql_query(sql)
+            if parameters:
+                statement.bind_stream(_bound(parameters))
+            handle, _ = statement.execute_query()
+            reader = pa.RecordBatchReader._import_from_c(handle.address)
+            try:
+                yield reader
+            finally:
+                reader.close()
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise _translate(error, self.path) from None
+        finally:
+            statement.close()
+
+    def execute(self, sql: str, batch: pa.RecordBatch | None = None) -> int:
+        """Run a statement once, or once a row of ``batch``; returns how many rows it changed."""
+        statement = adbc.AdbcStatement(self._connection)
+        try:
+            statement.set_sql_query(sql)
+            if batch is not None:
+                statement.bind_stream(pa.RecordBatchReader.from_batches(batch.schema, [batch]))
+                return int(statement.execute_update())
+            handle, changed = statement.execute_query()
+            pa.RecordBatchReader._import_from_c(handle.address).read_all()
+            return int(changed)
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise _translate(error, self.path) from None
+        finally:
+            statement.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """``BEGIN IMMEDIATE`` … ``COMMIT``; any exception rolls back."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            try:
+                self.execute("ROLLBACK")
+            except ExportError:
+                pass  # SQLite has rolled back by itself, as it does when the disk is full
+            raise
+
+    def close(self) -> None:
+        """Close the connection. Safe to call twice."""
+        if self._connection is not None:
+            self._connection.close()
+            self._database.close()
+            self._connection = None  # type: ignore[assignment]  # closed: any further use is a bug that should show
+            _note_closed(self._file)
+
+
+def check_file(path: Path, *, create: bool) -> None:
+    """See, before any connection, that ``path`` is a SQLite file or may become one."""
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        if not create:
+            raise NotFound(
+                f"there is no store at {path}", hint="check the path; 'penstock ingest' creates one"
+            ) from None
+        if not path.absolute().parent.is_dir():
+            raise NotFound(f"there is no directory {path.absolute().parent}", hint="create it first") from None
+        return
+    except OSError as error:
+        raise from_os_error(error, f"cannot look at {path}") from None
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory, not a store", hint="give the path of a SQLite file")
+    with _open_files_lock:
+        if _open_files.get((facts.st_dev, facts.st_ino)) or facts.st_size == 0:
+            return
+        try:
+            with path.open("rb") as file:
+                header = file.read(len(_HEADER))
+        except OSError as error:
+            raise from_os_error(error, f"cannot read {path}") from None
+    if header != _HEADER:
+        raise NotAStore(f"{path} is not a SQLite database", hint="give the path of a SQLite file")
+
+
+def _frozen(path: Path) -> bool:
+    """Whether the file lies where nothing can be written and has no log that must be read with it."""
+    if os.access(path.absolute().parent, os.W_OK):
+        return False
+    try:
+        return os.stat(f"{path}-wal").st_size == 0
+    except OSError:
+        return True
+
+
+def _note_open(path: Path) -> tuple[int, int]:
+    facts = os.stat(path)
+    key = (facts.st_dev, facts.st_ino)
+    with _open_files_lock:
+        _open_files[key] = _open_files.get(key, 0) + 1
+    return key
+
+
+def _note_closed(key: tuple[int, int]) -> None:
+    with _open_files_lock:
+        _open_files[key] -= 1
+
+
+def _bound(parameters: Sequence[Any]) -> pa.RecordBatchReader:
+    batch = pa.record_batch([pa.array([value]) for value in parameters], names=[str(i) for i in range(len(parameters))])
+    return pa.RecordBatchReader.from_batches(batch.schema, [batch])
+
+
+def _translate(error: Exception, path: Path) -> ExportError:
+    text = str(error)
+    for sign, kind, hint in _TRANSLATIONS:
+        if sign in text:
+            detail = text.split("\n")[0].rpartition(": ")[2] if kind is NotAStore else sign
+            return kind(f"{path}: {detail}", hint=hint)
+    return StorageError(f"{path}: {text.splitlines()[0] if text else type(error).__name__}")
+
+
+def quote_name(name: str) -> str:
+    """A table or column name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal_row(values: Mapping[str, str]) -> str:
+    """``expression AS name, …`` for a SELECT list."""
+    return ", ".join(f"{expression} AS {quote_name(name)}" for name, expression in values.items())

@@ -1,0 +1,123 @@
+"""The composition root: what a path, an ending or a dash means, and which adapter that is. Adapters load on demand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from penstock.errors import InvalidFormat, UsageError
+from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
+from penstock.model.storage_config import StorageConfig
+from penstock.ports import AnalyticsStorage, ExportDestination
+
+STREAM = "-"
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A destination and the layout that its name and the options settle on."""
+
+    destination: ExportDestination
+    layout: Layout
+
+
+def open_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
+    """An existing store, for reading. Raises :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NotAStore`."""
+    from penstock.storage.sqlite import SqliteAnalyticsStorage
+
+    return SqliteAnalyticsStorage(_local(store, "a store"), config, create=False, read_only=True)
+
+
+def create_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
+    """A store for writing, created if it is missing."""
+    from penstock.storage.sqlite import SqliteAnalyticsStorage
+
+    return SqliteAnalyticsStorage(_local(store, "a store"), config)
+
+
+def resolve_target(
+    destination: str | os.PathLike[str] | ExportDestination,
+    options: ExportOptions,
+    *,
+    manifest: str | os.PathLike[str] | None = None,
+) -> Target:
+    """Where an export goes and in which layout: a known ending is one file, ``/`` or a plain name a directory, ``-``
+    standard output. Raises :class:`~penstock.errors.InvalidFormat` for other endings and for contradictions."""
+    from penstock.destinations.stream import StreamDestination
+
+    wanted = options.format if isinstance(options.format, ExportFormat) else None
+    if isinstance(destination, ExportDestination):
+        named = destination.path.name if destination.single and destination.path is not None else None
+        format, codec = _named(named, wanted) if named is not None else (wanted or ExportFormat.PARQUET, None)
+        return Target(destination=destination, layout=options.resolve(format=format, codec=codec))
+    if os.fspath(destination) == STREAM:
+        layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None)
+        stream = StreamDestination(sys.stdout.fileno(), manifest=manifest)
+        _refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
+        _refuse(options.verify_written, "a stream cannot be read back", "--verify-written")
+        return Target(destination=stream, layout=layout)
+    _refuse(manifest, "the manifest of a file or a directory has its own place", "--manifest")
+    place = existing_destination(destination)
+    if not place.single:
+        return Target(destination=place, layout=options.resolve(format=wanted or ExportFormat.PARQUET, codec=None))
+    assert place.path is not None
+    format, codec = _named(place.path.name, wanted)
+    _refuse(options.part_rows or options.part_bytes, "one file is not cut into parts", "--part-size")
+    return Target(destination=place, layout=options.resolve(format=format, codec=codec))
+
+
+def existing_destination(destination: str | os.PathLike[str]) -> ExportDestination:
+    """The local file or directory that a path means, whether it is there or not."""
+    from penstock.destinations.local import DirectoryDestination, FileDestination
+
+    text = os.fspath(destination)
+    path = _local(destination, "a destination")
+    if text.endswith("/") or path.is_dir() or path.name in ("", ".", "..") or "." not in path.name:
+        return DirectoryDestination(path)
+    return FileDestination(path)
+
+
+def _named(name: str, wanted: ExportFormat | None) -> tuple[ExportFormat, str | None]:
+    """Format and codec of a file name, which ``--format`` may repeat but not contradict."""
+    format, codec = parse_ending(name)
+    if wanted is not None and wanted is not format:
+        raise InvalidFormat(
+            f"the name {name} says {format}, the option says {wanted}", hint="change the ending or leave --format out"
+        )
+    return format, codec
+
+
+def _refuse(given: object, why: str, option: str) -> None:
+    if given:
+        raise UsageError(why, hint=f"leave {option} out")
+
+
+def _local(location: str | os.PathLike[str], what: str) -> Path:
+    text = os.fspath(location)
+    if not text:
+        raise UsageError(f"{what} has an empty name")
+    if "\x00" in text:
+        raise UsageError(f"{what} has a NUL in its name")
+    scheme, mark, _ = text.partition("://")
+    if mark and scheme.isalnum():
+        if scheme == "file":
+            return Path(text.removeprefix("file://"))
+        raise UsageError(f"{what} of scheme {scheme}:// is not known", hint="give a local path")
+    return Path(text)
+
+
+def endings() -> list[str]:
+    """Every file ending that is one file, for help texts and messages."""
+    plain = [ending for traits in TRAITS.values() for ending in traits.extensions]
+    text = [ending for traits in TRAITS.values() if traits.text for ending in traits.extensions]
+    return [*plain, *(f"{ending}.{wrapper}" for ending in text for wrapper in WRAPPERS)]
