@@ -8,7 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from penstock.model.version import VERSION as __version__
+from penstock.model import version
+
+__version__ = version.VERSION
 
 _HOMES = {
     "AnalyticsEvent": "penstock.model.event",
@@ -53,13 +55,27 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from penstock.api import Exporter, export, verify
-    from penstock.destinations.local import DirectoryDestination, FileDestination
-    from penstock.errors import ExportError
-    from penstock.model.event import AnalyticsEvent, EventBatch, EventCategory, EventPriority
-    from penstock.model.filter import ExportFilter
-    from penstock.model.options import ExportFormat, ExportOptions
-    from penstock.model.result import AppendResult, ExportMetadata, ExportResult, StorageStats, VerifyResult
-    from penstock.model.storage_config import StorageConfig
-    from penstock.ports import AnalyticsStorage, ExportDestination
-    from penstock.storage.sqlite import SqliteAnalyticsStorage
+    from penstock.api import Exporter as Exporter, export as export, verify as verify
+    from penstock.destinations.local import (
+        DirectoryDestination as DirectoryDestination,
+        FileDestination as FileDestination,
+    )
+    from penstock.errors import ExportError as ExportError
+    from penstock.model.event import (
+        AnalyticsEvent as AnalyticsEvent,
+        EventBatch as EventBatch,
+        EventCategory as EventCategory,
+        EventPriority as EventPriority,
+    )
+    from penstock.model.filter import ExportFilter as ExportFilter
+    from penstock.model.options import ExportFormat as ExportFormat, ExportOptions as ExportOptions
+    from penstock.model.result import (
+        AppendResult as AppendResult,
+        ExportMetadata as ExportMetadata,
+        ExportResult as ExportResult,
+        StorageStats as StorageStats,
+        VerifyResult as VerifyResult,
+    )
+    from penstock.model.storage_config import StorageConfig as StorageConfig
+    from penstock.ports import AnalyticsStorage as AnalyticsStorage, ExportDestination as ExportDestination
+    from penstock.storage.sqlite import SqliteAnalyticsStorage as SqliteAnalyticsStorage

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self, runtime_checkable
+from typing import Any, BinaryIO, Protocol, Self, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
@@ -21,7 +21,8 @@ from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.model.result import AppendResult, StorageStats
 
-Buffer = bytes | bytearray | memoryview | pa.Buffer
+#: Bytes that are handed on without copying: ``bytes``, ``memoryview`` or ``pyarrow.Buffer``.
+Buffer: TypeAlias = Any
 
 
 class Clock(Protocol):
@@ -120,9 +121,14 @@ class TextEncoder(Protocol):
     ``epilogue``. A chunk neither begins nor ends with the separator.
     """
 
-    prologue: bytes
-    separator: bytes
-    epilogue: bytes
+    @property
+    def prologue(self) -> bytes: ...
+
+    @property
+    def separator(self) -> bytes: ...
+
+    @property
+    def epilogue(self) -> bytes: ...
 
     def render(self, batch: pa.RecordBatch, lines: pa.StringArray | None) -> pa.Buffer:
         """The text of a batch of at least one row. ``lines`` are its NDJSON lines when they were rendered already."""
@@ -147,7 +153,7 @@ class Decoder(Protocol):
     columns. Raises :class:`~penstock.errors.SerializationError`.
     """
 
-    def __call__(self, stream: BinaryIO) -> Iterator[pa.RecordBatch]: ...
+    def __call__(self, stream: BinaryIO, /) -> Iterator[pa.RecordBatch]: ...
 
 
 class StagedFile(Protocol):
@@ -176,7 +182,8 @@ class Publication(Protocol):
     Nothing is visible before :meth:`publish`; after it returned, the export survives ``kill -9`` and power loss.
     """
 
-    notes: Sequence[str]
+    @property
+    def notes(self) -> Sequence[str]: ...
 
     def stage(self) -> StagedFile:
         """Begin the next part. Parts are published in the order in which they were staged."""

@@ -32,7 +32,7 @@ class Target:
 
 
 def open_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
-    """An existing store, for reading. Raises :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NotAStore`."""
+    """An existing store, for reading. Raises what :class:`~penstock.SqliteAnalyticsStorage` raises."""
     from penstock.storage.sqlite import SqliteAnalyticsStorage
 
     return SqliteAnalyticsStorage(_local(store, "a store"), config, create=False, read_only=True)

@@ -28,8 +28,7 @@ class Talk:
         self.quiet = quiet
         self.verbose = verbose
         self._out: TextIO = sys.stderr if data_on_stdout else sys.stdout
-        global _current
-        _current = self
+        _current.append(self)
 
     def say(self, text: str) -> None:
         """A line for a person."""
@@ -51,18 +50,20 @@ class Talk:
     def emit(self, kind: str, **fields: Any) -> None:
         """A JSON line, when those were asked for."""
         if self.machine:
-            print(json.dumps({"v": 1, "type": kind, **fields}, ensure_ascii=False), file=self._out, flush=True)  # noqa: T201  # this is the place that prints
+            print(json.dumps({"v": 1, "type": kind, **fields}, ensure_ascii=False), file=self._out, flush=True)
 
 
-_current: Talk | None = None
+#: The talks of this command, the newest last: a fatal error is told in the way of the command it ends.
+_current: list[Talk] = []
 
 
 def fatal(error: ExportError) -> None:
     """Say why the command ends: one line, and what to do about it."""
-    if _current is not None and _current.machine:
+    talk = _current[-1] if _current else None
+    if talk is not None and talk.machine:
         facts = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        _current.emit("error", **facts)
-        _current.emit("summary", ok=False, exit_code=error.exit_code)
+        talk.emit("error", **facts)
+        talk.emit("summary", ok=False, exit_code=error.exit_code)
     hint = f"\n  hint: {clean(error.hint)}" if error.hint else ""
     click.echo(f"penstock: {clean(error.message)}{hint}", err=True)
 

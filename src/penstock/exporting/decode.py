@@ -1,4 +1,4 @@
-"""A part read back: its content decoded, counted and digested. Verify, restore and the check before publishing share it."""
+"""A part read back: its content decoded, counted and digested. All that reads exports shares it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ class PartWriter(Protocol):
 
     rows: int
     size: int
-    stored_bytes: int
+
+    @property
+    def stored_bytes(self) -> int: ...
 
     def add(self, chunk: Chunk) -> None: ...
 

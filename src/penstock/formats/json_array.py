@@ -53,8 +53,8 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     decode = line_decoder(layout.columns)
 
     def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
-        first, lines = 1, []
-        size = 0
+        first, size = 1, 0
+        lines: list[bytes] = []
         for element in elements(stream):
             try:
                 line = jsontext.compact(element) if layout.pretty else element.strip(_SPACE)

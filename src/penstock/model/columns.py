@@ -1,7 +1,7 @@
-"""The ten columns of an event, as Arrow sees them: the one shape in which batches flow from stores to encoders.
+"""The ten columns of an event as Arrow sees them: the one shape in which batches flow from stores to encoders.
 
-Order is the order of the members of an NDJSON line. The first eight are the event; ``seq`` and ``received_at`` are given
-by the store and stand last, so that the canonical bytes of an event (see ``docs/format.md``) are a slice of its line.
+Their order is that of the members of an NDJSON line. The first eight are the event. ``seq`` and ``received_at`` are
+given by the store and stand last, so that the canonical bytes of an event (``docs/format.md``) are a slice of its line.
 """
 
 from __future__ import annotations

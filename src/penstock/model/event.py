@@ -57,13 +57,21 @@ class EventPriority(IntEnum):
 PRIORITY_NAMES = tuple(str(priority) for priority in EventPriority)
 
 _TYPES_OF = {
-    EventCategory.USAGE: "session_started session_ended mission_created mission_completed mission_failed "
-    "mission_cancelled command_executed feature_used backend_selected tool_invoked",
-    EventCategory.PERFORMANCE: "response_latency memory_usage cpu_usage disk_usage network_latency cache_hit cache_miss",
-    EventCategory.ERROR: "error_occurred warning_raised panic_caught validation_failed timeout_occurred retry_attempted",
+    EventCategory.USAGE: (
+        "session_started session_ended mission_created mission_completed mission_failed mission_cancelled"
+        " command_executed feature_used backend_selected tool_invoked"
+    ),
+    EventCategory.PERFORMANCE: (
+        "response_latency memory_usage cpu_usage disk_usage network_latency cache_hit cache_miss"
+    ),
+    EventCategory.ERROR: (
+        "error_occurred warning_raised panic_caught validation_failed timeout_occurred retry_attempted"
+    ),
     EventCategory.BUSINESS: "tokens_consumed cost_incurred quota_checked budget_alerted",
     EventCategory.SECURITY: "auth_attempted permission_denied sensitive_data_accessed",
-    EventCategory.SYSTEM: "config_changed plugin_loaded plugin_unloaded update_available system_started system_shutdown",
+    EventCategory.SYSTEM: (
+        "config_changed plugin_loaded plugin_unloaded update_available system_started system_shutdown"
+    ),
 }
 #: The known event types, each with the category it implies.
 KNOWN_TYPES: Mapping[str, EventCategory] = {

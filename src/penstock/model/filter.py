@@ -44,7 +44,7 @@ class ExportFilter:
                 hint="start is inclusive, end is exclusive",
             )
         try:
-            put(self, "categories", _names("categories", self.categories, lambda name: check_category(name)))
+            put(self, "categories", _names("categories", self.categories, check_category))
             put(self, "event_types", _names("event_types", self.event_types, check_event_type))
             put(self, "priority", None if self.priority is None else EventPriority.parse(self.priority))
         except InvalidEvent as error:

@@ -155,7 +155,7 @@ def parse_manifest(text: bytes, *, where: str) -> Manifest:
         raise ManifestError(f"{where}: this is not a Penstock manifest")
     if raw["penstock_manifest"] > MANIFEST_VERSION:
         raise NewerVersion(
-            f"{where}: manifest version {raw['penstock_manifest']} is newer than {MANIFEST_VERSION}, the newest known here",
+            f"{where}: manifest version {raw['penstock_manifest']} is newer than {MANIFEST_VERSION}, the newest known",
             hint="upgrade penstock",
         )
     tail = _TAIL.search(text)

@@ -99,9 +99,10 @@ class ExportOptions:
     ``csv_null`` is the text of a null in CSV, unquoted. ``part_rows`` and ``part_bytes`` (uncompressed) cut a
     directory into parts. ``row_group_rows`` sizes Parquet row groups. ``workers`` is the number of threads, and
     ``memory_limit`` the ceiling in bytes that buffers are sized for. ``include_metadata`` puts a description of the
-    export inside Parquet and Arrow files. ``verify_written`` decodes what was written before it is published. ``fail_on_empty``
-    publishes nothing when nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end the export early:
-    what was written by then is published and says so. Raises :class:`InvalidFormat` or :class:`UsageError`.
+    export inside Parquet and Arrow files. ``verify_written`` decodes what was written before it is published.
+    ``fail_on_empty`` publishes nothing when nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end
+    the export early: what was written by then is published and says so. Raises :class:`InvalidFormat` or
+    :class:`UsageError`.
     """
 
     format: ExportFormat | str | None = None

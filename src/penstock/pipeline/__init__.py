@@ -1,1 +1,1 @@
-"""Batch to batch, and bytes to bytes: canonical lines, digests, compression, ordered parallel work. No format, no file."""
+"""Batch to batch and bytes to bytes: canonical lines, digests, compression, ordered parallel work. No files."""

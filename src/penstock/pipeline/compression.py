@@ -20,6 +20,7 @@ from penstock.errors import SerializationError
 GZIP_DEFAULT_LEVEL = 2
 ZSTD_DEFAULT_LEVEL = 3
 _GZIP_WRAPPER = 31
+_GzipError: Any = isal_zlib.error
 _READ = 1 << 18
 
 
@@ -48,13 +49,13 @@ def _gzip_compressor(level: int) -> Any:
 
 
 def open_reader(codec: str, stream: BinaryIO) -> BinaryIO:
-    """The uncompressed content of ``stream``. Truncated, damaged or trailing bytes raise :class:`SerializationError`."""
+    """The content of ``stream``, uncompressed; cut short, damaged or with bytes after it: :class:`SerializationError`."""
     if codec == "none":
         return stream
     make: Callable[[], Any] = (
         (lambda: isal_zlib.decompressobj(wbits=_GZIP_WRAPPER)) if codec == "gzip" else zstd.ZstdDecompressor
     )
-    return io.BufferedReader(_Members(codec, stream, make), _READ)  # type: ignore[type-var]  # a RawIOBase that only reads
+    return io.BufferedReader(_Members(codec, stream, make), _READ)
 
 
 class _Members(io.RawIOBase):
@@ -93,7 +94,7 @@ class _Members(io.RawIOBase):
             self._any = True
         try:
             data = self._inflate(room)
-        except (isal_zlib.error, zstd.ZstdError, EOFError, OSError) as error:
+        except (_GzipError, zstd.ZstdError, EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise SerializationError(f"damaged {self._codec} data: {error}") from None
@@ -114,10 +115,10 @@ class _Members(io.RawIOBase):
         if member.needs_input:
             feed = self._pending or self._more()
             self._pending = b""
-            data = member.decompress(feed, room)
-            return data
-        data = member.decompress(b"", room)
-        return data
+        else:
+            feed = b""
+        unpacked: bytes = member.decompress(feed, room)
+        return unpacked
 
     def _more(self) -> bytes:
         data = self._stream.read(_READ)

@@ -7,6 +7,7 @@ exclusive or: two equal events must not cancel out. It finds faults, not forgers
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -24,8 +25,8 @@ def events_digest(lines: Lines) -> int:
     values = memoryview(text.buffers()[2] or b"")
     tails = lines.tails
     if isinstance(tails, int):
-        return sum([xxh3_128_intdigest(values[a : b - tails]) for a, b in zip(marks, marks[1:], strict=False)])
-    return sum([xxh3_128_intdigest(values[a : b - tail]) for a, b, tail in zip(marks, marks[1:], tails, strict=False)])
+        return sum([xxh3_128_intdigest(values[a : b - tails]) for a, b in pairwise(marks)])
+    return sum([xxh3_128_intdigest(values[a : b - tail]) for (a, b), tail in zip(pairwise(marks), tails, strict=True)])
 
 
 def digest_hex(total: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ Outcome = TypeVar("Outcome")
 
 def ordered_map(
     executor: Executor, work: Callable[[Task], Outcome], tasks: Iterable[Task], *, in_flight: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run ``work`` over ``tasks`` and yield results in the tasks' order.
 
     At most ``in_flight`` tasks are running or finished and not yet taken, so memory is bounded by what that many hold.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -128,10 +128,8 @@ class Connection:
             yield
             self.execute("COMMIT")
         except BaseException:
-            try:
+            with suppress(ExportError):  # SQLite rolls back by itself in some cases, as when the disk is full
                 self.execute("ROLLBACK")
-            except ExportError:
-                pass  # SQLite has rolled back by itself, as it does when the disk is full
             raise
 
     def close(self) -> None:
@@ -203,7 +201,7 @@ def _translate(error: Exception, path: Path) -> ExportError:
     text = str(error)
     for sign, kind, hint in _TRANSLATIONS:
         if sign in text:
-            detail = text.split("\n")[0].rpartition(": ")[2] if kind is NotAStore else sign
+            detail = text.split("\n", maxsplit=1)[0].rpartition(": ")[2] if kind is NotAStore else sign
             return kind(f"{path}: {detail}", hint=hint)
     return StorageError(f"{path}: {text.splitlines()[0] if text else type(error).__name__}")
 

@@ -1,4 +1,4 @@
-"""Counts over a store, by type and over time. Batches are folded one by one, so any store that scans can be summed up."""
+"""Counts over a store, by type and over time, folded batch by batch: any store that scans can be summed up."""
 
 from __future__ import annotations
 
