@@ -16,10 +16,11 @@ from pyarrow import csv as pa_csv
 from penstock.errors import InvalidFormat, SerializationError
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import rfc3339, used_bytes
+from penstock.pipeline.canonical import merged, rfc3339, used_bytes
 
 _BLOCK = 1 << 20
 _ROWS = 4096
+_PAYLOADS = ("data", "metadata")
 _SPECIAL = '[",\r\n]'
 _KEEP = bytes(set(range(256)) - set(b'",\r\n'))
 
@@ -43,15 +44,27 @@ class CsvEncoder:
         pieces: list[object] = []
         for name in batch.schema.names:
             column = batch.column(name)
-            if pa.types.is_timestamp(column.type):
-                pieces.append(rfc3339(column))
-            elif pa.types.is_integer(column.type):
-                pieces.append(column.cast(pa.string()))
+            if name in _PAYLOADS:
+                pieces += [*self._payload(column), ","]
+            elif pa.types.is_string(column.type):
+                pieces += [self._text(column), ","]
+            elif self.null:
+                # A number or a time may happen to be spelled like the null token.
+                pieces += [self._text(_spelled(column)), ","]
+            elif pa.types.is_timestamp(column.type):
+                pieces += [rfc3339(column), "Z,"]
             else:
-                pieces.append(self._text(column))
-            pieces.append(",")
-        pieces[-1] = "\n"
-        return pc.binary_join_element_wise(*pieces, "").buffers()[2]
+                pieces += [column.cast(pa.string()), ","]
+        pieces[-1] = str(pieces[-1]).replace(",", "\n")
+        return pc.binary_join_element_wise(*merged(pieces), "").buffers()[2]
+
+    def _payload(self, column: pa.StringArray) -> list[object]:
+        """Payloads, without looking for what needs quoting: a JSON object that is not ``{}`` holds a quote."""
+        doubled = pc.replace_substring(column, '"', '""')
+        small = pc.equal(pc.binary_length(column), 2)
+        if self.null == "{}" or not pc.any(small).as_py():
+            return ['"', doubled, '"']
+        return [pc.if_else(small, column, pc.binary_join_element_wise('"', doubled, '"', ""))]
 
     def _text(self, column: pa.StringArray) -> pa.StringArray:
         quoted = column
@@ -69,6 +82,12 @@ class CsvEncoder:
             if pc.any(empty).as_py():
                 quoted = pc.if_else(empty, '""', quoted)
         return pc.coalesce(quoted, self.null) if column.null_count else quoted
+
+
+def _spelled(column: pa.Array) -> pa.StringArray:
+    if pa.types.is_timestamp(column.type):
+        return pc.binary_join_element_wise(rfc3339(column), "Z", "")
+    return column.cast(pa.string())
 
 
 def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
