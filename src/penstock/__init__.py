@@ -34,6 +34,7 @@ _HOMES = {
     "StorageStats": "penstock.model.result",
     "VerifyResult": "penstock.model.result",
     "export": "penstock.api",
+    "inspect": "penstock.api",
     "verify": "penstock.api",
 }
 
@@ -55,7 +56,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from penstock.api import Exporter as Exporter, export as export, verify as verify
+    from penstock.api import Exporter as Exporter, export as export, inspect as inspect, verify as verify
     from penstock.destinations.local import (
         DirectoryDestination as DirectoryDestination,
         FileDestination as FileDestination,

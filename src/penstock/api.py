@@ -13,7 +13,7 @@ from penstock.exporting import export as exporting
 from penstock.exporting import verify as verifying
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions
-from penstock.model.result import ExportResult, VerifyResult
+from penstock.model.result import ExportResult, StorageStats, VerifyResult
 from penstock.model.storage_config import StorageConfig
 from penstock.ports import AnalyticsStorage, Clock, ExportDestination
 
@@ -47,6 +47,8 @@ class Exporter:
         """
         chosen = options if options is not None else ExportOptions()
         target = wiring.resolve_target(destination, chosen, manifest=manifest)
+        wiring.keep_apart(self.storage, target.destination)
+        _keep_apart(self.storage, target.destination)
         return exporting.export(
             self.storage,
             target.destination,
@@ -57,6 +59,13 @@ class Exporter:
             overwrite=overwrite,
             progress=progress,
         )
+
+
+def _keep_apart(storage: AnalyticsStorage, destination: ExportDestination) -> None:
+    """Refuse to put an export in the place of the store it comes from."""
+    store, place = getattr(storage, "path", None), destination.path
+    if store is not None and place is not None and place.exists() and os.path.samefile(store, place):
+        raise UsageError(f"{place} is the store itself", hint="choose another destination")
 
 
 def export(
@@ -76,6 +85,15 @@ def export(
         return Exporter(storage).export(
             destination, filter=filter, options=options, overwrite=overwrite, manifest=manifest, progress=progress
         )
+    finally:
+        storage.close()
+
+
+def inspect(store: str | os.PathLike[str], *, config: StorageConfig | None = None) -> StorageStats:
+    """Open a store, count and measure it, close it. Raises what :class:`~penstock.SqliteAnalyticsStorage` raises."""
+    storage = wiring.open_store(store, config)
+    try:
+        return storage.stats()
     finally:
         storage.close()
 

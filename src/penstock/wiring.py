@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock.errors import InvalidFormat, UsageError
+from penstock.errors import InvalidFormat, UsageError, from_os_error
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.storage_config import StorageConfig
 from penstock.ports import AnalyticsStorage, ExportDestination
@@ -62,6 +62,8 @@ def resolve_target(
         return Target(destination=destination, layout=options.resolve(format=format, codec=codec))
     if os.fspath(destination) == STREAM:
         layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None)
+        if sys.stdout is None:
+            raise UsageError("standard output is closed", hint="give a file or a directory")
         stream = StreamDestination(sys.stdout.fileno(), manifest=manifest)
         _refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
         _refuse(options.verify_written, "a stream cannot be read back", "--verify-written")
@@ -82,13 +84,29 @@ def existing_destination(destination: str | os.PathLike[str]) -> ExportDestinati
 
     text = os.fspath(destination)
     path = _local(destination, "a destination")
-    if text.endswith("/") or path.is_dir() or path.name in ("", ".", "..") or "." not in path.name:
-        return DirectoryDestination(path)
+    try:
+        if text.endswith("/") or path.is_dir() or path.name in ("", ".", "..") or "." not in path.name:
+            return DirectoryDestination(path)
+    except OSError as error:
+        raise from_os_error(error, f"cannot look at {path}") from None
     return FileDestination(path)
+
+
+def keep_apart(storage: AnalyticsStorage, destination: ExportDestination) -> None:
+    """Refuse to export a store onto itself. Raises :class:`~penstock.errors.UsageError`."""
+    store = getattr(storage, "path", None)
+    if store is None or destination.path is None or not destination.path.exists():
+        return
+    if os.path.samefile(store, destination.path):
+        raise UsageError(f"{destination.path} is the store itself", hint="choose another destination")
 
 
 def _named(name: str, wanted: ExportFormat | None) -> tuple[ExportFormat, str | None]:
     """Format and codec of a file name, which ``--format`` may repeat but not contradict."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name!r} is not UTF-8, no manifest could name it", hint="choose another name") from None
     format, codec = parse_ending(name)
     if wanted is not None and wanted is not format:
         raise InvalidFormat(

@@ -15,6 +15,7 @@ from penstock.errors import EmptyExport, IntegrityError
 from penstock.exporting.decode import decoded
 from penstock.exporting.extract import Chunk, Extractor
 from penstock.exporting.parts import ColumnarPart, PartWriter, TextPart, named
+from penstock.exporting.read import reader
 from penstock.formats import FORMATS
 from penstock.model import times
 from penstock.model.filter import ExportFilter
@@ -61,7 +62,7 @@ def export(
         publication = destination.begin(overwrite=overwrite, estimated_bytes=run.estimate())
         try:
             entries = run.write(publication, workers, progress, single=destination.single)
-            manifest = run.manifest(entries, clock)
+            manifest = run.manifest(entries, clock, single=destination.single)
             if options.fail_on_empty and not manifest.event_count:
                 raise EmptyExport(
                     "no event matches, nothing was published", hint="leave --fail-on-empty out to publish it"
@@ -75,6 +76,7 @@ def export(
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
         notes=tuple(publication.notes),
+        reader=lambda: reader(destination, manifest),
     )
 
 
@@ -200,8 +202,8 @@ class _Run:
             "penstock.source": json.dumps(dict(self._snapshot.source), sort_keys=True),
         }
 
-    def manifest(self, entries: list[PartEntry], clock: Clock) -> Manifest:
-        """The manifest of the staged parts."""
+    def manifest(self, entries: list[PartEntry], clock: Clock, *, single: bool) -> Manifest:
+        """The manifest of the staged parts. Its checksum is the file's own where there is a ``single`` one."""
         times_: Span | None = None
         seqs: Span | None = None
         for entry in entries:
@@ -227,6 +229,4 @@ class _Run:
             counts=counts,
             parts=tuple(entries),
         )
-        if entries[0].name.startswith("part-"):
-            return replace(draft, checksum=hashlib.sha256(draft.sums()).hexdigest())
-        return draft
+        return draft if single else replace(draft, checksum=hashlib.sha256(draft.sums()).hexdigest())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from penstock.model import times
 from penstock.model.manifest import Manifest
@@ -49,6 +51,8 @@ class ExportResult:
     """A finished, published and durable export. ``file_size`` is the sum of the parts in bytes, as stored.
 
     ``path`` is ``None`` for a stream. ``notes`` are sentences for a person: what was left alone, what was coerced.
+    Anything that reads Arrow reads the exported events from it: ``polars.DataFrame(result)``,
+    ``duckdb.sql("from result")``, ``pyarrow.table(result)``.
     """
 
     path: Path | None
@@ -56,6 +60,14 @@ class ExportResult:
     file_size: int
     manifest: Manifest
     notes: tuple[str, ...] = ()
+    reader: Callable[[], pa.RecordBatchReader] = field(repr=False, compare=False)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The events as they were published, read back lazily and checked (the Arrow PyCapsule interface).
+
+        Raises :class:`~penstock.errors.UsageError` for a stream, which cannot be read back.
+        """
+        return self.reader().__arrow_c_stream__(requested_schema)
 
     @property
     def partial(self) -> bool:
