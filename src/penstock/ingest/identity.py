@@ -1,0 +1,133 @@
+"""Ids for records that have none: the same record of the same source gets the same id in every run.
+
+An id is made from the name of the source, the content of the record, and its rank: how many equal records of that
+source came before it in this run. So loading a file again adds nothing, loading a grown file adds what is new, and two
+equal records stay two. Ranks are counted in a temporary file, so that memory does not grow with the data.
+
+The limit of this: when two files of one source (a log and its rotation) are loaded in separate runs, an equal record in
+each is taken for the same one. In one run it is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from penstock.errors import IoError, NoSpace
+
+_ASKED = 500
+_CACHE_KIB = 32_768
+_DIGEST = 16
+_WRAPPERS = re.compile(r"\.(gz|zst)\Z", re.IGNORECASE)
+#: What rotation appends: ``.1``, ``-20260101``, ``.2026-01-01``, also with a time behind the date.
+_ROTATION = re.compile(
+    r"(?:\.\d{1,3}|[-.]\d{8}(?:[-_T]?\d{2,6})?|[-.]\d{4}-\d\d-\d\d(?:[-_T]\d\d(?:[-_:]?\d\d){0,2})?)\Z"
+)
+
+
+def source_name(file_name: str) -> str:
+    """The name of a file without compression and rotation endings: ``access.log`` for ``access.log-20260101.gz``."""
+    name = file_name
+    while True:
+        shorter = _ROTATION.sub("", _WRAPPERS.sub("", name))
+        if shorter in ("", name):
+            return name
+        name = shorter
+
+
+class Identities:
+    """Makes ids during one run. Memory: some tens of MiB, whatever the number of records."""
+
+    def __init__(self) -> None:
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._ranks: sqlite3.Connection | None = None
+
+    def assign(self, source: str, contents: Sequence[bytes]) -> list[str]:
+        """An id for each record, which are given in their order; equal contents get different ids."""
+        name = source.encode("utf-8", "surrogateescape")
+        seed = hashlib.blake2b(len(name).to_bytes(8, "big") + name, digest_size=_DIGEST)
+        digests = []
+        for content in contents:
+            made = seed.copy()
+            made.update(content)
+            digests.append(made.digest())
+        return [_uuid(digest, rank) for digest, rank in zip(digests, self._rank(digests), strict=True)]
+
+    def _rank(self, digests: Sequence[bytes]) -> list[int]:
+        """How many equal records came before each one.
+
+        Counted by 64 bits of the digest. Two different records that share them, one pair in some thousand million
+        records, only get ranks as if they were equal; their ids still differ, for these hold the whole digest.
+        """
+        keys = [int.from_bytes(digest[:8], "big", signed=True) for digest in digests]
+        try:
+            before = self._counted(set(keys))
+            ranks = []
+            for key in keys:
+                rank = before.get(key, 0)
+                ranks.append(rank)
+                before[key] = rank + 1
+            self._keep(before)
+        except sqlite3.Error as error:
+            kind = NoSpace if "full" in str(error) else IoError
+            raise kind(
+                f"cannot count records in {tempfile.gettempdir()}: {error}", hint="TMPDIR names another directory"
+            ) from None
+        return ranks
+
+    def _counted(self, keys: set[int]) -> dict[int, int]:
+        wanted = sorted(keys)
+        found: dict[int, int] = {}
+        for start in range(0, len(wanted), _ASKED):
+            asked = wanted[start : start + _ASKED]
+            places = ",".join("?" * len(asked))
+            found.update(self._database().execute(f"SELECT key, seen FROM ranks WHERE key IN ({places})", asked))  # noqa: S608  # only question marks are put in
+        return found
+
+    def _keep(self, counts: dict[int, int]) -> None:
+        self._database().executemany("REPLACE INTO ranks VALUES (?, ?)", sorted(counts.items()))
+
+    def _database(self) -> sqlite3.Connection:
+        if self._ranks is None:
+            self._directory = tempfile.TemporaryDirectory(prefix="penstock-")
+            path = Path(self._directory.name) / "ranks.db"
+            self._ranks = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            # Nothing of this file is needed after the run.
+            for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+                self._ranks.execute(f"PRAGMA {setting}")
+            self._ranks.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            self._ranks.execute("CREATE TABLE ranks (key INTEGER PRIMARY KEY, seen INTEGER NOT NULL)")
+            self._ranks.execute("BEGIN")
+        return self._ranks
+
+    def close(self) -> None:
+        """Drop the counts. Safe to call twice."""
+        if self._ranks is not None:
+            self._ranks.close()
+            self._ranks = None
+        if self._directory is not None:
+            self._directory.cleanup()
+            self._directory = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _uuid(digest: bytes, rank: int) -> str:
+    """A UUID of version 8 (RFC 9562) from a digest and a rank."""
+    if rank:
+        digest = hashlib.blake2b(digest + rank.to_bytes(8, "big"), digest_size=_DIGEST).digest()
+    text = digest.hex()
+    variant = "89ab"[digest[8] & 3]
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
