@@ -23,6 +23,10 @@ class FileOps:
         """Open a new file for writing and reading; the mode follows the umask, a link is never followed."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
+    def open_lock(self, path: Path) -> int:
+        """Open a file to lock it, and create it if it is not there; a link is never followed."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
     def write(self, fd: int, data: Any) -> int:
         """One write; may take less than all."""
         return os.write(fd, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from penstock.destinations.fileops import FileOps
+from penstock.destinations.naming import open_plain, read_if_there
 from penstock.destinations.publication import LocalPublication, Place
-from penstock.destinations.staging import Staging, read_if_there
+from penstock.destinations.staging import SUMS, Staging
 from penstock.errors import ManifestError, NoSpace, NotFound, UsageError, from_os_error
-from penstock.model.manifest import MAX_MANIFEST_BYTES, Manifest, check_part_name
+from penstock.model.manifest import Manifest, check_part_name
 from penstock.ports import Publication
 
 SUMS_NAME = "SHA256SUMS"
@@ -37,9 +39,9 @@ class _LocalDestination:
 
     def begin(self, *, overwrite: bool = False, estimated_bytes: int | None = None) -> Publication:
         directory = self._place.directory
-        if not directory.is_dir():
-            raise NotFound(f"there is no directory {directory}", hint="create it first")
         try:
+            if not directory.is_dir():
+                raise NotFound(f"there is no directory {directory}", hint="create it first")
             publication = LocalPublication(
                 self._place, Staging(self._staging, self._ops), overwrite=overwrite, made_directory=self._made
             )
@@ -55,7 +57,10 @@ class _LocalDestination:
     def _check_space(self, estimated_bytes: int | None) -> None:
         if estimated_bytes is None:
             return
-        room = os.statvfs(self._place.directory)
+        try:
+            room = os.statvfs(self._place.directory)
+        except OSError:
+            return  # a file system that does not say; the write itself will
         free = room.f_bavail * room.f_frsize
         if free < estimated_bytes * _SURE:
             raise NoSpace(
@@ -66,34 +71,33 @@ class _LocalDestination:
     def read_manifest(self) -> bytes:
         path = self._place.manifest
         try:
-            if path.stat().st_size > MAX_MANIFEST_BYTES:
-                raise ManifestError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes: not a manifest")
-            return path.read_bytes()
-        except FileNotFoundError:
-            self._complain()
-            raise AssertionError from None
+            text = read_if_there(path)
         except OSError as error:
             raise from_os_error(error, f"cannot read {path}") from None
+        if text is None:
+            self._complain()
+        assert text is not None
+        return text
 
     def _complain(self) -> None:
         there = self._place.single if self._place.single is not None else self._place.directory
         if not there.exists():
-            raise NotFound(f"there is no export at {there}", hint="check the path") from None
+            raise NotFound(f"there is no export at {there}", hint="check the path")
         if self._staging.exists():
             raise ManifestError(
                 f"{there} has no manifest: an export to it was interrupted, and did not happen",
                 hint="run the export again; it clears up by itself",
-            ) from None
+            )
         raise ManifestError(
             f"{self._place.manifest} is missing: without it nothing proves that {there.name} is whole",
             hint="export again, or bring the manifest back",
-        ) from None
+        )
 
     @contextmanager
     def open_part(self, name: str) -> Iterator[BinaryIO]:
         path = self._place.part(check_part_name(name, any_file=self.single))
         try:
-            file = path.open("rb")
+            file = open_plain(path)
         except FileNotFoundError:
             raise NotFound(f"{path.name} is missing") from None
         except OSError as error:
@@ -113,7 +117,7 @@ class FileDestination(_LocalDestination):
     single = True
 
     def __init__(self, path: str | os.PathLike[str], *, ops: FileOps | None = None) -> None:
-        self.path: Path = Path(path)
+        self.path: Path = _plain(path)
         if self.path.name in ("", ".."):
             raise UsageError(f"{path} does not name a file")
         place = Place(
@@ -123,6 +127,21 @@ class FileDestination(_LocalDestination):
             sums=None,
         )
         super().__init__(place, self.path.with_name(f".{self.path.name}.penstock"), ops)
+
+    def begin(self, *, overwrite: bool = False, estimated_bytes: int | None = None) -> Publication:
+        """As for every destination; a name that leaves no room for its manifest's is refused."""
+        try:
+            most = os.pathconf(self._place.directory, "PC_NAME_MAX")
+        except (OSError, ValueError):
+            most = -1
+        needed = max(len(os.fsencode(path.name)) for path in (self._place.manifest, self._staging))
+        if 0 <= most < needed:
+            raise UsageError(
+                f"the name {self.path.name} is too long: with its manifest's ending it has {needed} bytes, "
+                f"{most} are possible here",
+                hint="choose a shorter name",
+            )
+        return super().begin(overwrite=overwrite, estimated_bytes=estimated_bytes)
 
     def inspect(self, manifest: Manifest) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
         problems = []
@@ -138,30 +157,70 @@ class DirectoryDestination(_LocalDestination):
     single = False
 
     def __init__(self, path: str | os.PathLike[str], *, ops: FileOps | None = None) -> None:
-        self.path: Path = Path(path)
+        self.path: Path = _plain(path)
         place = Place(
             directory=self.path, manifest=self.path / "manifest.json", single=None, sums=self.path / SUMS_NAME
         )
         super().__init__(place, self.path / ".penstock", ops)
 
     def begin(self, *, overwrite: bool = False, estimated_bytes: int | None = None) -> Publication:
+        with self.directory_made():
+            return super().begin(overwrite=overwrite, estimated_bytes=estimated_bytes)
+
+    @contextmanager
+    def directory_made(self) -> Iterator[bool]:
+        """Create the directory if it is missing, durably; it goes again if the block raises. Gives whether it was."""
         try:
-            self._ops.mkdir(self.path)
-            self._made = True
-        except FileExistsError:
-            self._made = False
-            if not self.path.is_dir():
-                raise UsageError(f"{self.path} is a file, a directory is meant", hint="choose another name") from None
+            self._made = self._make()
         except OSError as error:
             raise from_os_error(error, f"cannot create {self.path}") from None
-        return super().begin(overwrite=overwrite, estimated_bytes=estimated_bytes)
+        try:
+            self._sync_name()
+            yield self._made
+        except BaseException:
+            if self._made:
+                self._unmake()
+            raise
+
+    def _make(self) -> bool:
+        """Create the directory; whether it was missing."""
+        try:
+            self._ops.mkdir(self.path)
+        except FileExistsError:
+            if not self.path.is_dir():
+                raise UsageError(f"{self.path} is a file, a directory is meant", hint="choose another name") from None
+            return False
+        return True
+
+    def _sync_name(self) -> None:
+        """Make the directory's own name durable, also if a killed run has made it just before."""
+        try:
+            self._ops.fsync_directory(self.path.parent)
+        except OSError as error:
+            if self._made or error.errno not in (errno.EACCES, errno.EPERM):
+                raise from_os_error(error, f"cannot make the name of {self.path} durable") from None
+
+    def _unmake(self) -> None:
+        try:
+            self._ops.rmdir(self.path)
+        except OSError:
+            return  # something else lies in it by now, or it is gone already
 
     def inspect(self, manifest: Manifest) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
+        try:
+            return self._look_around(manifest)
+        except OSError as error:
+            raise from_os_error(error, f"cannot look into {self.path}") from None
+
+    def _look_around(self, manifest: Manifest) -> tuple[list[tuple[str, str]], list[str]]:
         problems: list[tuple[str, str]] = []
         notes = self._leftovers()
-        sums = read_if_there(self.path / SUMS_NAME)
+        try:
+            sums = read_if_there(self.path / SUMS_NAME)
+        except ManifestError:
+            sums = b""
         if sums != manifest.sums():
-            if self._staging.exists() and read_if_there(self._staging / "sums") == manifest.sums():
+            if self._staging.exists() and read_if_there(self._staging / SUMS) == manifest.sums():
                 notes.append(f"{SUMS_NAME} is of the export before; the next export completes it")
             else:
                 state = "is missing" if sums is None else "does not match the manifest"
@@ -172,3 +231,9 @@ class DirectoryDestination(_LocalDestination):
             shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
             notes.append(f"{len(strangers)} files here are not of this export and were left alone: {shown}")
         return problems, notes
+
+
+def _plain(path: str | os.PathLike[str]) -> Path:
+    if "\0" in os.fspath(path):
+        raise UsageError("a destination has a NUL in its name")
+    return Path(path)

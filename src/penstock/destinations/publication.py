@@ -8,18 +8,18 @@ that one path, for the next run as for a failure in this one. ``docs/format.md``
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.destinations.staging import NEW, OLD, REPLACING, SUMS, LocalStagedFile, Staging, read_if_there
-from penstock.errors import DestinationExists, ExportError, IoError, ManifestError, UsageError, from_os_error
-from penstock.model.manifest import Manifest, PartEntry, parse_manifest
+from penstock.destinations.naming import CANNOT_LINK, give_name, holds, read_if_there
+from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, LocalStagedFile, Staging
+from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
+from penstock.model.manifest import PART_NAME, Manifest, PartEntry, parse_manifest
 from penstock.ports import StagedFile
 
-_CANNOT_LINK = frozenset({"EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EINVAL"})
+#: What every manifest of ours holds, however damaged, as long as it can be told from another program's file.
+_MARK = b'"penstock_manifest"'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +34,14 @@ class Place:
     def part(self, name: str) -> Path:
         return self.directory / name
 
+    def could_hold(self, manifest: Manifest) -> bool:
+        """Whether an export with this manifest, and its part names, can have been meant for this place."""
+        names = [entry.name for entry in manifest.parts]
+        if self.single is not None:
+            return names == [self.single.name]
+        own = {path.name for path in (self.manifest, self.sums) if path is not None}
+        return all(PART_NAME.match(name) and name not in own for name in names)
+
 
 class LocalPublication:
     """One attempt to publish at a place; see :class:`penstock.ports.Publication`."""
@@ -46,12 +54,18 @@ class LocalPublication:
         self._ops = staging.ops
         self._staged: list[LocalStagedFile] = []
         self._published = self._closed = False
+        #: The manifest as it is to be published, and whether it stands under its final name.
+        self._text: bytes | None = None
+        self._visible = False
+        #: The names that this attempt gave out; ``None`` while another attempt's are being cleared up.
+        self._given: set[Path] | None = None
         try:
             self.recover()
             self._replacing = self._check_free(overwrite)
         except BaseException:
             staging.close()
             raise
+        self._given = set()
 
     def _check_free(self, overwrite: bool) -> bool:
         """Whether there is something to replace. Raises if there is and that was not asked for."""
@@ -62,10 +76,25 @@ class LocalPublication:
                 f"{place.single} is a directory, a file is meant", hint="end the name with / for a directory"
             )
         if taken and not overwrite:
-            raise DestinationExists(f"{taken[0]} exists", hint="choose another name, or replace it with --overwrite")
+            hint = self.notes[-1] if self.notes else "choose another name, or replace it with --overwrite"
+            raise DestinationExists(f"{taken[0]} exists", hint=hint)
+        if place.manifest in taken:
+            self._check_replaceable()
         if not taken and place.sums is not None and os.path.lexists(place.sums):
             raise DestinationExists(f"{place.sums} exists, without a manifest of ours", hint="choose another directory")
         return bool(taken)
+
+    def _check_replaceable(self) -> None:
+        """What is replaced is a manifest of ours, whole or damaged. Raises for another program's, or a newer one."""
+        text = read_if_there(self._place.manifest) or b""
+        try:
+            parse_manifest(text, where=str(self._place.manifest))
+        except ManifestError:
+            if _MARK not in text:
+                raise DestinationExists(
+                    f"{self._place.manifest} exists and is not a manifest of Penstock's",
+                    hint="choose another name, or move it away",
+                ) from None
 
     def stage(self) -> StagedFile:
         staged = LocalStagedFile(self._staging.data(len(self._staged)), self._ops)
@@ -79,6 +108,7 @@ class LocalPublication:
         return f"part-{index:05d}-{span}-{entry.sha256[:8]}{ending}"
 
     def publish(self, manifest: Manifest) -> None:
+        self._text = manifest.to_bytes()
         try:
             self._pend(manifest)
             if self._place.single is None:
@@ -91,21 +121,36 @@ class LocalPublication:
                 self._name(self._staging.path(NEW), self._place.manifest)
             self._sync()
         except OSError as error:
-            raise from_os_error(error, f"cannot publish {self._place.manifest}") from None
+            raise self._failed(error) from None
         self._published = True
         self.close()
 
     def _pend(self, manifest: Manifest) -> None:
         """Lay the finished manifest down, durably, before anything becomes visible."""
-        self._staging.store(REPLACING if self._replacing else NEW, manifest.to_bytes())
+        assert self._text is not None
+        self._staging.store(REPLACING if self._replacing else NEW, self._text)
         if self._place.sums is not None:
             self._staging.store(SUMS, manifest.sums())
-            if self._replacing:
-                self._ops.link(self._place.manifest, self._staging.path(OLD))
+        if self._replacing:
+            self._keep_old()
+            if self._place.single is not None:
+                self._staging.store(REPLACED, _likeness(self._place.single))
         self._staging.sync()
 
+    def _keep_old(self) -> None:
+        """Give the old manifest a second name, or a copy, so that it outlives being replaced."""
+        old = self._place.manifest
+        if not os.path.lexists(old):
+            return
+        try:
+            self._ops.link(old, self._staging.path(OLD))
+        except OSError as error:
+            if error.errno not in CANNOT_LINK:
+                raise
+            self._staging.store(OLD, read_if_there(old) or b"")
+
     def _replace_file(self) -> None:
-        """Withdraw the old manifest, exchange the data, publish the new manifest: old, none, or new; never a mixture."""
+        """Withdraw the old manifest, exchange the data, publish the new manifest: old, none or new, never a mixture."""
         single = self._place.single
         assert single is not None
         if os.path.lexists(self._place.manifest):
@@ -113,7 +158,7 @@ class LocalPublication:
             self._sync()
         self._ops.rename(self._staging.data(0), single)
         self._sync()
-        self._name(self._staging.path(REPLACING), self._place.manifest)
+        self._ops.rename(self._staging.path(REPLACING), self._place.manifest)
 
     def _publish_directory(self, manifest: Manifest) -> None:
         for index, entry in enumerate(manifest.parts):
@@ -121,52 +166,43 @@ class LocalPublication:
             try:
                 self._name(self._staging.data(index), target)
             except DestinationExists:
-                if not _holds(target, entry):
+                if not holds(target, entry):
                     raise
-        assert self._place.sums is not None
-        if not self._replacing:
-            self._name(self._staging.path(SUMS), self._place.sums)
+        if self._replacing:
             self._sync()
-            self._name(self._staging.path(NEW), self._place.manifest)
+            self._ops.rename(self._staging.path(REPLACING), self._place.manifest)
             return
-        self._sync()
-        self._ops.rename(self._staging.path(REPLACING), self._place.manifest)
-        self._sync()
-        self._finish_directory(manifest)
-
-    def _finish_directory(self, manifest: Manifest) -> None:
-        """After the commit of a replacement: the sums follow, then exactly the old export's own parts go."""
         assert self._place.sums is not None
-        if self._staging.read(SUMS) == manifest.sums():
-            self._ops.rename(self._staging.path(SUMS), self._place.sums)
-            self._sync()
-        old = self._parsed(self._staging.read(OLD))
-        kept = {entry.name for entry in manifest.parts}
-        for entry in old.parts if old is not None else ():
-            target = self._place.part(entry.name)
-            if entry.name not in kept and _holds(target, entry):
-                self._ops.unlink(target)
+        self._name(self._staging.path(SUMS), self._place.sums)
+        self._sync()
+        self._name(self._staging.path(NEW), self._place.manifest)
 
     def _name(self, source: Path, target: Path) -> None:
-        """Give a staged file its final name if that is free. Raises :class:`DestinationExists`."""
+        """Give a staged file its final name, and remember, before an interrupt can come between, that it is ours."""
+        assert self._given is not None
+        self._given.add(target)
         try:
-            try:
-                self._ops.link(source, target)
-            except OSError as error:
-                if _symbol(error) not in _CANNOT_LINK:
-                    raise
-                self._ops.rename_new(source, target)
-        except FileExistsError:
-            raise DestinationExists(
-                f"{target} appeared while the export was running; it was left alone", hint="choose another name"
-            ) from None
-        except OSError as error:
-            if _symbol(error) in _CANNOT_LINK:
-                raise IoError(
-                    f"the file system of {target.parent} can neither link nor rename without overwriting",
-                    hint="export to a local disk and copy from there",
-                ) from None
+            give_name(self._ops, source, target)
+        except DestinationExists:
+            self._given.discard(target)
             raise
+
+    def _failed(self, error: OSError) -> ExportError:
+        """Clear up after a failure, and say what there is now: the old export, none, or the new one."""
+        failure = from_os_error(error, f"cannot publish {self._place.manifest}")
+        self.close()
+        if not self._visible:
+            return failure
+        return type(failure)(
+            f"{self._place.manifest} is published, but it may not outlive a power failure: {failure.message}",
+            hint="check the disk and verify the export; if in doubt repeat it with --overwrite",
+        )
+
+    def _restore(self) -> None:
+        """Put a withdrawn manifest back, as long as the data that it describes was not touched."""
+        withdrawn = self._place.single is not None and not os.path.lexists(self._place.manifest)
+        if withdrawn and os.path.lexists(self._staging.path(OLD)) and os.path.lexists(self._staging.data(0)):
+            give_name(self._ops, self._staging.path(OLD), self._place.manifest)
 
     def _sync(self) -> None:
         self._ops.fsync_directory(self._place.directory)
@@ -176,16 +212,19 @@ class LocalPublication:
 
         Only files that the staged manifests name, with the digests they give, are touched.
         """
-        pending = self._parsed(self._staging.read(NEW))
-        if pending is not None and not os.path.lexists(self._place.manifest):
+        new, replacing, old = (self._staging.read(name) for name in (NEW, REPLACING, OLD))
+        if not self._published and (new, replacing, old) != (None, None, None):
+            self._sync()  # what a killed run had done may not be durable yet, and is built upon below
+        pending = self._parsed(new)
+        if pending is not None and read_if_there(self._place.manifest) != new:
             self._discard(pending)
-        replacing = self._parsed(self._staging.read(REPLACING))
-        if replacing is not None:
-            self._recover_replacement(replacing)
-        elif self._place.sums is not None and self._staging.read(OLD) is not None:
+        pending = self._parsed(replacing)
+        if pending is not None:
+            self._recover_replacement(pending)
+        elif old is not None and self._place.sums is not None:
             committed = self._parsed(read_if_there(self._place.manifest))
             if committed is not None:
-                self._finish_directory(committed)
+                self._finish_directory(committed, self._parsed(old))
         self._staging.clear()
 
     def _recover_replacement(self, manifest: Manifest) -> None:
@@ -194,71 +233,100 @@ class LocalPublication:
             self._discard(manifest)
         elif not os.path.lexists(self._place.manifest):
             entry = manifest.parts[0]
-            if _holds(self._staging.data(0), entry):
+            if holds(self._staging.data(0), entry):
+                if self._given is not None:
+                    return  # this very attempt failed before it touched the data
+                if self._staging.read(REPLACED) != _likeness(single):
+                    return  # the file was changed by other hands since: it is theirs
                 self._ops.rename(self._staging.data(0), single)
-            elif not _holds(single, entry):
-                return  # the file was changed by other hands since: it is theirs
+            elif not holds(single, entry):
+                return  # as above
             self._sync()
-            self._name(self._staging.path(REPLACING), self._place.manifest)
+            self._ops.rename(self._staging.path(REPLACING), self._place.manifest)
             self._sync()
             self.notes.append(f"an interrupted replacement of {single} was completed first")
 
     def _discard(self, manifest: Manifest) -> None:
         """Take back the names that an uncommitted export of ours gave out."""
-        committed = self._parsed(read_if_there(self._place.manifest))
+        text = read_if_there(self._place.manifest)
+        committed = self._parsed(text)
+        if self._given is None and text is not None and committed is None:
+            return  # a manifest that cannot be read may name any of them
         kept = {entry.name for entry in committed.parts} if committed is not None else set()
         for entry in manifest.parts:
             target = self._place.part(entry.name)
-            if entry.name not in kept and _holds(target, entry):
+            if entry.name not in kept and self._gave(target) and holds(target, entry):
                 self._ops.unlink(target)
-        if self._place.sums is not None and committed is None and read_if_there(self._place.sums) == manifest.sums():
-            self._ops.unlink(self._place.sums)
+        sums = self._place.sums
+        if sums is not None and committed is None and self._gave(sums) and read_if_there(sums) == manifest.sums():
+            self._ops.unlink(sums)
+        self._sync()
+
+    def _gave(self, target: Path) -> bool:
+        """Whether a name may be from the attempt that is being cleared up."""
+        return self._given is None or target in self._given
+
+    def _finish_directory(self, manifest: Manifest, old: Manifest | None) -> None:
+        """After the commit of a replacement: the sums follow, then exactly the old export's own parts go."""
+        assert self._place.sums is not None
+        if self._staging.read(SUMS) == manifest.sums():
+            self._ops.rename(self._staging.path(SUMS), self._place.sums)
+            self._sync()
+        kept = {entry.name for entry in manifest.parts}
+        for entry in old.parts if old is not None else ():
+            target = self._place.part(entry.name)
+            if entry.name not in kept and holds(target, entry):
+                self._ops.unlink(target)
         self._sync()
 
     def _parsed(self, text: bytes | None) -> Manifest | None:
-        """A staged manifest, unless it is torn: then nothing was published from it yet."""
+        """A manifest for this place, unless it is torn, in which case nothing was published from it yet."""
         if text is None:
             return None
         try:
-            return parse_manifest(text, where=str(self._place.manifest))
+            manifest = parse_manifest(text, where=str(self._place.manifest))
         except ManifestError:
             return None
+        return manifest if self._place.could_hold(manifest) else None
 
     def close(self) -> None:
         if self._closed:
             return
-        self._closed = True
         for staged in self._staged:
             staged.abort()
-        self._staged = []
+        leftovers = f"leftovers in {self._staging.directory} are cleared by the next export there"
         try:
-            if self._published:
-                self._staging.clear()
-            else:
-                self.recover()
+            if not self._published:
+                self._restore()
+            self.recover()
+            tidy = True
+        except Cancelled:
+            raise
         except (OSError, ExportError):
-            self.notes.append(f"leftovers in {self._staging.directory} are cleared by the next export there")
-        finally:
-            self._staging.close()
-        if self._made_directory and not self._published:
+            tidy = False
+        self._visible = self._stands()
+        # From here on a second call has nothing to do; until here it repeats what an interrupt cut short.
+        self._closed = True
+        if not self._staging.close() or not tidy:
+            self.notes.append(leftovers)
+        if self._made_directory and not (self._published or self._visible):
             try:
                 self._ops.rmdir(self._place.directory)
             except OSError:
                 return  # something else lies in it by now
-            self._made_directory = False
+
+    def _stands(self) -> bool:
+        """Whether the manifest of this attempt is the committed one."""
+        try:
+            return self._text is not None and read_if_there(self._place.manifest) == self._text
+        except (OSError, ExportError):
+            return False
 
 
-def _holds(path: Path, entry: PartEntry) -> bool:
-    """Whether a file is exactly what a manifest's entry says."""
+def _likeness(path: Path) -> bytes:
+    """By what a file that is about to be replaced is known again: any writing to it changes this."""
     try:
-        with path.open("rb") as file:
-            return (
-                os.fstat(file.fileno()).st_size == entry.bytes
-                and hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
-            )
-    except (FileNotFoundError, IsADirectoryError):
-        return False
-
-
-def _symbol(error: OSError) -> str:
-    return errno.errorcode.get(error.errno or 0, "")
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return b"nothing\n"
+    return f"{there.st_size} bytes, changed at {there.st_mtime_ns}\n".encode()

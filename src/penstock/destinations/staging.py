@@ -1,8 +1,8 @@
 """The hidden place beside a destination where an export lies until it is published, and the lock on it.
 
-A staging directory holds ``lock``, the parts as ``data-NNNNN``, the finished manifest under ``new-manifest`` or
-``replacing-manifest``, and, while a directory's export is replaced, the old one's ``old-manifest``. Whoever holds the
-lock owns all of it; what lies there without a holder is what a crash left.
+A staging directory holds ``lock``, the parts as ``data-NNNNN``, and the finished manifest under ``new-manifest`` or
+``replacing-manifest``. While an export is replaced, ``old-manifest`` is the old one's, and ``replaced`` says which file
+is to go. Whoever holds the lock owns all of it; what lies there without a holder is what a crash left.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from penstock.destinations.fileops import FileOps
-from penstock.errors import IoError, Locked, UsageError, from_os_error
+from penstock.destinations.naming import open_plain, read_if_there
+from penstock.errors import AccessDenied, IoError, Locked, UsageError, from_os_error
 from penstock.ports import Buffer
 
 NEW = "new-manifest"
 REPLACING = "replacing-manifest"
 OLD = "old-manifest"
+REPLACED = "replaced"
 SUMS = "sums"
 LOCK = "lock"
 _DATA = "data-"
@@ -39,17 +41,15 @@ class Staging:
 
     def _acquire(self) -> int:
         for _ in range(_ATTEMPTS):
+            made = self._make()
             try:
-                self.ops.mkdir(self.directory)
-            except FileExistsError:
-                if not stat.S_ISDIR(os.lstat(self.directory).st_mode):
-                    raise UsageError(
-                        f"{self.directory} is in the way: it is not a directory", hint="move it away"
-                    ) from None
-            try:
-                fd = os.open(self.path(LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+                fd = self.ops.open_lock(self.path(LOCK))
             except FileNotFoundError:
                 continue  # its last holder removed the directory in between
+            except OSError:
+                if made:
+                    self._unmake()
+                raise
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -63,6 +63,35 @@ class Staging:
                 return fd
             os.close(fd)
         raise Locked(f"another process keeps exporting to {self.directory.parent}", hint="wait for it to end")
+
+    def _make(self) -> bool:
+        try:
+            self.ops.mkdir(self.directory)
+        except FileExistsError:
+            self._refuse_foreign()
+            return False
+        return True
+
+    def _unmake(self) -> None:
+        try:
+            self.ops.rmdir(self.directory)
+        except OSError:
+            return  # somebody has it by now, or it cannot be helped: the next export clears it
+
+    def _refuse_foreign(self) -> None:
+        """What has the name of a staging directory is one, and of somebody who could have written here anyway."""
+        try:
+            there = os.lstat(self.directory)
+        except FileNotFoundError:
+            return  # its last holder removed it in between
+        if not stat.S_ISDIR(there.st_mode):
+            raise UsageError(f"{self.directory} is in the way: it is not a directory", hint="move it away")
+        around = os.stat(self.directory.parent)
+        if around.st_mode & stat.S_ISVTX and there.st_uid not in (os.geteuid(), 0, around.st_uid):
+            raise AccessDenied(
+                f"{self.directory} belongs to another user, in a directory that everybody can write to",
+                hint="choose another place, or have it removed by its owner",
+            )
 
     def _still_named(self, fd: int) -> bool:
         try:
@@ -102,25 +131,27 @@ class Staging:
         """Remove every staged file of ours; pending manifests go last, since they explain the rest."""
         names = [entry.name for entry in os.scandir(self.directory)]
         for name in sorted(names):
-            if name.startswith(_DATA) or name == SUMS:
+            if name.startswith(_DATA) or name in (SUMS, REPLACED):
                 self.ops.unlink(self.path(name))
         for name in (OLD, NEW, REPLACING):
             if name in names:
                 self.ops.unlink(self.path(name))
 
-    def close(self) -> None:
-        """Give up the lock, and the directory if nothing is left in it. Safe to call twice."""
+    def close(self) -> bool:
+        """Give up the lock, and the directory if nothing is left in it; whether that went well. Safe to call twice."""
         if self._lock < 0:
-            return
+            return True
         try:
             if all(entry.name == LOCK for entry in os.scandir(self.directory)):
                 self.ops.unlink(self.path(LOCK))
                 self.ops.rmdir(self.directory)
-        except OSError:
-            pass  # a new holder was quick, or the directory is gone: either way the lock is released below
+        except OSError as error:
+            # A new holder may have been quick, or somebody removed the directory: both are in order.
+            return error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
         finally:
             os.close(self._lock)
             self._lock = -1
+        return True
 
 
 class LocalStagedFile:
@@ -140,6 +171,8 @@ class LocalStagedFile:
         try:
             while view.nbytes:
                 taken = self._ops.write(self._fd, view)
+                if taken == 0:
+                    raise IoError(f"cannot write {self.path}: the disk takes no more bytes", hint="check the disk")
                 self._written += taken
                 view = view[taken:]
         except OSError as error:
@@ -167,13 +200,5 @@ class LocalStagedFile:
 
     @contextmanager
     def read_back(self) -> Iterator[BinaryIO]:
-        with self.path.open("rb") as file:
+        with open_plain(self.path, follow=False) as file:
             yield file
-
-
-def read_if_there(path: Path) -> bytes | None:
-    """The bytes of a small file, or ``None`` if there is none."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from penstock.destinations.fileops import FileOps
-from penstock.destinations.staging import LocalStagedFile
-from penstock.errors import DestinationExists, NotFound, ReaderGone, UsageError, from_os_error
+from penstock.destinations.naming import give_name
+from penstock.destinations.staging import NEW, Staging
+from penstock.errors import (
+    Cancelled,
+    DestinationExists,
+    ExportError,
+    IoError,
+    NotFound,
+    ReaderGone,
+    UsageError,
+    from_os_error,
+)
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports import Buffer, Publication, StagedFile
 
 
 class StreamDestination:
-    """Writes to a file descriptor as it goes. ``manifest`` names a file that must not exist yet."""
+    """Writes to a file descriptor as it goes. ``manifest`` names a file that must not exist yet, unless it is to be
+    overwritten; it appears whole, when the stream is at its end."""
 
     single = True
     path = None
@@ -28,11 +40,12 @@ class StreamDestination:
         self._ops = ops if ops is not None else FileOps()
 
     def begin(self, *, overwrite: bool = False, estimated_bytes: int | None = None) -> Publication:
-        if self._manifest is not None and os.path.lexists(self._manifest) and not overwrite:
-            raise DestinationExists(f"{self._manifest} exists", hint="choose another name, or use --overwrite")
-        if self._manifest is not None and not self._manifest.parent.is_dir():
-            raise NotFound(f"there is no directory {self._manifest.parent}", hint="create it first")
-        return _StreamPublication(self._fd, self._manifest, self._ops)
+        if self._manifest is None:
+            return _StreamPublication(self._fd, None)
+        try:
+            return _StreamPublication(self._fd, _ManifestFile(self._manifest, self._ops, overwrite=overwrite))
+        except OSError as error:
+            raise from_os_error(error, f"cannot write {self._manifest}") from None
 
     def read_manifest(self) -> bytes:
         raise UsageError("a stream cannot be read back", hint="verify a file or a directory")
@@ -46,12 +59,55 @@ class StreamDestination:
         return (), ()
 
 
+class _ManifestFile:
+    """The manifest of a stream: staged beside its place, then named at once. What a killed run left is cleared."""
+
+    def __init__(self, path: Path, ops: FileOps, *, overwrite: bool) -> None:
+        if not path.parent.is_dir():
+            raise NotFound(f"there is no directory {path.parent}", hint="create it first")
+        if path.is_dir():
+            raise UsageError(f"{path} is a directory, a file is meant", hint="choose another name")
+        self.path = path
+        self._ops = ops
+        self._overwrite = overwrite
+        self.staging = Staging(path.with_name(f".{path.name}.penstock"), ops)
+        try:
+            self.staging.clear()
+            if os.path.lexists(path) and not overwrite:
+                raise DestinationExists(f"{path} exists", hint="choose another name, or use --overwrite")
+        except BaseException:
+            self.staging.close()
+            raise
+
+    def publish(self, text: bytes) -> None:
+        try:
+            self.staging.store(NEW, text)
+            self.staging.sync()
+            if self._overwrite:
+                self._ops.rename(self.staging.path(NEW), self.path)
+            else:
+                give_name(self._ops, self.staging.path(NEW), self.path)
+            self._ops.fsync_directory(self.path.parent)
+        except OSError as error:
+            raise from_os_error(error, f"cannot write {self.path}") from None
+
+    def close(self) -> bool:
+        """Clear the staging directory away; whether that went well."""
+        try:
+            self.staging.clear()
+        except Cancelled:
+            raise
+        except (OSError, ExportError):
+            self.staging.close()
+            return False
+        return self.staging.close()
+
+
 class _StreamPublication:
-    def __init__(self, fd: int, manifest: Path | None, ops: FileOps) -> None:
-        self.notes: Sequence[str] = ()
+    def __init__(self, fd: int, manifest: _ManifestFile | None) -> None:
+        self.notes: list[str] = []
         self._fd = fd
         self._manifest = manifest
-        self._ops = ops
 
     def stage(self) -> StagedFile:
         return _StreamPart(self._fd)
@@ -60,21 +116,17 @@ class _StreamPublication:
         return f"stream{ending}"
 
     def publish(self, manifest: Manifest) -> None:
-        if self._manifest is None:
-            return
-        aside = self._manifest.with_name(f".{self._manifest.name}.{os.getpid()}.penstock")
-        staged = LocalStagedFile(aside, self._ops)
-        try:
-            staged.write(manifest.to_bytes())
-            staged.finish()
-            self._ops.rename(aside, self._manifest)
-            self._ops.fsync_directory(self._manifest.parent)
-        except OSError as error:
-            staged.abort()
-            raise from_os_error(error, f"cannot write {self._manifest}") from None
+        if self._manifest is not None:
+            self._manifest.publish(manifest.to_bytes())
 
     def close(self) -> None:
-        return
+        manifest = self._manifest
+        if manifest is None:
+            return
+        tidy = manifest.close()
+        self._manifest = None
+        if not tidy:
+            self.notes.append(f"leftovers in {manifest.staging.directory} are cleared by the next export there")
 
 
 class _StreamPart:
@@ -86,13 +138,27 @@ class _StreamPart:
         view = memoryview(data).cast("B")
         try:
             while view.nbytes:
-                taken = os.write(self._fd, view)
+                taken = self._take(view)
                 self._written += taken
                 view = view[taken:]
         except BrokenPipeError:
             raise ReaderGone("the reader of the stream went away") from None
         except OSError as error:
             raise from_os_error(error, "cannot write the stream") from None
+
+    def _take(self, view: memoryview) -> int:
+        """One write, after waiting for the reader if the descriptor is one that does not wait by itself."""
+        while True:
+            try:
+                taken = os.write(self._fd, view)
+            except BlockingIOError:
+                waiting = select.poll()
+                waiting.register(self._fd, select.POLLOUT)
+                waiting.poll()
+                continue
+            if taken == 0:
+                raise IoError("cannot write the stream: it takes no more bytes")
+            return taken
 
     def finish(self) -> int:
         return self._written

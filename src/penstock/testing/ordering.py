@@ -1,0 +1,113 @@
+"""The order in which a publication has to do things, checked on the log of its operations.
+
+A crash shows some orders to be wrong, a power loss more of them; reading the log shows every one, on any file system.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from penstock.testing.faults import Operation
+
+_NAMING = ("link", "rename", "rename_new")
+
+
+class _Watch:
+    """What is durable so far, and what was done out of turn."""
+
+    def __init__(self, manifest: Path, derived: Path | None) -> None:
+        self.manifest = str(manifest)
+        self.place = str(manifest.parent)
+        self.derived = None if derived is None else str(derived)
+        self.problems: list[str] = []
+        self.unsynced_files: set[str] = set()
+        self.staged_manifest = False
+        #: Names that changed in a directory since it was synced.
+        self.unsynced_names: dict[str, set[str]] = {}
+        self.committed = False
+
+    def staged(self, path: str) -> bool:
+        return ".penstock" in Path(path).parent.name
+
+    def changed(self, path: str) -> None:
+        self.unsynced_names.setdefault(os.path.dirname(path), set()).add(path)
+
+    def waiting(self, directory: str) -> set[str]:
+        return self.unsynced_names.get(directory, set())
+
+    def name(self, operation: Operation) -> None:
+        source, target = operation.path, str(operation.target)
+        self.changed(target)
+        if operation.name != "link":
+            self.changed(source)
+        if self.staged(target):
+            return
+        if source in self.unsynced_files:
+            self.problems.append(f"{operation}: a file took its name before its bytes were durable")
+        if target == self.manifest:
+            others = self.waiting(self.place) - {target, source}
+            if others:
+                self.problems.append(f"{operation}: the commit came before the names of {_names(others)} were durable")
+            self.committed = True
+        elif target != self.derived:
+            self._data(operation, source)
+
+    def _data(self, operation: Operation, source: str) -> None:
+        if self.committed:
+            self.problems.append(f"{operation}: data took its name after the commit")
+        staging = os.path.dirname(source)
+        if not self.staged_manifest:
+            self.problems.append(f"{operation}: data took its name before the manifest was staged")
+        elif any("manifest" in Path(path).name for path in self.waiting(staging)) or staging in self.waiting(
+            os.path.dirname(staging)
+        ):
+            self.problems.append(f"{operation}: data took its name before the staged manifest was durable")
+        if self.manifest in self.waiting(self.place):
+            self.problems.append(f"{operation}: data took its name before the old manifest was durably withdrawn")
+
+    def remove(self, operation: Operation) -> None:
+        outside = not self.staged(operation.path)
+        if self.committed and self.manifest in self.waiting(self.place):
+            self.problems.append(f"{operation}: something was removed before the commit was durable")
+        if outside and not self.committed and operation.name == "unlink" and operation.path != self.manifest:
+            self.problems.append(f"{operation}: something was removed before the commit")
+        self.changed(operation.path)
+
+    def end(self) -> None:
+        if not self.committed:
+            self.problems.append("nothing was committed")
+        elif self.manifest in self.waiting(self.place):
+            self.problems.append("the commit was never made durable")
+        if self.place in self.waiting(os.path.dirname(self.place)):
+            self.problems.append("the name of the new directory was never made durable")
+
+
+def order_problems(log: Iterable[Operation], manifest: Path, *, derived: Path | None = None) -> list[str]:
+    """What a successful export did out of turn. ``manifest`` is its final name, ``derived`` that of ``SHA256SUMS``."""
+    watch = _Watch(manifest, derived)
+    for operation in log:
+        if operation.failed:
+            continue
+        path = operation.path
+        match operation.name:
+            case "write":
+                watch.unsynced_files.add(path)
+            case "fsync":
+                watch.unsynced_files.discard(path)
+                watch.staged_manifest |= Path(path).name.endswith("-manifest")
+            case "fsync_directory":
+                watch.unsynced_names.pop(path, None)
+            case "create" | "mkdir":
+                watch.changed(path)
+            case "unlink" | "rmdir":
+                watch.remove(operation)
+            case name if name in _NAMING:
+                watch.name(operation)
+    watch.end()
+    return watch.problems
+
+
+def _names(paths: Iterable[str]) -> str:
+    return ", ".join(sorted(Path(path).name for path in paths))

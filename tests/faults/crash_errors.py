@@ -1,0 +1,172 @@
+"""The error sweeps: operations that fail, that take only a part, and names that somebody else takes first."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from crash_judge import NEW, NONE, OLD, judge, settle, settled
+from crash_scenarios import Stage
+from crash_sweeps import Count, prepare, record
+
+from penstock.errors import AccessDenied, DestinationExists, ExportError, IoError, NoSpace
+from penstock.testing.faults import Fail, Meddle, Operation, Short
+from penstock.testing.forks import run_forked
+
+#: What each error number has to become, and its exit code.
+ERRORS: dict[str, tuple[type[ExportError], int]] = {
+    "ENOSPC": (NoSpace, 5),
+    "EDQUOT": (NoSpace, 5),
+    "EIO": (IoError, 5),
+    "EACCES": (AccessDenied, 7),
+}
+_BATCH = 8
+_INTRUDER = b"I was here first\n"
+#: What a fault did: its label, whether it fired, and what is wrong.
+Outcome = tuple[str, bool, list[str]]
+
+
+def error_sweep(
+    name: str,
+    root: Path,
+    *,
+    codes: Sequence[str],
+    lasting: bool = False,
+    late: bool = False,
+    turns: bool = False,
+    defect: str | None = None,
+) -> Count:
+    """An error at every operation in turn: once, or from there on (``lasting``), or although it had its effect
+    (``late``). ``turns`` takes one of the ``codes`` for each operation, not all."""
+    stage = prepare(name, root, defect=defect)
+    plan = [
+        (operation, code)
+        for operation in record(stage)
+        for index, code in enumerate(codes)
+        if not turns or operation.number % len(codes) == index
+    ]
+    kind = " from there on" * lasting + " although it happened" * late
+    count = Count(f"{stage.name}: {'/'.join(codes)}{kind}", planned=len(plan))
+    for start in range(0, len(plan), _BATCH):
+        batch = plan[start : start + _BATCH]
+        for outcome in run_forked(partial(_errors, stage, batch, lasting, late)).value:
+            count.add(*outcome)
+    return count
+
+
+def _errors(
+    stage: Stage, batch: Sequence[tuple[Operation, str]], lasting: bool, late: bool, marker: int
+) -> list[Outcome]:
+    return [_one_error(stage, operation, code, lasting, late) for operation, code in batch]
+
+
+def _one_error(stage: Stage, operation: Operation, code: str, lasting: bool, late: bool) -> Outcome:
+    fault = Fail(nth=operation.number, code=getattr(errno, code), lasting=lasting, late=late)
+    stage.reset()
+    raised: BaseException | None = None
+    try:
+        stage.export(fault)
+    except BaseException as error:
+        raised = error
+    state, wrong = judge(stage)
+    wrong += _told(code, raised, state)
+    if raised is not None and not lasting and state != NEW and not _may_leave(operation, late):
+        wrong += settled(stage, state)
+    synced = [entry.path for entry in stage.log if entry.name == "fsync"]
+    if len(synced) != len(set(synced)):
+        wrong.append("an fsync was tried again")
+    return f"{code} at {operation}", fault.fired > 0, wrong + settle(stage, state)
+
+
+def _told(code: str, raised: BaseException | None, state: str) -> list[str]:
+    """Whether the error is of the right kind, and tells the truth about what is there now."""
+    if raised is None:
+        return [] if state == NEW else [f"no error was raised, and the {state} export is there"]
+    expected, exit_code = ERRORS[code]
+    if not isinstance(raised, expected):
+        return [f"raised {type(raised).__name__}: {raised}"]
+    wrong = [] if raised.exit_code == exit_code else [f"exit code {raised.exit_code}"]
+    if state == NEW and "nothing was published" in str(raised):
+        wrong.append(f"the new export is there, but the error says: {raised}")
+    return wrong
+
+
+def _may_leave(operation: Operation, late: bool) -> bool:
+    """Where leftovers are in order: it was the tidying up that failed, or what was made is not known to be ours."""
+    if late and operation.name in ("mkdir", "open_lock", "create"):
+        return True
+    return operation.name in ("unlink", "rmdir") and ".penstock" in operation.path
+
+
+def short_write_sweep(name: str, root: Path, *, defect: str | None = None) -> Count:
+    """Each write in turn takes 1, 7, 100 or 4095 bytes of what it is given, and no write ever more than 1000."""
+    stage = prepare(name, root, defect=defect)
+    writes = sum(operation.name == "write" for operation in record(stage))
+    plan = [
+        Short(on=("write",), nth=number, take=take) for number in range(1, writes + 1) for take in (1, 7, 100, 4095)
+    ]
+    plan.append(Short(on=("write",), take=1000, lasting=True))
+    count = Count(f"{stage.name}: short writes", planned=len(plan))
+    for start in range(0, len(plan), _BATCH):
+        batch = plan[start : start + _BATCH]
+        for outcome in run_forked(partial(_shorts, stage, batch)).value:
+            count.add(*outcome)
+    return count
+
+
+def _shorts(stage: Stage, batch: Sequence[Short], marker: int) -> list[Outcome]:
+    return [_one_short(stage, fault) for fault in batch]
+
+
+def _one_short(stage: Stage, fault: Short) -> Outcome:
+    label = f"write {fault.nth} takes {fault.take}"
+    stage.reset()
+    try:
+        stage.export(fault)
+    except ExportError as error:
+        return label, fault.fired > 0, [f"raised {type(error).__name__}: {error}"]
+    return label, fault.fired > 0, settled(stage, NEW)
+
+
+def intruder_sweep(name: str, root: Path, *, no_links: bool = False, defect: str | None = None) -> Count:
+    """Somebody else takes each of the export's names, right before it does, with other bytes and with the same.
+
+    The export has to leave that file alone, take back what it had given out, and work once the intruder is gone. The
+    one exception is a part of a directory with the very same bytes: then there is nothing to disagree about.
+    """
+    stage = prepare(name, root, defect=defect, no_links=no_links)
+    log = record(stage)
+    names = sorted({operation.target for operation in log if operation.target and ".penstock" not in operation.target})
+    free = [Path(target) for target in names if Path(target).name not in stage.old]
+    count = Count(f"{stage.name}: names taken by others")
+    for target in free:
+        same = stage.new[target.name]
+        texts = [_INTRUDER, same] if target.name == stage.scenario.dest else [_INTRUDER]
+        for text in texts:
+            count.planned += 1
+            count.add(*run_forked(partial(_one_intruder, stage, target, text)).value)
+    return count
+
+
+def _one_intruder(stage: Stage, target: Path, text: bytes, marker: int) -> Outcome:
+    ending = f"/{target.name}"
+    fault = Meddle(on=("link", "rename", "rename_new"), ending=ending, action=lambda _: target.write_bytes(text))
+    stage.reset()
+    label = f"{target.name} taken by {len(text)} bytes"
+    wrong = []
+    try:
+        stage.export(fault)
+        wrong.append("the export went over a file that is not ours")
+    except DestinationExists:
+        pass
+    except ExportError as error:
+        wrong.append(f"raised {type(error).__name__}: {error}")
+    if not target.exists() or target.read_bytes() != text:
+        wrong.append("the foreign file was changed")
+    target.unlink(missing_ok=True)
+    if stage.scenario.before == "nothing" and not stage.scenario.single:
+        stage.base.rmdir()  # it holds nothing else, or this fails
+    wrong += settled(stage, OLD if stage.scenario.before == "export" else NONE)
+    return label, fault.fired > 0, wrong + settle(stage, NONE if stage.scenario.none_allowed else OLD)

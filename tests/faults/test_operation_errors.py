@@ -1,0 +1,66 @@
+"""Any operation may fail: the error is of the tree and tells the truth, and what is there is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from conftest import FULL, Sweep, sweep
+
+_CODES = ("ENOSPC", "EIO", "EACCES", "EDQUOT")
+_TURNS = not FULL
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *(sweep("error_sweep", name, least=80, codes=_CODES) for name in ("file", "file-overwrite")),
+        *(
+            sweep("error_sweep", name, least=20, codes=_CODES, turns=_TURNS)
+            for name in ("file-overwrite-bare", "file-parquet", "directory", "directory-overwrite")
+        ),
+    ],
+)
+def test_an_error_at_any_operation(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:
+    proven(wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        sweep("error_sweep", name, least=20, codes=_CODES, turns=_TURNS, lasting=True)
+        for name in ("file", "file-overwrite", "directory", "directory-overwrite")
+    ],
+)
+def test_a_disk_that_fails_from_some_operation_on(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:
+    proven(wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        sweep("error_sweep", name, least=20, codes=_CODES, turns=_TURNS, late=True)
+        for name in ("file", "file-overwrite", "directory", "directory-overwrite")
+    ],
+)
+def test_an_error_of_something_that_happened(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:
+    proven(wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted", [sweep("short_write_sweep", name, least=10) for name in ("file", "file-gzip", "directory-overwrite")]
+)
+def test_short_writes(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:
+    proven(wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *(sweep("intruder_sweep", name, least=2) for name in ("file", "directory-strangers", "directory-overwrite")),
+        *(sweep("intruder_sweep", name, least=2, no_links=True) for name in ("file", "directory")),
+    ],
+)
+def test_a_name_that_somebody_else_takes(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:
+    proven(wanted)
