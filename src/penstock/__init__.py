@@ -5,7 +5,9 @@ These are the public names; each is loaded when it is first used, so that ``impo
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from penstock.model import version
@@ -26,19 +28,34 @@ _HOMES = {
     "ExportMetadata": "penstock.model.result",
     "ExportOptions": "penstock.model.options",
     "ExportResult": "penstock.model.result",
+    "RestoreResult": "penstock.model.result",
     "Exporter": "penstock.api",
     "FileDestination": "penstock.destinations.local",
     "DirectoryDestination": "penstock.destinations.local",
+    "IngestResult": "penstock.model.result",
     "SqliteAnalyticsStorage": "penstock.storage.sqlite",
     "StorageConfig": "penstock.model.storage_config",
     "StorageStats": "penstock.model.result",
     "VerifyResult": "penstock.model.result",
     "export": "penstock.api",
+    "ingest": "penstock.api",
     "inspect": "penstock.api",
+    "restore": "penstock.api",
     "verify": "penstock.api",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  # the table above is the list; a test compares the two
+
+
+class _Package(ModuleType):
+    """Keeps a public name what it is: the import system would put the subpackage ``ingest`` in the place of the verb."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
@@ -56,27 +73,62 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from penstock.api import Exporter as Exporter, export as export, inspect as inspect, verify as verify
+    from penstock.api import (
+        Exporter as Exporter,
+    )
+    from penstock.api import (
+        export as export,
+    )
+    from penstock.api import (
+        ingest as ingest,
+    )
+    from penstock.api import (
+        inspect as inspect,
+    )
+    from penstock.api import (
+        verify as verify,
+    )
     from penstock.destinations.local import (
         DirectoryDestination as DirectoryDestination,
+    )
+    from penstock.destinations.local import (
         FileDestination as FileDestination,
     )
     from penstock.errors import ExportError as ExportError
     from penstock.model.event import (
         AnalyticsEvent as AnalyticsEvent,
+    )
+    from penstock.model.event import (
         EventBatch as EventBatch,
+    )
+    from penstock.model.event import (
         EventCategory as EventCategory,
+    )
+    from penstock.model.event import (
         EventPriority as EventPriority,
     )
     from penstock.model.filter import ExportFilter as ExportFilter
-    from penstock.model.options import ExportFormat as ExportFormat, ExportOptions as ExportOptions
+    from penstock.model.options import ExportFormat as ExportFormat
+    from penstock.model.options import ExportOptions as ExportOptions
     from penstock.model.result import (
         AppendResult as AppendResult,
+    )
+    from penstock.model.result import (
         ExportMetadata as ExportMetadata,
+    )
+    from penstock.model.result import (
         ExportResult as ExportResult,
+    )
+    from penstock.model.result import (
+        IngestResult as IngestResult,
+    )
+    from penstock.model.result import (
         StorageStats as StorageStats,
+    )
+    from penstock.model.result import (
         VerifyResult as VerifyResult,
     )
     from penstock.model.storage_config import StorageConfig as StorageConfig
-    from penstock.ports import AnalyticsStorage as AnalyticsStorage, ExportDestination as ExportDestination
+    from penstock.ports import AnalyticsStorage as AnalyticsStorage
+    from penstock.ports import ExportDestination as ExportDestination
     from penstock.storage.sqlite import SqliteAnalyticsStorage as SqliteAnalyticsStorage

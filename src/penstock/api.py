@@ -1,24 +1,28 @@
-"""The verbs in Python, with the argument names of the command: ``export``, ``verify``, ``ingest``, ``inspect``."""
+"""The verbs in Python, with the argument names of the command."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock import wiring
-from penstock.errors import UsageError
 from penstock.exporting import export as exporting
+from penstock.exporting import restore as restoring
 from penstock.exporting import verify as verifying
+from penstock.exporting.incremental import export_incremental
+from penstock.exporting.verify_chain import verify_chain
+from penstock.model import jsontext
 from penstock.model.filter import ExportFilter
-from penstock.model.options import ExportOptions
-from penstock.model.result import ExportResult, StorageStats, VerifyResult
+from penstock.model.options import ExportFormat, ExportOptions
+from penstock.model.result import ExportResult, IngestResult, RestoreResult, StorageStats, VerifyResult
 from penstock.model.storage_config import StorageConfig
-from penstock.ports import AnalyticsStorage, Clock, ExportDestination
+from penstock.ports import AnalyticsStorage, Clock, ExportDestination, LineageDestination, OnConflict
 
 if TYPE_CHECKING:
-    from penstock.exporting.export import Progress
+    from penstock.exporting.run import Progress
+    from penstock.ingest.load import Progress as LoadProgress
 
 
 class Exporter:
@@ -35,6 +39,7 @@ class Exporter:
         filter: ExportFilter | None = None,
         options: ExportOptions | None = None,
         overwrite: bool = False,
+        incremental: bool = False,
         manifest: str | os.PathLike[str] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> ExportResult:
@@ -43,12 +48,25 @@ class Exporter:
         When this returns, the export is whole, committed and durable; when it raises, there is none, or, with
         ``overwrite``, the old one. ``destination`` is a file with a known ending, a directory, ``-`` for standard
         output (``manifest`` then names a file for the manifest), or an :class:`ExportDestination`. Memory is a
-        function of ``options``, not of the data. Raises any :class:`~penstock.ExportError`.
+        function of ``options``, not of the data.
+
+        With ``incremental`` the destination is a directory to which every call adds a run with what arrived since the
+        run before; the result is of that run alone. Raises any :class:`~penstock.ExportError`.
         """
         chosen = options if options is not None else ExportOptions()
+        if incremental:
+            lineage = wiring.resolve_lineage(destination, chosen, overwrite=overwrite, manifest=manifest)
+            return export_incremental(
+                self.storage,
+                lineage.destination,
+                layout=lineage.layout,
+                filter=filter if filter is not None else ExportFilter(),
+                options=chosen,
+                clock=self.clock,
+                progress=progress,
+            )
         target = wiring.resolve_target(destination, chosen, manifest=manifest)
         wiring.keep_apart(self.storage, target.destination)
-        _keep_apart(self.storage, target.destination)
         return exporting.export(
             self.storage,
             target.destination,
@@ -61,13 +79,6 @@ class Exporter:
         )
 
 
-def _keep_apart(storage: AnalyticsStorage, destination: ExportDestination) -> None:
-    """Refuse to put an export in the place of the store it comes from."""
-    store, place = getattr(storage, "path", None), destination.path
-    if store is not None and place is not None and place.exists() and os.path.samefile(store, place):
-        raise UsageError(f"{place} is the store itself", hint="choose another destination")
-
-
 def export(
     store: str | os.PathLike[str],
     destination: str | os.PathLike[str] | ExportDestination,
@@ -76,6 +87,7 @@ def export(
     options: ExportOptions | None = None,
     config: StorageConfig | None = None,
     overwrite: bool = False,
+    incremental: bool = False,
     manifest: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> ExportResult:
@@ -83,10 +95,77 @@ def export(
     storage = wiring.open_store(store, config)
     try:
         return Exporter(storage).export(
-            destination, filter=filter, options=options, overwrite=overwrite, manifest=manifest, progress=progress
+            destination,
+            filter=filter,
+            options=options,
+            overwrite=overwrite,
+            incremental=incremental,
+            manifest=manifest,
+            progress=progress,
         )
     finally:
         storage.close()
+
+
+def ingest(
+    store: str | os.PathLike[str],
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    mapping: Mapping[str, str] | None = None,
+    format: ExportFormat | str | None = None,
+    source: str | None = None,
+    quarantine: str | os.PathLike[str] | None = None,
+    config: StorageConfig | None = None,
+    max_depth: int = jsontext.MAX_DEPTH,
+    max_record_bytes: int = 16 << 20,
+    time_unit: str | None = None,
+    dry_run: bool = False,
+    progress: Callable[[LoadProgress], None] | None = None,
+) -> IngestResult:
+    """Load files into a store, which is created if it is missing; what is not an event is set aside, never lost.
+
+    ``files`` are NDJSON, JSON, CSV, Parquet or Arrow, also in gzip or zstd; ``-`` is standard input. ``mapping`` says
+    which field of a record is which field of an event (``{"timestamp": "at", "session_id": "user.session"}``); what it
+    does not name goes into ``data``. ``format`` names the format of files that do not show it. ``source`` is the name
+    that ids of records without one are made from; the file's own, without endings, if not given. ``quarantine`` is the
+    file for records that are no events, beside the store if not given. ``max_depth`` is the deepest nesting of a
+    payload, ``max_record_bytes`` the longest record of a text format, ``time_unit`` (s, ms, us, ns) the unit of epoch
+    numbers where their digits do not say it. ``dry_run`` checks everything and writes nothing: every good record then
+    counts as inserted.
+
+    Loading a file again stores nothing again. When this returns, the stored events are as durable as the store is, and
+    the quarantine is on the disk. Raises :class:`~penstock.errors.NotFound` before anything is stored when a file is
+    missing, and any other :class:`~penstock.ExportError`.
+    """
+    from penstock.ingest import inputs, load, settle
+    from penstock.ingest import quarantine as aside
+    from penstock.ingest.mapping import FieldMap
+
+    named = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    fields = FieldMap(paths=dict(mapping or {}))
+    rules = settle.Rules(time_unit=time_unit, max_depth=max_depth)
+    places = wiring.store_files(store)
+    bad = Path(quarantine) if quarantine is not None else aside.beside(places[0])
+    aside.check(bad, apart_from=places)
+    surveyed = inputs.survey(named, format=format, source=source, reserved=[*places, bad])
+    storage: AnalyticsStorage | None = None
+    if dry_run:
+        wiring.check_store(store, config)
+    else:
+        storage = wiring.create_store(store, config)
+    try:
+        return load.load(
+            storage,
+            surveyed,
+            fields=fields,
+            rules=rules,
+            limit=max_record_bytes,
+            quarantine=aside.Quarantine(None if dry_run else bad),
+            progress=progress,
+        )
+    finally:
+        if storage is not None:
+            storage.close()
 
 
 def inspect(store: str | os.PathLike[str], *, config: StorageConfig | None = None) -> StorageStats:
@@ -99,17 +178,47 @@ def inspect(store: str | os.PathLike[str], *, config: StorageConfig | None = Non
 
 
 def verify(
-    destination: str | os.PathLike[str] | ExportDestination, *, progress: Callable[[int, int], None] | None = None
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
+    *,
+    quick: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> VerifyResult:
-    """Check an export, or a file's manifest by name, down to the last event; needs no store.
+    """Check an export, a lineage, or a file's manifest by name, down to the last event; needs no store.
 
-    Returns what was found; ``result.ok`` only if every byte and every count holds. Raises
-    :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`, :class:`~penstock.errors.NewerVersion`.
+    ``quick`` only looks whether every part is there with its size. Returns what was found; ``result.ok`` only if every
+    byte and every count holds. Raises :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`,
+    :class:`~penstock.errors.NewerVersion`.
     """
-    if isinstance(destination, ExportDestination):
-        return verifying.verify(destination, progress=progress)
-    if os.fspath(destination) == wiring.STREAM:
-        raise UsageError("standard output cannot be verified", hint="verify a file or a directory")
-    text = os.fspath(destination)
-    place = Path(text.removesuffix(".manifest.json")) if text.endswith(".manifest.json") else destination
-    return verifying.verify(wiring.existing_destination(place), progress=progress)
+    place = wiring.resolve_published(destination)
+    if isinstance(place, LineageDestination):
+        return verify_chain(place, quick=quick, progress=progress)
+    return verifying.verify(place, quick=quick, progress=progress)
+
+
+def restore(
+    source: str | os.PathLike[str] | ExportDestination | LineageDestination,
+    into: str | os.PathLike[str] | AnalyticsStorage,
+    *,
+    filter: ExportFilter | None = None,
+    on_conflict: OnConflict = "fail",
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> RestoreResult:
+    """Put the events of an export, a directory or a whole lineage back into a store, which is created if it is missing.
+
+    Nothing of a part is stored before its bytes verified. Events that are there already stay, so an interrupted restore
+    is simply run again. ``on_conflict`` decides about an event whose id is stored with other content. ``dry_run`` reads
+    and checks everything and stores nothing. Raises :class:`~penstock.errors.IntegrityError`,
+    :class:`~penstock.errors.UsageError`.
+    """
+    place = wiring.resolve_published(source)
+    wanted = filter if filter is not None else ExportFilter()
+    if dry_run:
+        return restoring.restore(place, None, filter=wanted, on_conflict=on_conflict, progress=progress)
+    if isinstance(into, AnalyticsStorage):
+        return restoring.restore(place, into, filter=wanted, on_conflict=on_conflict, progress=progress)
+    storage = wiring.create_store(into)
+    try:
+        return restoring.restore(place, storage, filter=wanted, on_conflict=on_conflict, progress=progress)
+    finally:
+        storage.close()

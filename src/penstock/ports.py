@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, BinaryIO, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
@@ -23,6 +23,9 @@ from penstock.model.result import AppendResult, StorageStats
 
 #: Bytes that are handed on without copying: ``bytes``, ``memoryview`` or ``pyarrow.Buffer``.
 Buffer: TypeAlias = Any
+
+#: What to do with an event whose id is stored with other content: keep the stored one, refuse the batch, or replace it.
+OnConflict: TypeAlias = Literal["skip", "fail", "replace"]
 
 
 class Clock(Protocol):
@@ -58,8 +61,20 @@ class Snapshot(Protocol):
     @property
     def counts(self) -> Mapping[str, int]: ...
 
-    def ranges(self, filter: ExportFilter, *, max_rows: int, max_bytes: int) -> Iterator[SeqRange]:
-        """Ranges in ``seq`` order that together hold every matching row; none is over both limits unless one row is.
+    @property
+    def identity(self) -> str:
+        """What tells this store from every other: the same for each snapshot of it, also after it was moved."""
+        ...
+
+    def last_event(self, upto: int) -> tuple[int, str] | None:
+        """``seq`` and id of the last event at or below ``upto``, whatever the filter; ``None`` if there is none."""
+        ...
+
+    def ranges(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
+    ) -> Iterator[SeqRange]:
+        """Ranges in ``seq`` order that together hold every matching row above ``after``; none is over a limit unless
+        one row is.
 
         Ranges that cannot hold a match may be left out. The same store, filter and limits give the same ranges.
         """
@@ -87,8 +102,15 @@ class AnalyticsStorage(Protocol):
     file is damaged.
     """
 
-    def append(self, events: Iterable[AnalyticsEvent] | pa.RecordBatch) -> AppendResult:
-        """Store events atomically, in order. Storing an id again changes nothing. Batches are ``APPEND_SCHEMA``."""
+    def append(
+        self,
+        events: Iterable[AnalyticsEvent] | pa.RecordBatch,
+        *,
+        checked: bool = False,
+        on_conflict: OnConflict = "skip",
+    ) -> AppendResult:
+        """Store events atomically, in order. Storing an id again changes nothing. Batches are ``APPEND_SCHEMA``;
+        ``checked`` says that every row of a batch is known to obey the event model."""
         ...
 
     def snapshot(self, *, readers: int = 1) -> Snapshot:
@@ -202,6 +224,40 @@ class Publication(Protocol):
 
     def close(self) -> None:
         """Drop what was not published and let others in. Safe to call twice."""
+        ...
+
+
+class RunPublication(Publication, Protocol):
+    """One attempt to add a run to a lineage, which it holds alone until ``close``. ``publish`` raises
+    :class:`~penstock.errors.Locked` if another process committed a run of the same number first."""
+
+    def runs(self) -> Sequence[tuple[str, bytes]]:
+        """File name and bytes of every committed run's manifest, in order."""
+        ...
+
+
+@runtime_checkable
+class LineageDestination(Protocol):
+    """Where an incremental export adds its runs, and where they are read from. What lies there is the truth: nothing
+    about a lineage is kept anywhere else."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def runs(self) -> Sequence[tuple[str, bytes]]:
+        """File name and bytes of every committed run's manifest, in order."""
+        ...
+
+    def begin(self) -> RunPublication:
+        """Lock the lineage and clear what a crashed run of ours left. Raises :class:`~penstock.errors.Locked`."""
+        ...
+
+    def open_part(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """A published part, seekable, from its start. Raises :class:`~penstock.errors.NotFound`."""
+        ...
+
+    def inspect(self, manifests: Sequence[Manifest]) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
+        """Problems (name, message) and notes about what lies around the runs: sums, strangers, leftovers."""
         ...
 
 

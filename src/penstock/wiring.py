@@ -11,7 +11,7 @@ from pathlib import Path
 from penstock.errors import InvalidFormat, UsageError, from_os_error
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.storage_config import StorageConfig
-from penstock.ports import AnalyticsStorage, ExportDestination
+from penstock.ports import AnalyticsStorage, ExportDestination, LineageDestination
 
 STREAM = "-"
 
@@ -43,6 +43,19 @@ def create_store(store: str | os.PathLike[str], config: StorageConfig | None = N
     from penstock.storage.sqlite import SqliteAnalyticsStorage
 
     return SqliteAnalyticsStorage(_local(store, "a store"), config)
+
+
+def check_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> None:
+    """See that a store could be written or created, without doing it. Raises what :func:`create_store` raises."""
+    path = store_files(store)[0]
+    if path.exists() and path.stat().st_size:
+        open_store(store, config).close()
+
+
+def store_files(store: str | os.PathLike[str]) -> list[Path]:
+    """The files that a store is made of, whether they are there or not; the store itself is the first."""
+    path = _local(store, "a store")
+    return [path, *(Path(f"{path}-{what}") for what in ("wal", "shm", "journal"))]
 
 
 def resolve_target(
@@ -90,6 +103,57 @@ def existing_destination(destination: str | os.PathLike[str]) -> ExportDestinati
     except OSError as error:
         raise from_os_error(error, f"cannot look at {path}") from None
     return FileDestination(path)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineageTarget:
+    """A lineage's destination and the layout of its parts."""
+
+    destination: LineageDestination
+    layout: Layout
+
+
+def resolve_lineage(
+    destination: str | os.PathLike[str] | ExportDestination,
+    options: ExportOptions,
+    *,
+    overwrite: bool = False,
+    manifest: str | os.PathLike[str] | None = None,
+) -> LineageTarget:
+    """The directory that an incremental export adds runs to. Raises :class:`~penstock.errors.UsageError` for anything
+    that is not a directory, and for options that have no meaning there."""
+    from penstock.destinations.lineage import LineageDirectory
+
+    _refuse(overwrite, "an incremental export replaces nothing", "--overwrite")
+    _refuse(manifest, "the manifest of a run has its own place", "--manifest")
+    place = existing_destination(destination) if not isinstance(destination, ExportDestination) else destination
+    if place.single or place.path is None:
+        raise UsageError(
+            f"{destination} is one file or a stream, an incremental export needs a directory",
+            hint="end the name with /",
+        )
+    format = options.format if isinstance(options.format, ExportFormat) else ExportFormat.PARQUET
+    return LineageTarget(destination=LineageDirectory(place.path), layout=options.resolve(format=format, codec=None))
+
+
+def resolve_published(
+    source: str | os.PathLike[str] | ExportDestination | LineageDestination,
+) -> ExportDestination | LineageDestination:
+    """What was published at a path: a file, by its own or its manifest's name, a directory, or a lineage."""
+    from penstock.destinations.lineage import LineageDirectory, run_manifests
+
+    if isinstance(source, (ExportDestination, LineageDestination)):
+        return source
+    text = os.fspath(source)
+    if text == STREAM:
+        raise UsageError("standard output cannot be read back", hint="name a file or a directory")
+    if text.endswith(".manifest.json"):
+        return existing_destination(text.removesuffix(".manifest.json"))
+    place = existing_destination(source)
+    path = place.path
+    if place.single or path is None or not path.is_dir() or (path / "manifest.json").exists():
+        return place
+    return LineageDirectory(path) if run_manifests(path) else place
 
 
 def keep_apart(storage: AnalyticsStorage, destination: ExportDestination) -> None:

@@ -3,6 +3,7 @@ turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from penstock.errors import Cancelled, ExportError, ReaderGone
+from penstock.errors import Cancelled, ExportError, ReaderGone, UsageError
 from penstock.model.version import VERSION
 
 #: Verb, module and one line of help; the module is loaded when its verb is used.
@@ -21,6 +22,7 @@ VERBS = {
     "inspect": ("penstock.cli.inspect", "Show what a store holds: counts, time span, sizes, events over time."),
     "export": ("penstock.cli.export", "Write events to a file, a directory or standard output, with a manifest."),
     "verify": ("penstock.cli.verify", "Check an export against its manifest, to the last byte and event."),
+    "restore": ("penstock.cli.restore", "Put the events of an export back into a store."),
     "doctor": ("penstock.cli.doctor", "Check this installation, and a store, for what could go wrong."),
 }
 
@@ -70,6 +72,9 @@ def root() -> None:
 
 def main() -> None:
     """Entry point of the ``penstock`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # nothing at all if it was closed before the start
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -89,8 +94,10 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
+        if "--json" in arguments:
+            _summarize(error.format_message(), data_on_stdout="-" in arguments)
         error.show()
-        return 2
+        return UsageError.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _tell(Cancelled("cancelled; nothing half-written was left behind"))
     except ExportError as error:
@@ -110,6 +117,15 @@ def _tell(error: ExportError) -> int:
     return error.exit_code
 
 
+def _summarize(message: str, *, data_on_stdout: bool) -> None:
+    """A program that asked for JSON lines gets them also where the command line could not be read."""
+    from penstock.cli.talk import Talk
+
+    talk = Talk(machine=True, data_on_stdout=data_on_stdout)
+    talk.emit("error", message=message, hint=None, exit_code=UsageError.exit_code)
+    talk.emit("summary", ok=False, exit_code=UsageError.exit_code)
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:
     stop = Cancelled("terminated; nothing half-written was left behind")
     stop.exit_code = 143
@@ -117,8 +133,9 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 
 def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def _discard_output() -> None:

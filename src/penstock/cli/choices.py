@@ -92,6 +92,7 @@ def pairs(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+_MOST_DIGITS = 18
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
@@ -100,6 +101,6 @@ def size_of(text: str, *, what: str) -> int:
     digits = text.strip().rstrip("abgikmABGIKM")
     unit = text.strip()[len(digits) :].lower()
     unit = unit if unit.endswith("ib") else unit.removesuffix("b")
-    if unit not in _UNITS or not digits.strip().isdecimal():
+    if unit not in _UNITS or not digits.strip().isdecimal() or len(digits) > _MOST_DIGITS:
         raise UsageError(f"{what}: cannot read the size {text!r}", hint="write 64MiB, 10MB or a number of bytes")
     return int(digits) * _UNITS[unit]

@@ -104,7 +104,7 @@ def _other_sqlite() -> str:
 
 def _is_sound(text: str) -> bool:
     number = tuple(int(piece) for piece in text.split("."))
-    patched = _WAL_FIXED_OLDER.get(number[:2])
+    patched = _WAL_FIXED_OLDER.get((number[0], number[1]))
     return number >= _WAL_FIXED or (patched is not None and number[2] >= patched)
 
 

@@ -8,7 +8,7 @@ import click
 
 from penstock.cli.choices import config_of, filter_of, filter_options, size_of, store_options, talk_options
 from penstock.cli.talk import Bar, Talk, human
-from penstock.errors import LimitReached, PartialResult, UsageError
+from penstock.errors import LimitReached, PartialResult
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions
 from penstock.model.result import ExportResult
@@ -32,6 +32,7 @@ from penstock.model.storage_config import StorageConfig
 @click.option("--csv-null", default="", metavar="TEXT", help="How CSV spells null; by default the empty field.")
 @click.option("--part-size", metavar="SIZE", help="Cut a directory into parts: 64MiB (uncompressed), 100000rows.")
 @click.option("--overwrite", is_flag=True, help="Replace an export that is there already.")
+@click.option("--incremental", is_flag=True, help="Add a run to the directory DEST: what arrived since the run before.")
 @click.option("--manifest", metavar="FILE", help="With DEST '-': write the manifest to this file.")
 @click.option("--verify-written", is_flag=True, help="Decode what was written before it is published.")
 @click.option("--fail-on-empty", is_flag=True, help="Exit 9 and publish nothing when nothing matches.")
@@ -55,6 +56,7 @@ def command(store: str, dest: str, **given: Any) -> None:
         data_on_stdout=dest == "-",
     )
     overwrite, dry_run, manifest = given.pop("overwrite"), given.pop("dry_run"), given.pop("manifest")
+    incremental = given.pop("incremental")
     filter, config = filter_of(given), config_of(given)
     options = _options(given)
     if dry_run:
@@ -70,6 +72,7 @@ def command(store: str, dest: str, **given: Any) -> None:
             options=options,
             config=config,
             overwrite=overwrite,
+            incremental=incremental,
             manifest=manifest,
             progress=lambda at: bar.update(rows=at.rows, size=at.stored, done=at.done, total=at.total),
         )
@@ -84,9 +87,7 @@ def _options(given: dict[str, Any]) -> ExportOptions:
     if part_size is not None:
         rows = part_size.removesuffix("rows").strip()
         if part_size.endswith("rows"):
-            if not rows.isdecimal():
-                raise UsageError(f"--part-size: cannot read {part_size!r}", hint="write 100000rows or 64MiB")
-            given["part_rows"] = int(rows)
+            given["part_rows"] = size_of(rows, what="--part-size")
         else:
             given["part_bytes"] = size_of(part_size, what="--part-size")
     if max_bytes is not None:

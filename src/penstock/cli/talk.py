@@ -50,7 +50,7 @@ class Talk:
     def emit(self, kind: str, **fields: Any) -> None:
         """A JSON line, when those were asked for."""
         if self.machine:
-            print(json.dumps({"v": 1, "type": kind, **fields}, ensure_ascii=False), file=self._out, flush=True)
+            print(json.dumps({"v": 1, "type": kind, **fields}), file=self._out, flush=True)
 
 
 #: The talks of this command, the newest last: a fatal error is told in the way of the command it ends.
@@ -82,7 +82,7 @@ class Bar:
         self._began = self._told = time.monotonic()
         self._rich: Any = None
         self._task: Any = None
-        if not (talk.machine or talk.quiet) and sys.stderr.isatty():
+        if not (talk.machine or talk.quiet) and sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -11,8 +11,9 @@ from penstock.errors import IntegrityError
 
 @click.command("verify", epilog="Example:\n\n  penstock verify out.ndjson.gz && echo whole")
 @click.argument("dest")
+@click.option("--quick", is_flag=True, help="Only look whether every part is there with its size.")
 @talk_options
-def command(dest: str, machine: bool, quiet: bool, verbose: bool) -> None:
+def command(dest: str, quick: bool, machine: bool, quiet: bool, verbose: bool) -> None:
     """Check the export at DEST, a file or a directory, against its manifest.
 
     Stored bytes are compared with their SHA-256 first, then every event is decoded, counted and digested. No store is
@@ -22,7 +23,9 @@ def command(dest: str, machine: bool, quiet: bool, verbose: bool) -> None:
 
     talk = Talk(machine=machine, quiet=quiet, verbose=verbose, data_on_stdout=False)
     with Bar(talk, "verifying") as bar:
-        result = verify(dest, progress=lambda done, total: bar.update(rows=None, size=done, done=done, total=total))
+        result = verify(
+            dest, quick=quick, progress=lambda done, total: bar.update(rows=None, size=done, done=done, total=total)
+        )
     for note in result.notes:
         talk.warn(note)
     for problem in result.problems:

@@ -11,12 +11,12 @@ from penstock.exporting.decode import read_batches
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.manifest import Manifest
 from penstock.pipeline.digests import Meter
-from penstock.ports import ExportDestination
+from penstock.ports import ExportDestination, LineageDestination
 
 _READ = 1 << 20
 
 
-def reader(destination: ExportDestination, manifest: Manifest) -> pa.RecordBatchReader:
+def reader(destination: ExportDestination | LineageDestination, manifest: Manifest) -> pa.RecordBatchReader:
     """The events of an export in order, lazily, in bounded memory.
 
     Raises :class:`~penstock.errors.IntegrityError` at the part whose bytes are not those of the manifest.
@@ -25,7 +25,7 @@ def reader(destination: ExportDestination, manifest: Manifest) -> pa.RecordBatch
     return pa.RecordBatchReader.from_batches(schema, _batches(destination, manifest))
 
 
-def _batches(destination: ExportDestination, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+def _batches(destination: ExportDestination | LineageDestination, manifest: Manifest) -> Iterator[pa.RecordBatch]:
     for entry in manifest.parts:
         with destination.open_part(entry.name) as file:
             stored = Meter()

@@ -6,18 +6,21 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
-from penstock.errors import ExportError, IntegrityError, NotFound
+from penstock.errors import ExportError, IntegrityError, NotFound, UsageError
 from penstock.exporting.decode import decoded
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.model.result import Problem, VerifyResult
 from penstock.pipeline.digests import Meter, digest_hex
-from penstock.ports import ExportDestination
+from penstock.ports import ExportDestination, LineageDestination
 
 _READ = 1 << 20
 
 
-def verify(destination: ExportDestination, *, progress: Callable[[int, int], None] | None = None) -> VerifyResult:
+def verify(
+    destination: ExportDestination, *, quick: bool = False, progress: Callable[[int, int], None] | None = None
+) -> VerifyResult:
     """Check an export against its manifest. Stored bytes are hashed before any decoder sees them.
 
     Returns what does not hold, part by part; ``progress`` gets bytes done and bytes in all. Raises
@@ -28,11 +31,13 @@ def verify(destination: ExportDestination, *, progress: Callable[[int, int], Non
     around, notes = destination.inspect(manifest)
     problems = [Problem(part=name, message=message) for name, message in around]
     problems += [
-        Problem(part=destination.manifest_name, message=text) for text in _sums_up(manifest, destination.single)
+        Problem(part=destination.manifest_name, message=text) for text in sums_up(manifest, single=destination.single)
     ]
     done, total = 0, sum(entry.bytes for entry in manifest.parts)
     for entry in manifest.parts:
-        problems += [Problem(part=entry.name, message=text) for text in _check_part(destination, manifest, entry)]
+        problems += [
+            Problem(part=entry.name, message=text) for text in check_part(destination, manifest, entry, quick=quick)
+        ]
         done += entry.bytes
         if progress is not None:
             progress(done, total)
@@ -47,7 +52,7 @@ def verify(destination: ExportDestination, *, progress: Callable[[int, int], Non
     )
 
 
-def _sums_up(manifest: Manifest, single: bool) -> list[str]:
+def sums_up(manifest: Manifest, *, single: bool) -> list[str]:
     """Whether the manifest's totals are those of its parts."""
     found = []
     if digest_hex(sum(int(entry.events_digest, 16) for entry in manifest.parts)) != manifest.events_digest:
@@ -58,21 +63,35 @@ def _sums_up(manifest: Manifest, single: bool) -> list[str]:
     return found
 
 
-def _check_part(destination: ExportDestination, manifest: Manifest, entry: PartEntry) -> list[str]:
+def check_stored(file: BinaryIO, entry: PartEntry) -> list[str]:
+    """What is wrong with the stored bytes of a part; the file stands at its start again afterwards."""
+    meter = Meter()
+    while data := file.read(_READ):
+        meter.update(data)
+    file.seek(0)
+    if meter.bytes != entry.bytes:
+        return [f"{meter.bytes} bytes are stored, the manifest says {entry.bytes}"]
+    if meter.sha256 != entry.sha256:
+        return ["the stored bytes are not those that were written: SHA-256 differs"]
+    return []
+
+
+def check_part(
+    destination: ExportDestination | LineageDestination, manifest: Manifest, entry: PartEntry, *, quick: bool = False
+) -> list[str]:
+    """What is wrong with a part: its stored bytes first, then all it decodes to. ``quick`` looks at its size only."""
     try:
         with destination.open_part(entry.name) as file:
-            meter = Meter()
-            while data := file.read(_READ):
-                meter.update(data)
-            if meter.bytes != entry.bytes:
-                return [f"{meter.bytes} bytes are stored, the manifest says {entry.bytes}"]
-            if meter.sha256 != entry.sha256:
-                return ["the stored bytes are not those that were written: SHA-256 differs"]
-            file.seek(0)
+            if quick:
+                size = file.seek(0, os.SEEK_END)
+                return [] if size == entry.bytes else [f"{size} bytes are stored, the manifest says {entry.bytes}"]
+            damage = check_stored(file, entry)
+            if damage:
+                return damage
             found = decoded(file, manifest.layout, entry)
     except NotFound:
         return ["the file is missing"]
-    except IntegrityError as error:
+    except (IntegrityError, UsageError) as error:
         return [str(error)]
     except OSError as error:
         return [f"cannot be read: {os.strerror(error.errno) if error.errno else error}"]

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.errors import ManifestError, NewerVersion
+from penstock.errors import ManifestError, NewerVersion, UsageError
 from penstock.model import times
-from penstock.model.columns import COLUMNS
-from penstock.model.options import ExportFormat, Layout, parse_format
+from penstock.model.columns import COLUMNS, select_columns
+from penstock.model.lineage import Lineage, parse_lineage
+from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
 
 MANIFEST_VERSION = 1
 #: Largest manifest that is read, in bytes.
@@ -78,7 +79,8 @@ class Manifest:
     """Everything that is recorded about one export. Times are microseconds, UTC.
 
     ``filter`` is what :meth:`ExportFilter.to_json` gave, ``source`` says which store and horizon was read, ``counts``
-    holds every number a reader should know of: coercions, skips, reached limits.
+    holds every number a reader should know of: coercions, skips, reached limits. ``lineage`` is the place of a run in
+    an incremental export.
     """
 
     version: str
@@ -95,6 +97,7 @@ class Manifest:
     time_range: Span | None = None
     seq_range: Span | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    lineage: Lineage | None = None
     parts: tuple[PartEntry, ...] = ()
 
     @property
@@ -130,6 +133,7 @@ class Manifest:
             "compression": {"codec": self.codec, "level": self.level},
             "options": dict(self.options),
             "source": dict(self.source),
+            **({} if self.lineage is None else {"lineage": self.lineage.to_json()}),
             "counts": dict(self.counts),
             "events_digest": {"algorithm": "xxh3-128-sum", "value": self.events_digest},
             "checksum": self.checksum,
@@ -151,7 +155,7 @@ def parse_manifest(text: bytes, *, where: str) -> Manifest:
         raw = json.loads(text, object_pairs_hook=_no_repeats, parse_float=_no_float, parse_constant=_no_float)
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{where}: the manifest is not readable: {error}") from None
-    if not isinstance(raw, dict) or not isinstance(raw.get("penstock_manifest"), int):
+    if not isinstance(raw, dict) or type(raw.get("penstock_manifest")) is not int or raw["penstock_manifest"] < 1:
         raise ManifestError(f"{where}: this is not a Penstock manifest")
     if raw["penstock_manifest"] > MANIFEST_VERSION:
         raise NewerVersion(
@@ -166,7 +170,7 @@ def parse_manifest(text: bytes, *, where: str) -> Manifest:
         )
     try:
         return _from_json(raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise ManifestError(f"{where}: the manifest breaks the format: {type(error).__name__}: {error}") from None
 
 
@@ -187,23 +191,29 @@ def _from_json(raw: Mapping[str, Any]) -> Manifest:
         raise ValueError("event_count is not the sum of the parts' rows")
     if raw["events_digest"]["algorithm"] != "xxh3-128-sum":
         raise ValueError("unknown events digest algorithm")
-    return Manifest(
+    manifest = Manifest(
         version=str(raw["version"]),
         exported_at=times.parse_timestamp(raw["exported_at"]),
         format=parse_format(raw["format"]),
         codec=str(raw["compression"]["codec"]),
         level=raw["compression"]["level"],
-        options=dict(raw["options"]),
-        filter=dict(raw["filter"]),
-        source=dict(raw["source"]),
+        options=_object(raw["options"]),
+        filter=_object(raw["filter"]),
+        source=_object(raw["source"]),
         event_count=_count(raw["event_count"]),
         events_digest=_hex(raw["events_digest"]["value"], 32),
         checksum=_hex(raw["checksum"], 64),
         time_range=_times(raw["time_range"]),
         seq_range=_span(raw["seq_range"]),
-        counts={str(name): _count(value) for name, value in raw["counts"].items()},
+        counts={str(name): _count(value) for name, value in _object(raw["counts"]).items()},
+        lineage=None if raw.get("lineage") is None else parse_lineage(_object(raw["lineage"])),
         parts=parts,
     )
+    if manifest.codec not in TRAITS[manifest.format].codecs:
+        raise ValueError(f"{manifest.format} has no compression {manifest.codec!r}")
+    if select_columns(manifest.layout.columns) != manifest.layout.columns:
+        raise ValueError("the columns are not in their order")
+    return manifest
 
 
 def _part(raw: Mapping[str, Any], *, alone: bool) -> PartEntry:
@@ -221,6 +231,12 @@ def _part(raw: Mapping[str, Any], *, alone: bool) -> PartEntry:
 def _count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"not a count: {value!r}")
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"not an object: {value!r}")
     return value
 
 

@@ -119,7 +119,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyResult:
-    """What ``verify`` found. The export is whole if and only if ``problems`` is empty."""
+    """What ``verify`` found. The export is whole if and only if ``problems`` is empty; a lineage has ``runs``."""
 
     path: Path
     parts: int
@@ -128,6 +128,7 @@ class VerifyResult:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     manifest: Manifest | None = None
+    runs: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -136,10 +137,25 @@ class VerifyResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RestoreResult:
+    """What became of the events of a restore. ``events_digest`` is that of the events that were read.
+
+    ``events == inserted + duplicates + conflicts`` unless it was a dry run.
+    """
+
+    events: int
+    inserted: int
+    duplicates: int
+    conflicts: int
+    events_digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IngestResult:
     """What became of the records of one load. ``records`` is how many were read.
 
-    ``records == inserted + duplicates + conflicts + quarantined``; quarantined records lie in ``quarantine``.
+    ``records == inserted + duplicates + conflicts + quarantined``; quarantined records lie in ``quarantine``, and
+    ``reasons`` counts them by why they are there. ``notes`` are sentences for a person: what to map, and how.
     """
 
     records: int
@@ -149,3 +165,4 @@ class IngestResult:
     quarantined: int
     quarantine: Path | None = None
     reasons: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -66,7 +66,7 @@ class Connection:
         self.path = path
         check_file(path, create=mode == "rwc")
         flags = f"mode={mode}" + ("&immutable=1" if mode == "ro" and _frozen(path) else "")
-        uri = f"file:{quote(str(path.absolute()))}?{flags}"
+        uri = f"file:{quote(os.fsencode(path.absolute()))}?{flags}"
         try:
             self._database = adbc.AdbcDatabase(driver=adbc_driver_sqlite._driver_path(), uri=uri)
             self._connection = adbc.AdbcConnection(self._database)
@@ -152,6 +152,8 @@ def check_file(path: Path, *, create: bool) -> None:
             ) from None
         if not path.absolute().parent.is_dir():
             raise NotFound(f"there is no directory {path.absolute().parent}", hint="create it first") from None
+        if not os.access(path.absolute().parent, os.W_OK):
+            raise AccessDenied(f"no permission to create {path}", hint="check the mode of its directory") from None
         return
     except OSError as error:
         raise from_os_error(error, f"cannot look at {path}") from None

@@ -4,7 +4,8 @@
 payload bytes it has and the span of their timestamps: scans are cut by bytes from it and skip blocks outside a time
 filter. Its numbers are upper bounds: deletes leave them wide, and a trigger widens them on updates.
 ``penstock_counters`` counts rows that were deleted or updated, by whoever; two snapshots with equal counters agree on
-every row below their horizon, because all else only appends.
+every row below their horizon, because all else only appends. ``penstock_facts`` holds the store's random id, by which
+an incremental export knows it again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _CATEGORIES = ", ".join(f"'{name}'" for name in EventCategory)
 
 _STATEMENTS = (
     f"""CREATE TABLE events (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        seq INTEGER PRIMARY KEY AUTOINCREMENT CHECK (seq > 0),
         id TEXT NOT NULL UNIQUE,
         category TEXT NOT NULL CHECK (category IN ({_CATEGORIES})),
         event_type TEXT NOT NULL,
@@ -46,15 +47,20 @@ _STATEMENTS = (
     ) STRICT""",
     "CREATE TABLE penstock_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "INSERT INTO penstock_counters VALUES ('changed', 0)",
+    "CREATE TABLE penstock_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "INSERT INTO penstock_facts VALUES ('store_id', lower(hex(randomblob(16))))",
     """CREATE TRIGGER penstock_deleted AFTER DELETE ON events BEGIN
         UPDATE penstock_counters SET value = value + 1 WHERE name = 'changed';
     END""",
     f"""CREATE TRIGGER penstock_updated AFTER UPDATE ON events BEGIN
         UPDATE penstock_counters SET value = value + 1 WHERE name = 'changed';
         UPDATE penstock_blocks SET
-            bytes = bytes + octet_length(NEW.data) + octet_length(NEW.metadata),
+            bytes = bytes + length(CAST(NEW.data AS BLOB)) + length(CAST(NEW.metadata AS BLOB)),
             first_time = min(first_time, NEW.timestamp), last_time = max(last_time, NEW.timestamp)
         WHERE block = NEW.seq >> {BLOCK_BITS};
+    END""",
+    """CREATE TRIGGER penstock_renumbered BEFORE UPDATE OF seq ON events WHEN NEW.seq IS NOT OLD.seq BEGIN
+        SELECT RAISE(ABORT, 'seq is given by the store and never changes');
     END""",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from penstock.errors import StoreBusy
+from penstock.errors import StorageError, StoreBusy
+from penstock.model import times
 from penstock.model.columns import EVENT_SCHEMA, MICROS_UTC
 from penstock.model.event import PRIORITY_NAMES
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
+from penstock.pipeline.canonical import used_bytes
 from penstock.ports import SeqRange
 from penstock.storage import schema
 from penstock.storage.connection import Connection
@@ -29,20 +33,26 @@ _SENTINEL = (
 _COLUMNS = "id, category, event_type, timestamp, session_id, priority, data, metadata, seq, received_at"
 _VIEW = """SELECT (SELECT value FROM penstock_counters WHERE name = 'changed') AS changed,
     coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS horizon"""
+#: Changes for a connection when any other one has committed.
+_VERSION = "PRAGMA data_version"
 _ATTEMPTS = 50
+#: So often no commit at all is hoped for, before equal change counters are enough.
+_PATIENCE = 10
 _PRIORITIES = pa.array(PRIORITY_NAMES)
+_PAYLOADS = ("data", "metadata")
 
 
 class EventsSnapshot:
     """A pinned horizon over ``readers`` connections whose snapshots are proven to agree below it.
 
-    Each connection holds one read transaction. They may begin at different commits; but rows are only ever appended
-    unless the change counter moves, so equal counters mean equal rows up to the lowest of the horizons. If the counter
-    moved in between, all begin again, a bounded number of times.
+    Each connection holds one read transaction. If nothing was committed while they began, they see the same. Under a
+    writer that never pauses they begin at different commits; but rows are only ever appended unless the change counter
+    moves, so equal counters mean equal rows up to the lowest of the horizons. (``INSERT OR REPLACE`` of another program
+    moves no counter, hence the first way is tried first.) Else all begin again, a bounded number of times.
     """
 
     def __init__(self, path: Path, config: StorageConfig, *, readers: int) -> None:
-        self._name = path.name
+        self._name = os.fsencode(path.name).decode("utf-8", "replace")
         self._config = config
         self._connections: list[Connection] = []
         self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
@@ -58,12 +68,15 @@ class EventsSnapshot:
             self._idle.put(connection)
 
     def _agree(self, path: Path) -> int:
+        watch = self._connections[0]
         for attempt in range(_ATTEMPTS):
+            version = watch.query(_VERSION)
             views = []
-            for connection in self._connections:
+            for connection in reversed(self._connections):
                 connection.execute("BEGIN")
                 views.append(connection.query(_VIEW)[0])
-            if len({view["changed"] for view in views}) == 1:
+            unmoved = watch.query(_VERSION) == version
+            if unmoved or (attempt >= _PATIENCE and len({view["changed"] for view in views}) == 1):
                 return min(int(view["horizon"]) for view in views)
             for connection in self._connections:
                 connection.execute("ROLLBACK")
@@ -84,13 +97,26 @@ class EventsSnapshot:
         }
 
     @property
+    def identity(self) -> str:
+        with self._borrowed() as connection:
+            rows = connection.query("SELECT value FROM penstock_facts WHERE name = 'store_id'")
+        return f"penstock:{rows[0]['value']}"
+
+    def last_event(self, upto: int) -> tuple[int, str] | None:
+        with self._borrowed() as connection:
+            rows = connection.query(f"SELECT seq, id FROM events WHERE seq <= {upto} ORDER BY seq DESC LIMIT 1")
+        return (int(rows[0]["seq"]), str(rows[0]["id"])) if rows else None
+
+    @property
     def counts(self) -> Mapping[str, int]:
         return {}
 
-    def ranges(self, filter: ExportFilter, *, max_rows: int, max_bytes: int) -> Iterator[SeqRange]:
+    def ranges(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
+    ) -> Iterator[SeqRange]:
         current: SeqRange | None = None
-        rows, done = 0, -1
-        for block in self._blocks():
+        rows, done = 0, -1 if after is None else after
+        for block in self._blocks(done):
             after, done = done, min(((block["block"] + 1) << schema.BLOCK_BITS) - 1, self.horizon)
             if after >= done or _outside(block, filter):
                 continue
@@ -111,13 +137,16 @@ class EventsSnapshot:
         if current is not None:
             yield from self._split(current, rows, max_rows, max_bytes)
 
-    def _blocks(self) -> Iterator[dict[str, Any]]:
-        """Block statistics in order. Rows that no append of ours covered are measured here, and never skipped."""
+    def _blocks(self, after: int) -> Iterator[dict[str, Any]]:
+        """Statistics of the blocks that reach beyond ``after``, in order. Rows that no append of ours covered are
+        measured here, and never skipped."""
+        first = (after + 1) >> schema.BLOCK_BITS
         with self._borrowed() as connection:
             covered = connection.query(
-                "SELECT block, rows, bytes, first_time, last_time FROM penstock_blocks ORDER BY block"
+                "SELECT block, rows, bytes, first_time, last_time FROM penstock_blocks"
+                f" WHERE block >= {first} ORDER BY block"
             )
-            uncovered = {row["block"]: row for row in connection.query(schema.UNCOVERED)}
+            uncovered = {row["block"]: row for row in connection.query(schema.UNCOVERED) if row["block"] >= first}
         for block in covered:
             late = uncovered.pop(block["block"], None)
             if late is not None:
@@ -167,7 +196,7 @@ class EventsSnapshot:
                 rows = batch.slice(1) if first else batch
                 first = False
                 if rows.num_rows:
-                    yield _typed(rows)
+                    yield _typed(rows, self._name)
 
     def _borrowed(self) -> _Borrowed:
         return _Borrowed(self._idle)
@@ -199,17 +228,38 @@ class _Borrowed:
         self._idle.put(self._connection)
 
 
-def _typed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch as SQLite gave it, with the event's types."""
-    arrays = []
-    for field in EVENT_SCHEMA:
-        column = batch.column(field.name)
-        if field.name == "priority":
-            column = _PRIORITIES.take(column)
-        elif field.type == MICROS_UTC:
-            column = column.cast(MICROS_UTC)
-        arrays.append(column)
-    return pa.record_batch(arrays, schema=EVENT_SCHEMA)
+def _typed(batch: pa.RecordBatch, store: str) -> pa.RecordBatch:
+    """A batch as SQLite gave it, with the event's types.
+
+    Raises :class:`~penstock.errors.StorageError` for values that no event has: they would break the files they go into.
+    """
+    try:
+        rows = pa.record_batch([_column(batch, field) for field in EVENT_SCHEMA], schema=EVENT_SCHEMA)
+        rows.validate(full=True)
+    except pa.ArrowException as error:
+        raise StorageError(
+            f"{store}: what is stored from seq {batch['seq'][0]} on is no event: {error}",
+            hint="the file is damaged, or another program wrote to it",
+        ) from None
+    return rows
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    column = batch.column(field.name)
+    if column.type != (field.type if pa.types.is_string(field.type) and field.name != "priority" else pa.int64()):
+        raise pa.ArrowInvalid(f"{field.name} is {column.type}")
+    if column.null_count and not field.nullable:
+        raise pa.ArrowInvalid(f"{field.name} is null")
+    if field.name == "priority":
+        return _PRIORITIES.take(column)
+    if field.type == MICROS_UTC:
+        extremes = pc.min_max(column).as_py()
+        if extremes["min"] < times.MIN_MICROS or extremes["max"] > times.MAX_MICROS:
+            raise pa.ArrowInvalid(f"{field.name} is outside the years 0001 to 9999")
+        return column.cast(MICROS_UTC)
+    if field.name in _PAYLOADS and b"\n" in used_bytes(column):
+        raise pa.ArrowInvalid(f"{field.name} is not compact JSON")
+    return column
 
 
 def _outside(block: Mapping[str, Any], filter: ExportFilter) -> bool:

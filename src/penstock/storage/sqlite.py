@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -22,8 +21,9 @@ from penstock.model.event import PRIORITY_NAMES, AnalyticsEvent
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, StorageStats
 from penstock.model.storage_config import StorageConfig
-from penstock.ports import Snapshot
+from penstock.ports import OnConflict, Snapshot
 from penstock.storage import schema
+from penstock.storage.conflicts import conflicting, remove
 from penstock.storage.connection import Connection
 from penstock.storage.predicate import predicate
 from penstock.storage.snapshot import EventsSnapshot
@@ -31,16 +31,11 @@ from penstock.storage.snapshot import EventsSnapshot
 _SLICE = 65_536
 _RANGE_ROWS = 32_768
 _RANGE_BYTES = 8 << 20
+#: Ids arrive in no order, so every append touches pages all over their index: 64 MiB of them are kept.
+_WRITER_CACHE_KIB = 65_536
 _PLACES = ", ".join("?" * (len(EVENT_FIELDS) + 1))
 _INSERT = f"INSERT INTO events ({', '.join(EVENT_FIELDS)}, received_at) VALUES ({_PLACES}) ON CONFLICT (id) DO NOTHING"
 _PRIORITIES = pa.array(PRIORITY_NAMES)
-#: How many rows are compared with what is stored at a time.
-_COMPARED = 4096
-#: Stored events as they are bound on append, behind a row that settles the column types.
-_STORED = (
-    "SELECT '' AS id, '' AS category, '' AS event_type, 0 AS timestamp, '' AS session_id, 0 AS priority, '' AS data,"
-    f" '' AS metadata UNION ALL SELECT * FROM (SELECT {', '.join(EVENT_FIELDS)} FROM events"
-)
 
 
 class SqliteAnalyticsStorage:
@@ -80,20 +75,29 @@ class SqliteAnalyticsStorage:
     def _open_writer(self, mode: Any) -> Connection:
         connection = Connection(self.path, mode=mode, busy_timeout=self.config.busy_timeout)
         try:
-            if self.config.wal:
-                connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={self.config.synchronous.upper()}")
+            connection.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB}")
             schema.ensure_schema(connection)
+            if self.config.wal:  # only now: a file that is not ours has been refused by here, unchanged
+                connection.execute("PRAGMA journal_mode=WAL")
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def append(self, events: Iterable[AnalyticsEvent] | pa.RecordBatch, *, checked: bool = False) -> AppendResult:
+    def append(
+        self,
+        events: Iterable[AnalyticsEvent] | pa.RecordBatch,
+        *,
+        checked: bool = False,
+        on_conflict: OnConflict = "skip",
+    ) -> AppendResult:
         """Store events in order, all or none; storing an id again changes nothing and is counted.
 
         ``events`` are :class:`AnalyticsEvent` values, or a batch with the columns of ``APPEND_SCHEMA``, which is
-        checked row by row unless ``checked`` says that it was. Durable when it returns, as far as ``synchronous``
+        checked row by row unless ``checked`` says that it was. An event whose id is stored with other content is left
+        out (``skip``), refuses the whole batch (``fail``), or takes the stored one's place (``replace``), arriving
+        anew: it gets a new ``seq``. Durable when it returns, as far as ``synchronous``
         says. Raises :class:`~penstock.errors.InvalidEvent`, :class:`~penstock.errors.StoreBusy`,
         :class:`~penstock.errors.LimitReached` for a full store, :class:`~penstock.errors.NoSpace`.
         """
@@ -106,11 +110,11 @@ class SqliteAnalyticsStorage:
             self._check_size(writer)
             result = AppendResult()
             for start in range(0, batch.num_rows, _SLICE):
-                result += self._insert(writer, batch.slice(start, _SLICE))
+                result += self._insert(writer, batch.slice(start, _SLICE), on_conflict)
             writer.execute(schema.COVER)
         return result
 
-    def _insert(self, writer: Connection, batch: pa.RecordBatch) -> AppendResult:
+    def _insert(self, writer: Connection, batch: pa.RecordBatch, on_conflict: OnConflict) -> AppendResult:
         columns = dict(zip(APPEND_SCHEMA.names, batch.columns, strict=True))
         columns["timestamp"] = columns["timestamp"].cast(pa.int64())
         columns["priority"] = pc.index_in(columns["priority"], _PRIORITIES).cast(pa.int64())
@@ -119,11 +123,19 @@ class SqliteAnalyticsStorage:
         already = batch.num_rows - inserted
         if not already:
             return AppendResult(inserted=inserted)
-        given = pa.record_batch({name: columns[name] for name in EVENT_FIELDS})
-        conflicts = sum(
-            _conflicts(writer, given.slice(start, _COMPARED)) for start in range(0, given.num_rows, _COMPARED)
-        )
-        return AppendResult(inserted=inserted, duplicates=already - conflicts, conflicts=conflicts)
+        bound = pa.record_batch(columns)
+        rows = conflicting(writer, bound.select(list(EVENT_FIELDS)))
+        if rows and on_conflict == "fail":
+            raise UsageError(
+                f"{len(rows)} events have the id of a stored event and other content, as {batch['id'][rows[0]]};"
+                " nothing of this batch was stored",
+                hint="choose whether to skip or to replace such events",
+            )
+        if rows and on_conflict == "replace":
+            replaced = bound.take(rows)
+            remove(writer, replaced["id"])
+            writer.execute(_INSERT, replaced)
+        return AppendResult(inserted=inserted, duplicates=already - len(rows), conflicts=len(rows))
 
     def _check_size(self, writer: Connection) -> None:
         limit = self.config.max_size_bytes
@@ -252,18 +264,6 @@ class SqliteAnalyticsStorage:
 
     def __repr__(self) -> str:
         return f"SqliteAnalyticsStorage({str(self.path)!r})"
-
-
-def _conflicts(writer: Connection, given: pa.RecordBatch) -> int:
-    """How many rows, all of whose ids are stored by now, differ from what is stored under their id."""
-    sql = f"{_STORED} WHERE id IN (SELECT value FROM json_each(?)))"
-    with writer.stream(sql, [json.dumps(given["id"].to_pylist())], batch_rows=_COMPARED + 1) as reader:
-        stored = {row[0]: row for batch in reader for row in _rows(batch)}
-    return sum(stored[row[0]] != row for row in _rows(given))
-
-
-def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    return zip(*(batch.column(name).to_pylist() for name in EVENT_FIELDS), strict=True)
 
 
 class _Reading:

@@ -67,7 +67,7 @@ def histogram(
             counts[min(pair["values"], buckets - 1)] += pair["counts"]
     return [
         (
-            times.from_micros(first + i * width),
+            times.from_micros(min(first + i * width, times.MAX_MICROS)),
             times.from_micros(min(first + (i + 1) * width, times.MAX_MICROS)),
             count,
         )

@@ -1,0 +1,223 @@
+"""A directory that an incremental export adds runs to: parts and a manifest a run, never replaced, never removed.
+
+A run is committed by giving its manifest the next free run's name, which only one writer can do. ``SHA256SUMS`` covers
+all runs and is derived from their manifests: whoever comes next puts it right if a crash left it behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from penstock.destinations.fileops import FileOps
+from penstock.destinations.local import SUMS_NAME, DirectoryDestination
+from penstock.destinations.naming import give_name, holds, read_if_there
+from penstock.destinations.staging import NEW, SUMS, LocalStagedFile, Staging
+from penstock.errors import DestinationExists, ExportError, Locked, ManifestError, UsageError, from_os_error
+from penstock.model.lineage import run_name, run_number
+from penstock.model.manifest import Manifest, PartEntry, parse_manifest
+from penstock.ports import StagedFile
+
+
+class LineageDirectory:
+    """A lineage in a directory; see :class:`penstock.ports.LineageDestination`."""
+
+    def __init__(self, path: str | os.PathLike[str], *, ops: FileOps | None = None) -> None:
+        self._ops = ops if ops is not None else FileOps()
+        self._plain = DirectoryDestination(path, ops=self._ops)
+        self.path: Path = self._plain.path
+
+    def runs(self) -> list[tuple[str, bytes]]:
+        """File name and bytes of every run's manifest, in order."""
+        return run_manifests(self.path)
+
+    @contextmanager
+    def open_part(self, name: str) -> Iterator[BinaryIO]:
+        """A published part, seekable, from its start."""
+        with self._plain.open_part(name) as file:
+            yield file
+
+    def begin(self) -> RunPublication:
+        """Lock the lineage, create the directory if it is missing, and clear what a crashed run left.
+
+        Raises :class:`~penstock.errors.Locked`, :class:`~penstock.errors.UsageError` for a directory that holds another
+        kind of export.
+        """
+        with self._plain.directory_made() as made:
+            if os.path.lexists(self.path / "manifest.json"):
+                raise UsageError(
+                    f"{self.path} holds an export that is not incremental",
+                    hint="begin the lineage in another directory",
+                )
+            try:
+                return RunPublication(self.path, Staging(self.path / ".penstock", self._ops), made_directory=made)
+            except OSError as error:
+                raise from_os_error(error, f"cannot write in {self.path}") from None
+
+    def inspect(self, manifests: Sequence[Manifest]) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
+        """Problems (name, message) and notes about what lies around the runs."""
+        problems: list[tuple[str, str]] = []
+        notes: list[str] = []
+        interrupted = (self.path / ".penstock").exists()
+        if interrupted:
+            notes.append(".penstock holds the work of a running or interrupted export; the next one clears it")
+        if read_if_there(self.path / SUMS_NAME) != _all_sums(manifests):
+            if interrupted:
+                notes.append(f"{SUMS_NAME} does not cover the last run yet; the next export completes it")
+            else:
+                problems.append((SUMS_NAME, f"{SUMS_NAME} is missing or does not match the manifests"))
+        ours = {entry.name for manifest in manifests for entry in manifest.parts} | {SUMS_NAME, ".penstock"}
+        there = sorted(entry.name for entry in os.scandir(self.path))
+        strangers = [name for name in there if name not in ours and run_number(name) is None]
+        if strangers:
+            shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
+            notes.append(f"{len(strangers)} files here are not of this lineage and were left alone: {shown}")
+        return problems, notes
+
+
+class RunPublication:
+    """One attempt to add a run, alone until ``close``; see :class:`penstock.ports.RunPublication`."""
+
+    def __init__(self, directory: Path, staging: Staging, *, made_directory: bool) -> None:
+        self.notes: list[str] = []
+        self._directory = directory
+        self._staging = staging
+        self._ops = staging.ops
+        self._staged: list[LocalStagedFile] = []
+        self._made_directory = made_directory
+        self._published = self._closed = False
+        try:
+            if self._recover():
+                self.notes.append("an interrupted run was cleared up first")
+        except BaseException:
+            staging.close()
+            raise
+
+    def runs(self) -> list[tuple[str, bytes]]:
+        return run_manifests(self._directory)
+
+    def stage(self) -> StagedFile:
+        staged = LocalStagedFile(self._staging.data(len(self._staged)), self._ops)
+        self._staged.append(staged)
+        return staged
+
+    def part_name(self, index: int, entry: PartEntry, ending: str) -> str:
+        assert entry.seq_range is not None
+        run = len(self.runs()) + 1
+        span = f"{entry.seq_range.first}-{entry.seq_range.last}"
+        return f"run-{run:06d}-part-{index:05d}-{span}-{entry.sha256[:8]}{ending}"
+
+    def publish(self, manifest: Manifest) -> None:
+        assert manifest.lineage is not None
+        target = self._directory / run_name(manifest.lineage.run)
+        try:
+            self._staging.store(NEW, manifest.to_bytes())
+            self._staging.sync()
+            for index, entry in enumerate(manifest.parts):
+                self._name_part(self._staging.data(index), entry)
+            self._ops.fsync_directory(self._directory)
+            try:
+                give_name(self._ops, self._staging.path(NEW), target)
+            except DestinationExists:
+                raise Locked(
+                    f"superseded: another process committed {target.name} first",
+                    hint="run it again to add what is left",
+                ) from None
+            self._ops.fsync_directory(self._directory)
+        except OSError as error:
+            raise from_os_error(error, f"cannot publish {target}") from None
+        self._published = True
+        self.close()
+
+    def _name_part(self, source: Path, entry: PartEntry) -> None:
+        target = self._directory / entry.name
+        try:
+            give_name(self._ops, source, target)
+        except DestinationExists:
+            if not holds(target, entry):
+                raise
+
+    def _recover(self) -> bool:
+        """Take back the names that an uncommitted run gave out, and bring ``SHA256SUMS`` up to the last run.
+
+        Only files that a staged manifest of a run names, with the digests it gives, are removed.
+        """
+        text = self._staging.read(NEW)
+        pending = _run_manifest(text)
+        cleared = False
+        if pending is not None and pending.lineage is not None:
+            self._ops.fsync_directory(self._directory)  # what a killed run had done may not be durable yet
+            committed_text = read_if_there(self._directory / run_name(pending.lineage.run))
+            if committed_text != text:
+                committed = _run_manifest(committed_text)
+                kept = {entry.name for entry in committed.parts} if committed is not None else set()
+                for entry in pending.parts:
+                    target = self._directory / entry.name
+                    if entry.name not in kept and holds(target, entry):
+                        self._ops.unlink(target)
+                self._ops.fsync_directory(self._directory)
+                cleared = True
+        self._staging.clear()
+        self._bring_sums_up()
+        return cleared
+
+    def _bring_sums_up(self) -> None:
+        manifests = []
+        for name, text in self.runs():
+            try:
+                manifests.append(parse_manifest(text, where=name))
+            except ExportError:
+                return  # the chain is damaged: nothing here is put right by guessing
+        wanted = _all_sums(manifests)
+        if manifests and read_if_there(self._directory / SUMS_NAME) != wanted:
+            self._staging.store(SUMS, wanted)
+            self._ops.rename(self._staging.path(SUMS), self._directory / SUMS_NAME)
+            self._ops.fsync_directory(self._directory)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for staged in self._staged:
+            staged.abort()
+        try:
+            self._recover()
+        except (OSError, ManifestError):
+            self.notes.append(f"leftovers in {self._staging.directory} are cleared by the next export there")
+        self._staging.close()
+        if self._made_directory and not self._published:
+            try:
+                self._ops.rmdir(self._directory)
+            except OSError:
+                return  # something else lies in it by now
+
+
+def run_manifests(directory: Path) -> list[tuple[str, bytes]]:
+    """File name and bytes of every run's manifest in a directory, in order."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(directory) if run_number(entry.name) is not None)
+        found = [(name, read_if_there(directory / name)) for name in names]
+    except OSError as error:
+        raise from_os_error(error, f"cannot look into {directory}") from None
+    return [(name, text) for name, text in found if text is not None]
+
+
+def _run_manifest(text: bytes | None) -> Manifest | None:
+    """A run's manifest, unless it is torn, in which case nothing was published from it."""
+    if text is None:
+        return None
+    try:
+        manifest = parse_manifest(text, where=NEW)
+    except ManifestError:
+        return None
+    fits = manifest.lineage is not None and all(
+        entry.name.startswith(f"run-{manifest.lineage.run:06d}-part-") for entry in manifest.parts
+    )
+    return manifest if fits else None
+
+
+def _all_sums(manifests: Sequence[Manifest]) -> bytes:
+    return b"".join(manifest.sums() for manifest in manifests)

@@ -1,0 +1,123 @@
+"""The chain of a lineage: reading it from the destination alone, checking it, and what the next run has to cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.errors import ManifestError, UsageError
+from penstock.model.lineage import Anchor, Lineage, run_name, run_number
+from penstock.model.manifest import Manifest, parse_manifest
+
+_PINNED = ("filter", "format", "compression", "options")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One run of a chain: its manifest, its digest, and its file name."""
+
+    name: str
+    digest: str
+    manifest: Manifest
+    lineage: Lineage
+
+
+def read_chain(found: Sequence[tuple[str, bytes]]) -> list[Link]:
+    """The links of a lineage in order, from the run manifests that lie at a destination.
+
+    Raises :class:`ManifestError` for a manifest that is damaged, missing, foreign, repeated, or does not follow the one
+    before: the chain then does not prove that nothing was lost, and nothing may be added to it.
+    """
+    chain: list[Link] = []
+    for name, text in sorted(found):
+        number = run_number(name)
+        manifest = parse_manifest(text, where=name)
+        lineage = manifest.lineage
+        if lineage is None or number is None or lineage.run != number:
+            raise ManifestError(
+                f"{name} is not the manifest of run {number}", hint="it was renamed or is of another kind"
+            )
+        if number != len(chain) + 1:
+            raise ManifestError(
+                f"{run_name(len(chain) + 1)} is missing: the chain has a gap before run {number}",
+                hint="bring the manifest back, or begin a new lineage in another directory",
+            )
+        if chain:
+            _check_follows(chain[-1], name, manifest, lineage)
+        chain.append(Link(name=name, digest=own_digest(text), manifest=manifest, lineage=lineage))
+    return chain
+
+
+def _check_follows(last: Link, name: str, manifest: Manifest, lineage: Lineage) -> None:
+    if lineage.previous != last.digest:
+        raise ManifestError(
+            f"{name} does not follow {last.name}: it names another manifest as its predecessor",
+            hint="one was replaced, or is of another lineage; begin a new lineage in another directory",
+        )
+    if lineage.after != last.lineage.upto:
+        kind = "a gap" if lineage.after > last.lineage.upto else "an overlap"
+        raise ManifestError(
+            f"{name} leaves {kind}: {last.name} ends at {last.lineage.upto}, it begins at {lineage.after}"
+        )
+    for what, before, now in pinned_differences(last.manifest, manifest):
+        raise ManifestError(f"{name} has another {what} than {last.name}: {now} instead of {before}")
+    if lineage.store != last.lineage.store:
+        raise ManifestError(f"{name} is of another store than {last.name}")
+
+
+def own_digest(text: bytes) -> str:
+    """The ``manifest_sha256`` of a manifest's text that was parsed already."""
+    return text.rpartition(b'"manifest_sha256": "')[2][:64].decode()
+
+
+def pinned(manifest: Manifest) -> Mapping[str, Any]:
+    """What every run of a lineage shares."""
+    return {
+        "filter": dict(manifest.filter),
+        "format": str(manifest.format),
+        "compression": [manifest.codec, manifest.level],
+        "options": dict(manifest.options),
+    }
+
+
+def pinned_differences(before: Manifest, now: Manifest) -> list[tuple[str, Any, Any]]:
+    """What two manifests do not share of it: name, value before, value now."""
+    first, second = pinned(before), pinned(now)
+    return [(name, first[name], second[name]) for name in _PINNED if first[name] != second[name]]
+
+
+def next_lineage(
+    chain: Sequence[Link], *, horizon: int, store: str, anchor: Anchor | None, id_at: Mapping[int, str]
+) -> Lineage:
+    """The place of the next run, if this store can continue this chain.
+
+    ``id_at`` holds the id of the event at the last run's anchor, if there is one. Raises :class:`UsageError` for
+    another store, and for one that was rewound.
+    """
+    if not chain:
+        return Lineage(run=1, previous=None, after=min(0, horizon), upto=horizon, store=store, anchor=anchor)
+    last = chain[-1].lineage
+    way_out = "begin a new lineage in another directory, or export from the store that this one was begun with"
+    if store != last.store:
+        raise UsageError(f"this is not the store of the lineage, whose last run is {chain[-1].name}", hint=way_out)
+    if horizon < last.upto:
+        raise UsageError(
+            f"the store was rewound: its last arrival number is {horizon}, run {last.run} went up to {last.upto}",
+            hint=way_out,
+        )
+    if last.anchor is not None:
+        there = id_at.get(last.anchor.seq)
+        if there is not None and there != last.anchor.id:
+            raise UsageError(
+                f"the store was rewound and written again: arrival number {last.anchor.seq} is now another event",
+                hint=way_out,
+            )
+    return Lineage(
+        run=last.run + 1,
+        previous=chain[-1].digest,
+        after=last.upto,
+        upto=horizon,
+        store=store,
+        anchor=anchor if anchor is not None else last.anchor,
+    )

@@ -1,0 +1,214 @@
+"""One run over a store: a snapshot is cut into ranges, ranges become chunks on several threads, chunks become parts in
+order, and parts become a manifest. Where they are published is not its business."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from penstock.errors import IntegrityError
+from penstock.exporting.decode import decoded
+from penstock.exporting.extract import Chunk, Extractor
+from penstock.exporting.parts import ColumnarPart, PartWriter, TextPart, named
+from penstock.formats import FORMATS
+from penstock.model import times
+from penstock.model.filter import ExportFilter
+from penstock.model.lineage import Lineage
+from penstock.model.manifest import Manifest, PartEntry, Span
+from penstock.model.options import ExportFormat, ExportOptions, Layout
+from penstock.model.version import VERSION
+from penstock.pipeline.digests import digest_hex
+from penstock.pipeline.ordered import ordered_map
+from penstock.ports import Clock, Publication, SeqRange, Snapshot, StagedFile
+
+_RANGE_ROWS = 32_768
+_MOST_RANGE_BYTES = 8 << 20
+_LEAST_RANGE_BYTES = 1 << 20
+#: A range is at most this share of the memory limit; about three are in flight, each in three shapes.
+_RANGE_SHARE = 48
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far an export is. ``done`` of ``total`` is payload bytes read, an estimate; ``stored`` is bytes written."""
+
+    rows: int
+    stored: int
+    done: int
+    total: int
+
+
+class Run:
+    """One export from an open snapshot to its manifest. ``after`` leaves out what arrived up to that ``seq``."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        layout: Layout,
+        filter: ExportFilter,
+        options: ExportOptions,
+        *,
+        streamed: bool = False,
+        after: int | None = None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._layout = layout
+        self._filter = filter
+        self._options = options
+        self._streamed = streamed
+        text = FORMATS[layout.format].text
+        self._encoder = text(layout) if text is not None else None
+        self._extract = Extractor(snapshot, filter, layout, self._encoder)
+        range_bytes = max(min(options.memory_limit // _RANGE_SHARE, _MOST_RANGE_BYTES), _LEAST_RANGE_BYTES)
+        self._ranges = list(
+            snapshot.ranges(
+                filter,
+                max_rows=min(_RANGE_ROWS, options.part_rows or _RANGE_ROWS),
+                max_bytes=min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1)),
+                after=after,
+            )
+        )
+        self._stopped: str | None = None
+
+    def estimate(self) -> int | None:
+        """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
+        plain = self._layout.codec == "none" and self._layout.format in (ExportFormat.NDJSON, ExportFormat.JSON)
+        whole = self._filter == ExportFilter() and self._options.columns is None
+        return sum(span.bytes_hint for span in self._ranges) if plain and whole else None
+
+    def write(
+        self,
+        publication: Publication,
+        workers: int,
+        progress: Callable[[Progress], None] | None,
+        *,
+        single: bool,
+        keep_empty: bool = True,
+    ) -> list[PartEntry]:
+        """Stage every part; returns their entries under their final names. Without ``keep_empty`` no row is no part."""
+        entries: list[PartEntry] = []
+        part, staged = self._begin(publication)
+        try:
+            for chunk in self._chunks(workers, progress):
+                if not single and part.rows and self._full(part, chunk):
+                    entries.append(self._end(publication, part, staged, len(entries)))
+                    part, staged = self._begin(publication)
+                part.add(chunk)
+                if self._past_limit(part.stored_bytes + sum(entry.bytes for entry in entries)):
+                    break
+            if part.rows or keep_empty:
+                entries.append(self._end(publication, part, staged, len(entries)))
+            else:
+                part.abort()
+        except BaseException:
+            part.abort()
+            raise
+        return entries
+
+    def _chunks(self, workers: int, progress: Callable[[Progress], None] | None) -> Iterator[Chunk]:
+        """Chunks in order, cut off exactly at the filter's limit."""
+        self._deadline = None if self._options.max_duration is None else time.monotonic() + self._options.max_duration
+        left = self._filter.limit
+        total = sum(span.bytes_hint for span in self._ranges)
+        rows = stored = done = 0
+        with ThreadPoolExecutor(workers, thread_name_prefix="penstock") as pool:
+            chunks = ordered_map(pool, self._extract, self._ranges, in_flight=workers + 1)
+            try:
+                for span, chunk in zip(self._ranges, chunks, strict=False):
+                    if left is not None and chunk.rows > left:
+                        chunk = self._first_rows(span, left)
+                    yield chunk
+                    rows += chunk.rows
+                    stored += sum(memoryview(piece).nbytes for piece in chunk.stored)
+                    done += span.bytes_hint
+                    if progress is not None:
+                        progress(Progress(rows=rows, stored=stored, done=done, total=total))
+                    if left is not None:
+                        left -= chunk.rows
+                        if left == 0:
+                            return
+            finally:
+                chunks.close()
+
+    def _first_rows(self, span: SeqRange, count: int) -> Chunk:
+        return self._extract.extract(span, replace(self._filter, limit=count))
+
+    def _begin(self, publication: Publication) -> tuple[PartWriter, StagedFile]:
+        staged = publication.stage()
+        if self._encoder is not None:
+            return TextPart(self._layout, self._encoder, staged), staged
+        description = self._description() if self._options.include_metadata else {}
+        return ColumnarPart(self._layout, staged, description, streamed=self._streamed), staged
+
+    def _end(self, publication: Publication, part: PartWriter, staged: StagedFile, index: int) -> PartEntry:
+        entry = part.finish()
+        if self._options.verify_written:
+            self._check(staged, entry)
+        return named(entry, publication.part_name(index, entry, self._layout.file_ending))
+
+    def _check(self, staged: StagedFile, entry: PartEntry) -> None:
+        """Decode what was written, before anything is published."""
+        with staged.read_back() as file:
+            found = decoded(file, self._layout, entry)
+        if (found.rows, found.events_digest) != (entry.rows, entry.events_digest):
+            raise IntegrityError(
+                f"what was written reads back as {found.rows} other rows; nothing was published",
+                hint="this is a fault of the disk, the memory or an encoder: keep the store and report it",
+            )
+
+    def _full(self, part: PartWriter, chunk: Chunk) -> bool:
+        most_rows, most_bytes = self._options.part_rows, self._options.part_bytes
+        return (most_rows is not None and part.rows + chunk.rows > most_rows) or (
+            most_bytes is not None and part.size + chunk.size > most_bytes
+        )
+
+    def _past_limit(self, stored: int) -> bool:
+        if self._options.max_bytes is not None and stored >= self._options.max_bytes:
+            self._stopped = "stopped_at_max_bytes"
+        elif self._deadline is not None and time.monotonic() >= self._deadline:
+            self._stopped = "stopped_at_max_duration"
+        return self._stopped is not None
+
+    def _description(self) -> Mapping[str, str]:
+        """What is put inside a Parquet or Arrow file: only what is the same when the export is repeated."""
+        return {
+            "penstock.version": VERSION,
+            "penstock.filter": json.dumps(self._filter.to_json(), sort_keys=True),
+            "penstock.source": json.dumps(dict(self._snapshot.source), sort_keys=True),
+        }
+
+    def manifest(
+        self, entries: list[PartEntry], clock: Clock, *, single: bool, lineage: Lineage | None = None
+    ) -> Manifest:
+        """The manifest of the staged parts. Its checksum is the file's own where there is a ``single`` one."""
+        times_: Span | None = None
+        seqs: Span | None = None
+        for entry in entries:
+            times_ = entry.time_range.union(times_) if entry.time_range is not None else times_
+            seqs = entry.seq_range.union(seqs) if entry.seq_range is not None else seqs
+        counts = dict(self._snapshot.counts)
+        if self._stopped is not None:
+            counts[self._stopped] = 1
+        draft = Manifest(
+            version=VERSION,
+            exported_at=times.to_micros(clock.now()),
+            format=self._layout.format,
+            codec=self._layout.codec,
+            level=self._layout.level,
+            options=self._layout.to_json(),
+            filter=self._filter.to_json(),
+            source=dict(self._snapshot.source),
+            event_count=sum(entry.rows for entry in entries),
+            events_digest=digest_hex(sum(int(entry.events_digest, 16) for entry in entries)),
+            checksum=entries[0].sha256 if single else "",
+            time_range=times_,
+            seq_range=seqs,
+            counts=counts,
+            lineage=lineage,
+            parts=tuple(entries),
+        )
+        return draft if single else replace(draft, checksum=hashlib.sha256(draft.sums()).hexdigest())

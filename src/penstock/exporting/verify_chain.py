@@ -1,0 +1,66 @@
+"""Verify a lineage: the chain has no gap, no overlap and no fork, and every run of it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from penstock.exporting.chain import read_chain
+from penstock.exporting.verify import check_part, sums_up
+from penstock.model.manifest import Manifest
+from penstock.model.result import Problem, VerifyResult
+from penstock.ports import LineageDestination
+
+
+def verify_chain(
+    destination: LineageDestination, *, quick: bool = False, progress: Callable[[int, int], None] | None = None
+) -> VerifyResult:
+    """Check every run of a lineage against its manifest, and the manifests against each other.
+
+    ``quick`` looks at presence and sizes of the parts only. Returns what does not hold; raises
+    :class:`~penstock.errors.ManifestError` when the chain itself is broken, since then nothing proves what is missing.
+    """
+    chain = read_chain(destination.runs())
+    manifests = [link.manifest for link in chain]
+    around, notes = destination.inspect(manifests)
+    problems = [Problem(part=name, message=message) for name, message in around]
+    problems += _repeats(manifests)
+    done, total = 0, sum(entry.bytes for manifest in manifests for entry in manifest.parts)
+    for link in chain:
+        problems += [Problem(part=link.name, message=text) for text in sums_up(link.manifest, single=False)]
+        problems += [Problem(part=link.name, message=text) for text in _outside(link.manifest)]
+        for entry in link.manifest.parts:
+            found = check_part(destination, link.manifest, entry, quick=quick)
+            problems += [Problem(part=entry.name, message=text) for text in found]
+            done += entry.bytes
+            if progress is not None:
+                progress(done, total)
+    return VerifyResult(
+        path=destination.path,
+        parts=sum(len(manifest.parts) for manifest in manifests),
+        event_count=sum(manifest.event_count for manifest in manifests),
+        bytes=total,
+        problems=tuple(problems),
+        notes=tuple(notes),
+        runs=len(chain),
+        manifest=manifests[-1] if manifests else None,
+    )
+
+
+def _repeats(manifests: list[Manifest]) -> list[Problem]:
+    """A part that two runs name would count twice."""
+    seen: set[str] = set()
+    found = []
+    for manifest in manifests:
+        for entry in manifest.parts:
+            if entry.name in seen:
+                found.append(Problem(part=entry.name, message="two runs name this part"))
+            seen.add(entry.name)
+    return found
+
+
+def _outside(manifest: Manifest) -> list[str]:
+    """Whether a run holds events from outside its stretch of arrival order."""
+    lineage, span = manifest.lineage, manifest.seq_range
+    if lineage is None or span is None or (lineage.after < span.first and span.last <= lineage.upto):
+        return []
+    return [f"events from {span.first} to {span.last} lie outside the run's stretch"]
