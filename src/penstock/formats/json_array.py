@@ -21,6 +21,8 @@ from penstock.pipeline.canonical import render_lines
 
 _BLOCK = 1 << 18
 _LINES = 2048
+#: An event is one level above its payloads.
+_DEPTH = jsontext.MAX_DEPTH + 1
 #: A whole string, a bracket, a comma, or a quote whose string is not complete yet.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]|"', re.DOTALL)
 _SPACE = b" \t\r\n"
@@ -57,9 +59,11 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
         lines: list[bytes] = []
         for element in elements(stream):
             try:
-                line = jsontext.compact(element) if layout.pretty else element.strip(_SPACE)
+                line = jsontext.compact(element, max_depth=_DEPTH) if layout.pretty else element.strip(_SPACE)
             except InvalidEvent as error:
                 raise SerializationError(f"element {first + len(lines)}: {error.message}") from None
+            if b"\n" in line:
+                raise SerializationError(f"element {first + len(lines)} is spread over lines")
             lines.append(line)
             size += len(line)
             if len(lines) == _LINES or size > _BLOCK:
@@ -76,7 +80,9 @@ def elements(stream: BinaryIO) -> Iterator[bytes]:
 
     Raises :class:`SerializationError` when the text is not one whole array: no bracket, cut short, or trailing bytes.
     """
-    buffer = stream.read(_BLOCK).lstrip(_SPACE)
+    buffer = stream.read(_BLOCK)
+    while buffer and not (buffer := buffer.lstrip(_SPACE)):
+        buffer = stream.read(_BLOCK)
     if buffer[:1] != b"[":
         raise SerializationError("not a JSON array: it does not begin with [")
     begin = position = 1

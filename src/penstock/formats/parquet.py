@@ -85,7 +85,7 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
                 schema = check_schema(file.schema_arrow, layout.columns)
                 for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                     yield check_batch(batch, schema)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise SerializationError(f"damaged Parquet data: {error}") from None

@@ -80,9 +80,9 @@ def checked_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     Types that cast without loss are cast (timestamps without a zone are UTC). Raises
     :class:`~penstock.errors.InvalidEvent` that names the first bad row and says why.
     """
-    missing = [name for name in EVENT_FIELDS if name not in batch.schema.names]
-    if missing:
-        raise InvalidEvent(f"the batch lacks the column {missing[0]!r}", hint="it needs " + ", ".join(EVENT_FIELDS))
+    wrong = [name for name in EVENT_FIELDS if batch.schema.names.count(name) != 1]
+    if wrong:
+        raise InvalidEvent(f"the batch needs the column {wrong[0]!r} once", hint="it needs " + ", ".join(EVENT_FIELDS))
     try:
         cast = pa.record_batch(
             [batch.column(field.name).cast(field.type) for field in APPEND_SCHEMA], schema=APPEND_SCHEMA
@@ -125,7 +125,9 @@ def _compacted(column: pa.StringArray, name: str) -> pa.StringArray:
 def _require(batch: pa.RecordBatch, name: str, fits: pa.BooleanArray, complaint: str) -> None:
     if not pc.all(fits).as_py() and batch.num_rows:
         row = _first(pc.invert(fits))
-        raise InvalidEvent(f"row {row}: {name} {complaint}: {str(batch[name][row])[:60]!r}")
+        value = batch[name][row]
+        shown = value.value if isinstance(value, pa.TimestampScalar) else str(value)[:60]
+        raise InvalidEvent(f"row {row}: {name} {complaint}: {shown!r}")
 
 
 def _first(mask: pa.BooleanArray) -> int:

@@ -81,6 +81,8 @@ KNOWN_TYPES: Mapping[str, EventCategory] = {
 MAX_TYPE_LENGTH = 200
 #: C0 and C1 control characters and DEL: not allowed in an event type.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+#: ``uuid.UUID`` alone would also take underscores, blanks and foreign digits.
+_UUID = re.compile(r"(?:urn:uuid:)?\{?[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}(?:\1[0-9a-fA-F]{4}){2}\1[0-9a-fA-F]{12}\}?")
 
 
 def check_event_type(name: str) -> str:
@@ -117,11 +119,12 @@ def category_of(event_type: str) -> EventCategory:
 
 
 def check_uuid(text: str | uuid.UUID, *, what: str) -> str:
-    """Lower-case canonical text of a UUID. Raises :class:`InvalidEvent`."""
-    try:
-        return str(text if isinstance(text, uuid.UUID) else uuid.UUID(text))
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidEvent(f"{what} must be a UUID, not {str(text)[:60]!r}") from None
+    """Lower-case canonical text of a UUID in any of its usual spellings. Raises :class:`InvalidEvent`."""
+    if isinstance(text, uuid.UUID):
+        return str(text)
+    if isinstance(text, str) and _UUID.fullmatch(text):
+        return str(uuid.UUID(text))
+    raise InvalidEvent(f"{what} must be a UUID, not {str(text)[:60]!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +178,14 @@ class AnalyticsEvent:
 def _moment(value: datetime | str | None) -> datetime:
     if value is None:
         return datetime.now(UTC)
-    return times.from_micros(times.parse_timestamp(value) if isinstance(value, str) else times.to_micros(value))
+    if isinstance(value, str):
+        return times.from_micros(times.parse_timestamp(value))
+    if not isinstance(value, datetime):
+        raise InvalidEvent(f"timestamp must be a datetime or RFC 3339 text, not {str(value)[:40]!r}")
+    try:
+        return times.from_micros(times.to_micros(value))
+    except OverflowError:
+        raise InvalidEvent(f"outside the years 0001 to 9999 in UTC: {value}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from penstock.errors import InvalidFormat, UsageError
 from penstock.model.columns import COLUMNS, select_columns
 
 MIB = 1 << 20
+#: Each worker is a thread with a connection of its own; far more would use up the process's open files.
+MAX_WORKERS = 256
 
 
 class ExportFormat(StrEnum):
@@ -131,7 +133,9 @@ class ExportOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be 1 or more, not {value}")
-        if self.max_duration is not None and self.max_duration <= 0:
+        if self.workers is not None and self.workers > MAX_WORKERS:
+            raise UsageError(f"workers must be 1 to {MAX_WORKERS}, not {self.workers}")
+        if self.max_duration is not None and not self.max_duration > 0:
             raise UsageError(f"max_duration must be more than 0 seconds, not {self.max_duration}")
         if self.memory_limit < 64 * MIB:
             raise UsageError(f"memory_limit must be at least 64 MiB, not {self.memory_limit} bytes")

@@ -74,13 +74,15 @@ def parse_time(value: str | datetime | int, *, now: datetime | None = None) -> i
     Returns microseconds, UTC. Raises :class:`InvalidFilter`.
     """
     if isinstance(value, datetime):
-        return to_micros(value)
-    if isinstance(value, int):
-        return value
+        return _in_range(to_micros(value), value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _in_range(value, value)
+    if not isinstance(value, str):
+        raise InvalidFilter(f"cannot read the time {value!r}", hint="give a datetime, microseconds or text")
     ago = _AGO.match(value.strip())
     if ago is not None:
         reference = now if now is not None else datetime.now(UTC)
-        return to_micros(reference) - int(ago[1]) * _AGO_MICROS[ago[2]]
+        return _in_range(to_micros(reference) - int(ago[1]) * _AGO_MICROS[ago[2]], value)
     try:
         return parse_timestamp(value)
     except InvalidEvent as error:
@@ -88,3 +90,9 @@ def parse_time(value: str | datetime | int, *, now: datetime | None = None) -> i
             f"cannot read the time {value!r}: {error.message}",
             hint="write 2026-11-01, 2026-11-01T12:30:00Z, or '24h ago'; a time without an offset is UTC",
         ) from None
+
+
+def _in_range(micros: int, value: object) -> int:
+    if not MIN_MICROS <= micros <= MAX_MICROS:
+        raise InvalidFilter(f"outside the years 0001 to 9999 in UTC: {str(value)[:40]!r}")
+    return micros

@@ -49,7 +49,7 @@ def _gzip_compressor(level: int) -> Any:
 
 
 def open_reader(codec: str, stream: BinaryIO) -> BinaryIO:
-    """The content of ``stream``, uncompressed; cut short, damaged or with bytes after it: :class:`SerializationError`."""
+    """The content of ``stream``, uncompressed. Raises :class:`SerializationError` for anything but whole members."""
     if codec == "none":
         return stream
     make: Callable[[], Any] = (

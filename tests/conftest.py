@@ -1,0 +1,51 @@
+"""Fixtures that tests of every kind share: an empty store, a filled one, and the command as a user starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import penstock_command
+import sample_events
+from penstock import SqliteAnalyticsStorage
+
+settings.register_profile(
+    "penstock", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("penstock")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteAnalyticsStorage]:
+    """An empty store, open for writing."""
+    with SqliteAnalyticsStorage(tmp_path / "events.db") as storage:
+        yield storage
+
+
+@pytest.fixture
+def filled(store: SqliteAnalyticsStorage) -> SqliteAnalyticsStorage:
+    """A store with the events of :func:`sample_events.varied`."""
+    store.append(sample_events.varied())
+    return store
+
+
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[penstock_command.Server]:
+    """One process that runs command lines for all tests."""
+    with penstock_command.Server() as server:
+        yield server
+
+
+@pytest.fixture
+def penstock(tmp_path: Path, command_server: penstock_command.Server) -> Callable[..., penstock_command.Run]:
+    """The command, run in ``tmp_path``: ``penstock("export", "events.db", "out.csv")``."""
+    return lambda *arguments: command_server.run(*arguments, cwd=tmp_path)
+
+
+@pytest.fixture
+def penstock_process(tmp_path: Path) -> Callable[..., penstock_command.Run]:
+    """The same, in a process of its own for each command line."""
+    return lambda *arguments: penstock_command.run(*arguments, cwd=tmp_path)

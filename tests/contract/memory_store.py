@@ -1,0 +1,179 @@
+"""An event store that is a Python list: the second implementation that shows what the port really asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from penstock import AnalyticsEvent, AppendResult, ExportFilter, StorageStats
+from penstock.model import times
+from penstock.model.columns import COLUMNS, EVENT_SCHEMA
+from penstock.ports import SeqRange
+
+Row = tuple[AnalyticsEvent, int, datetime]
+
+
+class MemorySnapshot:
+    """A copy of the list."""
+
+    def __init__(self, rows: Sequence[Row], horizon: int) -> None:
+        self._rows = tuple(rows)
+        self.horizon = horizon
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        return {"kind": "memory", "horizon": self.horizon}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {}
+
+    @property
+    def identity(self) -> str:
+        return f"memory-{id(self._rows)}"
+
+    def last_event(self, upto: int) -> tuple[int, str] | None:
+        return max(((seq, event.id) for event, seq, _ in self._rows if seq <= upto), default=None)
+
+    def ranges(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
+    ) -> Iterator[SeqRange]:
+        after = after or 0
+        size = count = last = 0
+        for event, seq, _ in self._rows:
+            if seq <= after:
+                continue
+            weight = len(event.data_text) + len(event.metadata_text)
+            if count and (count == max_rows or size + weight > max_bytes):
+                yield SeqRange(after=after, upto=last, bytes_hint=size)
+                after, size, count = last, 0, 0
+            size, count, last = size + weight, count + 1, seq
+        if count:
+            yield SeqRange(after=after, upto=last, bytes_hint=size)
+
+    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+        rows = [row for row in self._rows if span.after < row[1] <= span.upto and filter.matches(row[0])]
+        rows = rows[: filter.limit]
+        for start in range(0, len(rows), 7):
+            yield _batch(rows[start : start + 7])
+
+    def close(self) -> None:
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _batch(rows: Sequence[Row]) -> pa.RecordBatch:
+    values = [
+        (
+            event.id,
+            str(event.category),
+            event.event_type,
+            event.timestamp,
+            event.session_id,
+            str(event.priority),
+            event.data_text.decode(),
+            event.metadata_text.decode(),
+            seq,
+            arrival,
+        )
+        for event, seq, arrival in rows
+    ]
+    return pa.RecordBatch.from_pylist([dict(zip(COLUMNS, value, strict=True)) for value in values], EVENT_SCHEMA)
+
+
+class MemoryStorage:
+    """Keeps events in a list."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._last = 0
+
+    def append(self, events: Iterable[AnalyticsEvent] | pa.RecordBatch, *, checked: bool = False) -> AppendResult:
+        assert not isinstance(events, pa.RecordBatch)
+        result = AppendResult()
+        kept = {event.id: event for event, _, _ in self._rows}
+        fresh: list[Row] = []
+        for event in events:
+            stored = kept.get(event.id)
+            if stored is None:
+                kept[event.id] = event
+                fresh.append((event, self._last + len(fresh) + 1, datetime.now(UTC)))
+                result += AppendResult(inserted=1)
+            elif _content(stored) == _content(event):
+                result += AppendResult(duplicates=1)
+            else:
+                result += AppendResult(conflicts=1)
+        self._rows += fresh
+        self._last += len(fresh)
+        return result
+
+    def snapshot(self, *, readers: int = 1) -> MemorySnapshot:
+        return MemorySnapshot(self._rows, self._last)
+
+    def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
+        wanted = filter if filter is not None else ExportFilter()
+        view = self.snapshot()
+        yield from view.read(SeqRange(after=0, upto=view.horizon, bytes_hint=0), wanted)
+
+    def count(self, filter: ExportFilter | None = None) -> int:
+        return sum(batch.num_rows for batch in self.scan(filter))
+
+    def stats(self) -> StorageStats:
+        moments = [event.timestamp for event, _, _ in self._rows]
+        return StorageStats(
+            total_events=len(self._rows),
+            database_size_bytes=0,
+            wal_size_bytes=0,
+            oldest_event=min(moments, default=None),
+            newest_event=max(moments, default=None),
+            last_seq=self._last,
+            events_by_category=_counted(str(event.category) for event, _, _ in self._rows),
+            events_by_type=_counted(event.event_type for event, _, _ in self._rows),
+        )
+
+    def histogram(
+        self, filter: ExportFilter | None = None, *, buckets: int = 24
+    ) -> Sequence[tuple[datetime, datetime, int]]:
+        moments = [times.to_micros(moment) for batch in self.scan(filter) for moment in batch["timestamp"].to_pylist()]
+        if not moments:
+            return []
+        width = max(-(-(max(moments) + 1 - min(moments)) // buckets), 1)
+        edges = [min(moments) + number * width for number in range(buckets + 1)]
+        return [
+            (times.from_micros(start), times.from_micros(end), sum(start <= moment < end for moment in moments))
+            for start, end in pairwise(edges)
+        ]
+
+    def close(self) -> None:
+        return
+
+
+def _content(event: AnalyticsEvent) -> tuple[object, ...]:
+    return (
+        event.category,
+        event.event_type,
+        event.timestamp,
+        event.session_id,
+        event.priority,
+        event.data_text,
+        event.metadata_text,
+    )
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
