@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# The benchmark's peers have an environment of their own, so that none of them enters the product's.
+BENCH_VENV ?= .venv-bench
 
-.PHONY: demo test lint bench-memory proof clean
+.PHONY: demo test lint bench bench-memory proof clean
 
 demo: $(VENV)/.demo
 	$(BIN)/penstock demo
@@ -17,6 +19,11 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Side by side with other tools on EVENTS generated events, 5,000,000 by default; the report goes to docs/benchmarks.
+# ARGS=--quick only proves that it runs, with the peers that are installed already.
+bench: $(VENV)/.test $(if $(findstring --quick,$(ARGS)),,$(BENCH_VENV)/.peers)
+	$(BIN)/python bench/compare.py --peer-python $(BENCH_VENV)/bin/python $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
+
 # Memory and time of every format on EVENTS generated events; prints the peak of each whole process.
 bench-memory: $(VENV)/.test
 	$(BIN)/python bench/memory.py $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
@@ -26,7 +33,7 @@ proof: $(VENV)/.test
 	PENSTOCK_PROOF=full $(BIN)/python -m pytest tests/faults -s
 
 clean:
-	rm -rf $(VENV) penstock-demo bench/work
+	rm -rf $(VENV) $(BENCH_VENV) penstock-demo bench/work
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,4 +44,9 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+$(BENCH_VENV)/.peers: bench/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	touch $@

@@ -1,0 +1,137 @@
+"""What the export's own proofs cost: the same export with digests, syncs and manifest switched off, one by one.
+
+    overhead.py --without sha256,fsync export STORE OUT …
+
+runs one command of ``penstock`` in this process with the named parts replaced by nothing, and ends with 70 if a part
+was not there to be replaced or was never reached: then its figure would mean nothing. The product has no such switch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+#: Part and what the report calls it. The digests are taken on the way, the others at the end of an export.
+PARTS = {
+    "sha256": "SHA-256 of content and stored bytes",
+    "events-digest": "events digest",
+    "fsync": "fsync",
+    "manifest": "manifest and its publishing",
+}
+NOT_REACHED = 70
+_USERS = (
+    "penstock.api",
+    "penstock.exporting.export",
+    "penstock.exporting.extract",
+    "penstock.destinations.publication",
+)
+#: Formats whose bytes are those of the canonical lines; the others render lines for the digest alone.
+_LINE_FORMATS = (".ndjson", ".jsonl", ".json")
+
+
+class _NoHash:
+    """Stands for SHA-256; counts what it was given."""
+
+    reached = 0
+    digest_size, block_size, name = 32, 64, "sha256"
+
+    def __init__(self, data: Any = b"", **_: Any) -> None:
+        self.update(data)
+
+    def update(self, data: Any) -> None:
+        _NoHash.reached += memoryview(data).nbytes
+
+    def digest(self) -> bytes:
+        return bytes(32)
+
+    def hexdigest(self) -> str:
+        return "0" * 64
+
+
+def _without_sha256(out: str) -> Callable[[], bool]:
+    hashlib.sha256 = _NoHash  # type: ignore[assignment, misc]
+    return lambda: _NoHash.reached >= Path(out).stat().st_size
+
+
+def _without_fsync(out: str) -> Callable[[], bool]:
+    calls: list[int] = []
+    os.fsync = os.fdatasync = calls.append  # type: ignore[assignment]
+    return lambda: bool(calls)
+
+
+def _without_events_digest(out: str) -> Callable[[], bool]:
+    """For formats that are not lines, the lines go too: nothing else needs them there."""
+    calls = 0
+
+    def nothing(lines: Any) -> int:
+        nonlocal calls
+        calls += 1
+        return 0
+
+    _replace("penstock.pipeline.digests", "events_digest", nothing)
+    if not any(ending in Path(out).suffixes for ending in _LINE_FORMATS):
+        lines_of_none = import_module("penstock.pipeline.canonical").Lines(text=None, tails=0)
+        _replace("penstock.pipeline.canonical", "render_lines", lambda batch: lines_of_none)
+    return lambda: bool(calls)
+
+
+def _without_manifest(out: str) -> Callable[[], bool]:
+    """The data takes its name, and that is all."""
+    publication = import_module("penstock.destinations.publication").LocalPublication
+
+    def publish(self: Any, manifest: Any) -> None:
+        self._ops.rename(self._staging.data(0), self._place.single)
+        self._published = True
+        self.close()
+
+    publication.publish = publish
+    return lambda: not Path(f"{out}.manifest.json").exists()
+
+
+def _replace(module: str, name: str, value: Any) -> None:
+    """Put another function in the place of one, in every module of the product that uses it by name."""
+    original = getattr(import_module(module), name)
+    for user in _USERS:
+        import_module(user)
+    for user_module in [found for key, found in sys.modules.items() if key.startswith("penstock")]:
+        for key, found in list(vars(user_module).items()):
+            if found is original:
+                setattr(user_module, key, value)
+
+
+_SWITCHES = {
+    "sha256": _without_sha256,
+    "events-digest": _without_events_digest,
+    "fsync": _without_fsync,
+    "manifest": _without_manifest,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--without", default="", help=f"parts to switch off: {', '.join(PARTS)}")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    given = parser.parse_args()
+    out = given.command[2]
+    try:
+        checks = {part: _SWITCHES[part](out) for part in given.without.split(",") if part}
+        from penstock.cli import run
+    except (AttributeError, ImportError) as error:
+        print(f"a part is not where it was: {error}", file=sys.stderr)
+        return NOT_REACHED
+    code = run(given.command)
+    missed = [PARTS[part] for part, reached in checks.items() if not reached()]
+    if not code and missed:
+        print(f"switched off, but never reached: {', '.join(missed)}", file=sys.stderr)
+        return NOT_REACHED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
