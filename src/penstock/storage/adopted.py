@@ -67,6 +67,7 @@ class AdoptedSnapshot:
         except BaseException:
             self.close()
             raise
+        self._numbered = bool(highest)
         self.horizon = int(highest[0]["seq"]) if highest else 0
         for connection in self._connections:
             self._idle.put(connection)
@@ -149,7 +150,7 @@ class AdoptedSnapshot:
                 for number, batch in enumerate(reader):
                     cutter.add(batch if number else batch.slice(1), self._adoption)
                 found = cutter.finish()
-        if unnumbered and not found:
+        if unnumbered and not self._numbered:
             raise InvalidMapping(
                 f"the column {self._adoption.fields['seq']!r} holds no integer: it cannot be the arrival number",
                 hint="map seq to a column of integers, or leave it out",

@@ -73,6 +73,7 @@ class Connection:
         except adbc.Error as error:
             raise _translate(error, path) from None
         self._file = _note_open(path)
+        self._prepared: dict[str, adbc.AdbcStatement] = {}
         self.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
         self.execute("PRAGMA trusted_schema=OFF")
         if mode == "ro":
@@ -120,21 +121,39 @@ class Connection:
         finally:
             statement.close()
 
+    def run(self, sql: str, batch: pa.RecordBatch | None = None) -> int:
+        """Like ``execute`` for a statement without a result that comes again and again: it is prepared once."""
+        statement = self._prepared.get(sql)
+        try:
+            if statement is None:
+                statement = adbc.AdbcStatement(self._connection)
+                self._prepared[sql] = statement
+                statement.set_sql_query(sql)
+                statement.prepare()
+            if batch is not None:
+                statement.bind(*batch.__arrow_c_array__()[::-1])
+            return int(statement.execute_update())
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            self._prepared.pop(sql).close()
+            raise _translate(error, self.path) from None
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """``BEGIN IMMEDIATE`` … ``COMMIT``; any exception rolls back."""
-        self.execute("BEGIN IMMEDIATE")
+        self.run("BEGIN IMMEDIATE")
         try:
             yield
-            self.execute("COMMIT")
+            self.run("COMMIT")
         except BaseException:
             with suppress(ExportError):  # SQLite rolls back by itself in some cases, as when the disk is full
-                self.execute("ROLLBACK")
+                self.run("ROLLBACK")
             raise
 
     def close(self) -> None:
         """Close the connection. Safe to call twice."""
         if self._connection is not None:
+            while self._prepared:
+                self._prepared.popitem()[1].close()
             self._connection.close()
             self._database.close()
             self._connection = None  # type: ignore[assignment]  # closed: any further use is a bug that should show

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,17 +11,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from penstock.errors import AccessDenied, LimitReached, UsageError
 from penstock.model import times
-from penstock.model.columns import APPEND_SCHEMA, EVENT_FIELDS, batch_of, checked_batch
-from penstock.model.event import PRIORITY_NAMES, AnalyticsEvent
+from penstock.model.columns import EVENT_FIELDS, checked_batch
+from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, StorageStats
 from penstock.model.storage_config import StorageConfig
 from penstock.ports import OnConflict, Snapshot
 from penstock.storage import schema
+from penstock.storage.binding import INSERT, bound_batch, bound_events
 from penstock.storage.conflicts import conflicting, remove
 from penstock.storage.connection import Connection
 from penstock.storage.predicate import predicate
@@ -33,9 +32,6 @@ _RANGE_ROWS = 32_768
 _RANGE_BYTES = 8 << 20
 #: Ids arrive in no order, so every append touches pages all over their index: 64 MiB of them are kept.
 _WRITER_CACHE_KIB = 65_536
-_PLACES = ", ".join("?" * (len(EVENT_FIELDS) + 1))
-_INSERT = f"INSERT INTO events ({', '.join(EVENT_FIELDS)}, received_at) VALUES ({_PLACES}) ON CONFLICT (id) DO NOTHING"
-_PRIORITIES = pa.array(PRIORITY_NAMES)
 
 
 class SqliteAnalyticsStorage:
@@ -102,40 +98,17 @@ class SqliteAnalyticsStorage:
         :class:`~penstock.errors.LimitReached` for a full store, :class:`~penstock.errors.NoSpace`.
         """
         if isinstance(events, pa.RecordBatch):
-            batch = events if checked else checked_batch(events)
+            bound = bound_batch(events if checked else checked_batch(events))
         else:
-            batch = batch_of(events)
+            bound = bound_events(events)
         writer = self._require_writer()
         with self._lock, writer.transaction():
             self._check_size(writer)
             result = AppendResult()
-            for start in range(0, batch.num_rows, _SLICE):
-                result += self._insert(writer, batch.slice(start, _SLICE), on_conflict)
-            writer.execute(schema.COVER)
+            for start in range(0, bound.num_rows, _SLICE):
+                result += _insert(writer, bound.slice(start, _SLICE), on_conflict)
+            writer.run(schema.COVER)
         return result
-
-    def _insert(self, writer: Connection, batch: pa.RecordBatch, on_conflict: OnConflict) -> AppendResult:
-        columns = dict(zip(APPEND_SCHEMA.names, batch.columns, strict=True))
-        columns["timestamp"] = columns["timestamp"].cast(pa.int64())
-        columns["priority"] = pc.index_in(columns["priority"], _PRIORITIES).cast(pa.int64())
-        columns["received_at"] = pa.repeat(time.time_ns() // 1000, batch.num_rows)
-        inserted = writer.execute(_INSERT, pa.record_batch(columns))
-        already = batch.num_rows - inserted
-        if not already:
-            return AppendResult(inserted=inserted)
-        bound = pa.record_batch(columns)
-        rows = conflicting(writer, bound.select(list(EVENT_FIELDS)))
-        if rows and on_conflict == "fail":
-            raise UsageError(
-                f"{len(rows)} events have the id of a stored event and other content, as {batch['id'][rows[0]]};"
-                " nothing of this batch was stored",
-                hint="choose whether to skip or to replace such events",
-            )
-        if rows and on_conflict == "replace":
-            replaced = bound.take(rows)
-            remove(writer, replaced["id"])
-            writer.execute(_INSERT, replaced)
-        return AppendResult(inserted=inserted, duplicates=already - len(rows), conflicts=len(rows))
 
     def _check_size(self, writer: Connection) -> None:
         limit = self.config.max_size_bytes
@@ -264,6 +237,25 @@ class SqliteAnalyticsStorage:
 
     def __repr__(self) -> str:
         return f"SqliteAnalyticsStorage({str(self.path)!r})"
+
+
+def _insert(writer: Connection, bound: pa.RecordBatch, on_conflict: OnConflict) -> AppendResult:
+    inserted = writer.run(INSERT, bound)
+    already = bound.num_rows - inserted
+    if not already:
+        return AppendResult(inserted=inserted)
+    rows = conflicting(writer, bound.select(list(EVENT_FIELDS)))
+    if rows and on_conflict == "fail":
+        raise UsageError(
+            f"{len(rows)} events have the id of a stored event and other content, as {bound['id'][rows[0]]};"
+            " nothing of this batch was stored",
+            hint="choose whether to skip or to replace such events",
+        )
+    if rows and on_conflict == "replace":
+        replaced = bound.take(rows)
+        remove(writer, replaced["id"])
+        writer.run(INSERT, replaced)
+    return AppendResult(inserted=inserted, duplicates=already - len(rows), conflicts=len(rows))
 
 
 class _Reading:
