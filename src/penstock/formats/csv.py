@@ -16,11 +16,13 @@ from pyarrow import csv as pa_csv
 from penstock.errors import InvalidFormat, SerializationError
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import merged, rfc3339, used_bytes
+from penstock.pipeline.canonical import constant, joined, rfc3339, used_bytes
 
 _BLOCK = 1 << 20
 _ROWS = 4096
 _PAYLOADS = ("data", "metadata")
+#: Length of an empty JSON object.
+_SMALLEST = pa.scalar(2, pa.int32())
 _SPECIAL = '[",\r\n]'
 _KEEP = bytes(set(range(256)) - set(b'",\r\n'))
 
@@ -41,7 +43,7 @@ class CsvEncoder:
         self.prologue = ",".join(layout.columns).encode() + b"\n"
 
     def render(self, batch: pa.RecordBatch, lines: pa.StringArray | None) -> pa.Buffer:
-        pieces: list[object] = []
+        pieces: list[pa.StringArray | str] = []
         for name in batch.schema.names:
             column = batch.column(name)
             if name in _PAYLOADS:
@@ -56,15 +58,15 @@ class CsvEncoder:
             else:
                 pieces += [column.cast(pa.string()), ","]
         pieces[-1] = str(pieces[-1]).replace(",", "\n")
-        return pc.binary_join_element_wise(*merged(pieces), "").buffers()[2]
+        return joined(pieces).buffers()[2]
 
-    def _payload(self, column: pa.StringArray) -> list[object]:
+    def _payload(self, column: pa.StringArray) -> list[pa.StringArray | str]:
         """Payloads, without looking for what needs quoting: a JSON object that is not ``{}`` holds a quote."""
         doubled = pc.replace_substring(column, '"', '""')
-        small = pc.equal(pc.binary_length(column), 2)
+        small = pc.equal(pc.binary_length(column), _SMALLEST)
         if self.null == "{}" or not pc.any(small).as_py():
             return ['"', doubled, '"']
-        return [pc.if_else(small, column, pc.binary_join_element_wise('"', doubled, '"', ""))]
+        return [pc.if_else(small, column, joined(['"', doubled, '"']))]
 
     def _text(self, column: pa.StringArray) -> pa.StringArray:
         quoted = column
@@ -73,20 +75,20 @@ class CsvEncoder:
         if found:
             needy = pc.match_substring_regex(column, _SPECIAL)
             doubled = pc.replace_substring(column, '"', '""') if b'"' in found else column
-            quoted = pc.if_else(needy, pc.binary_join_element_wise('"', doubled, '"', ""), column)
-        odd = pc.equal(column, self.null)
+            quoted = pc.if_else(needy, joined(['"', doubled, '"']), column)
+        odd = pc.equal(column, constant(self.null))
         if pc.any(odd).as_py():
-            quoted = pc.if_else(odd, f'"{self.null}"', quoted)
+            quoted = pc.if_else(odd, constant(f'"{self.null}"'), quoted)
         if self.null:
-            empty = pc.equal(column, "")
+            empty = pc.equal(column, constant(""))
             if pc.any(empty).as_py():
-                quoted = pc.if_else(empty, '""', quoted)
-        return pc.coalesce(quoted, self.null) if column.null_count else quoted
+                quoted = pc.if_else(empty, constant('""'), quoted)
+        return pc.coalesce(quoted, constant(self.null)) if column.null_count else quoted
 
 
 def _spelled(column: pa.Array) -> pa.StringArray:
     if pa.types.is_timestamp(column.type):
-        return pc.binary_join_element_wise(rfc3339(column), "Z", "")
+        return joined([rfc3339(column), "Z"])
     return column.cast(pa.string())
 
 

@@ -15,11 +15,10 @@ from penstock.errors import SerializationError
 from penstock.formats.arrow import ByteSink, check_batch, check_schema
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
-from penstock.pipeline.compression import ZSTD_DEFAULT_LEVEL
 
 #: Columns whose values repeat; the others would only fill a dictionary page for nothing.
 _REPEATING = ("category", "event_type", "priority", "session_id", "metadata")
-#: Sorted or wide columns gain nothing from a dictionary.
+_ZSTD_LEVEL = 3
 _ROW_GROUP_BYTES = 32 << 20
 _ROWS = 4096
 
@@ -38,7 +37,7 @@ class ParquetEncoder:
         self._pending_rows = self._pending_bytes = 0
         level = layout.level
         if layout.codec == "zstd" and level is None:
-            level = ZSTD_DEFAULT_LEVEL
+            level = _ZSTD_LEVEL
         self._writer = pq.ParquetWriter(
             self._sink,
             self._schema,
