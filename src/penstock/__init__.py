@@ -48,7 +48,7 @@ __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  # the table above i
 
 
 class _Package(ModuleType):
-    """Keeps a public name what it is: the import system would put the subpackage ``ingest`` in the place of the verb."""
+    """Keeps a public name what it is: the import system would put the subpackage ``ingest`` in the verb's place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):
@@ -86,6 +86,9 @@ if TYPE_CHECKING:
         inspect as inspect,
     )
     from penstock.api import (
+        restore as restore,
+    )
+    from penstock.api import (
         verify as verify,
     )
     from penstock.destinations.local import (
@@ -121,6 +124,9 @@ if TYPE_CHECKING:
     )
     from penstock.model.result import (
         IngestResult as IngestResult,
+    )
+    from penstock.model.result import (
+        RestoreResult as RestoreResult,
     )
     from penstock.model.result import (
         StorageStats as StorageStats,

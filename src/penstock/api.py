@@ -143,7 +143,7 @@ def ingest(
 
     named = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     fields = FieldMap(paths=dict(mapping or {}))
-    rules = settle.Rules(time_unit=time_unit, max_depth=max_depth)
+    rules = settle.Rules(time_unit=time_unit, max_depth=max_depth, max_record_bytes=max_record_bytes)
     places = wiring.store_files(store)
     bad = Path(quarantine) if quarantine is not None else aside.beside(places[0])
     aside.check(bad, apart_from=places)
@@ -159,7 +159,6 @@ def ingest(
             surveyed,
             fields=fields,
             rules=rules,
-            limit=max_record_bytes,
             quarantine=aside.Quarantine(None if dry_run else bad),
             progress=progress,
         )

@@ -39,14 +39,16 @@ def open_store(store: str | os.PathLike[str], config: StorageConfig | None = Non
 
 
 def create_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
-    """A store for writing, created if it is missing."""
+    """A store for writing, created if it is missing. Raises :class:`~penstock.errors.UsageError` for a table."""
     from penstock.storage.sqlite import SqliteAnalyticsStorage
 
+    _refuse(config is not None and config.table is not None, "a table that is not an event store is only read", "table")
     return SqliteAnalyticsStorage(_local(store, "a store"), config)
 
 
 def check_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> None:
     """See that a store could be written or created, without doing it. Raises what :func:`create_store` raises."""
+    _refuse(config is not None and config.table is not None, "a table that is not an event store is only read", "table")
     path = store_files(store)[0]
     if path.exists() and path.stat().st_size:
         open_store(store, config).close()

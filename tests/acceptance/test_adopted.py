@@ -189,6 +189,10 @@ def test_skipped_rows_are_told_counted_and_exit_three(tmp_path: Path, penstock: 
     for name, count in counts.items():
         assert f"note: {name.replace('_', ' ')}: {count}\n" in done.stderr
     assert penstock("verify", "out.csv").code == 0
+    assert penstock("restore", "out.csv", "--into", "back.db").code == 0
+    assert penstock("export", "back.db", "back.ndjson").code == 0
+    digests = [foreign_readers.manifest_of(tmp_path / name)["events_digest"] for name in ("out.csv", "back.ndjson")]
+    assert digests[0] == digests[1]
     rest = (("path", None), ("status", "text"), ("raw", "AP8="))
     found = foreign_readers.read(tmp_path / "out.csv")
     assert [row["event_type"] for row in found] == ["feature_used", "7"]

@@ -68,7 +68,14 @@ def test_report_is_well_formed(out: Path) -> None:
     for table in tables:
         widths = {line.count(" | ") for line in table.strip().splitlines()}
         assert len(widths) == 1, table
-    for heading in ("Full exports", "Targets", "What the proofs cost", "Appending to a new store", "Start-up"):
+    for heading in (
+        "Full exports",
+        "Targets",
+        "What the proofs cost",
+        "Appending to a new store",
+        "Incremental export",
+        "Start-up",
+    ):
         assert f"## {heading}" in text
     assert str(ROOT) not in text
     assert str(ROOT) not in (out / "results.json").read_text()

@@ -11,9 +11,10 @@ from typing import Any, Self
 import pyarrow as pa
 
 from penstock import AnalyticsEvent, AppendResult, ExportFilter, StorageStats
+from penstock.errors import UsageError
 from penstock.model import times
 from penstock.model.columns import COLUMNS, EVENT_SCHEMA
-from penstock.ports import SeqRange
+from penstock.ports import OnConflict, SeqRange
 
 Row = tuple[AnalyticsEvent, int, datetime]
 
@@ -100,23 +101,27 @@ class MemoryStorage:
         self._rows: list[Row] = []
         self._last = 0
 
-    def append(self, events: Iterable[AnalyticsEvent] | pa.RecordBatch, *, checked: bool = False) -> AppendResult:
+    def append(
+        self,
+        events: Iterable[AnalyticsEvent] | pa.RecordBatch,
+        *,
+        checked: bool = False,
+        on_conflict: OnConflict = "skip",
+    ) -> AppendResult:
         assert not isinstance(events, pa.RecordBatch)
-        result = AppendResult()
-        kept = {event.id: event for event, _, _ in self._rows}
-        fresh: list[Row] = []
+        rows, last, result = list(self._rows), self._last, AppendResult()
         for event in events:
-            stored = kept.get(event.id)
-            if stored is None:
-                kept[event.id] = event
-                fresh.append((event, self._last + len(fresh) + 1, datetime.now(UTC)))
-                result += AppendResult(inserted=1)
-            elif _content(stored) == _content(event):
+            stored = next((kept for kept, _, _ in rows if kept.id == event.id), None)
+            if stored is not None and _content(stored) == _content(event):
                 result += AppendResult(duplicates=1)
-            else:
-                result += AppendResult(conflicts=1)
-        self._rows += fresh
-        self._last += len(fresh)
+                continue
+            if stored is not None and on_conflict == "fail":
+                raise UsageError("an event is stored with other content")
+            result += AppendResult(inserted=1) if stored is None else AppendResult(conflicts=1)
+            if stored is None or on_conflict == "replace":
+                last += 1
+                rows = [row for row in rows if row[0] is not stored] + [(event, last, datetime.now(UTC))]
+        self._rows, self._last = rows, last
         return result
 
     def snapshot(self, *, readers: int = 1) -> MemorySnapshot:

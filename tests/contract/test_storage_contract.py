@@ -21,6 +21,7 @@ from penstock import (
     SqliteAnalyticsStorage,
     verify,
 )
+from penstock.errors import UsageError
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.result import AppendResult
 from sample_events import uuid_of
@@ -66,6 +67,24 @@ def test_appending_is_idempotent_and_counted(storage: AnalyticsStorage) -> None:
     changed = AnalyticsEvent("x", id=EVENTS[0].id)
     assert storage.append([*EVENTS[:3], changed]) == AppendResult(duplicates=3, conflicts=1)
     assert storage.count() == len(EVENTS)
+
+
+def test_a_conflict_is_skipped_refused_or_replaced_as_was_asked(storage: AnalyticsStorage) -> None:
+    storage.append(EVENTS[:5])
+    changed = [AnalyticsEvent("changed", id=EVENTS[1].id), AnalyticsEvent("new", id=uuid_of(500)), EVENTS[2]]
+    with pytest.raises(UsageError):
+        storage.append(changed, on_conflict="fail")
+    assert _ids(storage.scan()) == [event.id for event in EVENTS[:5]], "nothing of it was stored"
+    counted = AppendResult(inserted=1, duplicates=1, conflicts=1)
+    assert storage.append(changed, on_conflict="replace") == counted
+    found = [row for batch in storage.scan() for row in batch.to_pylist()]
+    assert {row["id"]: row["event_type"] for row in found}[EVENTS[1].id] == "changed"
+    assert {row["id"] for row in found} == {*(event.id for event in EVENTS[:5]), uuid_of(500)}
+    numbers = [row["seq"] for row in found]
+    assert numbers == sorted(numbers)
+    assert next(row["seq"] for row in found if row["id"] == EVENTS[1].id) > 5, "it arrived anew"
+    assert storage.append(changed, on_conflict="fail") == AppendResult(duplicates=3)
+    assert storage.append([EVENTS[1]]) == AppendResult(conflicts=1)
 
 
 @pytest.mark.parametrize("wanted", FILTERS, ids=lambda wanted: str(wanted.to_json()))

@@ -1,7 +1,4 @@
-"""What the fault tests share: servers that run the sweeps, the command in a process of its own, and the report.
-
-``PENSTOCK_PROOF=full`` takes every point; without it a fixed share of them is taken, so that a run ends in minutes.
-"""
+"""What the fault tests share: servers that run the sweeps, the command in a process of its own, and the report."""
 
 from __future__ import annotations
 
@@ -13,41 +10,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from sweep_requests import FULL, Sweep, share
 
 from penstock.testing.forks import QUIET
 
-FULL = os.environ.get("PENSTOCK_PROOF") == "full"
 _SERVER = Path(__file__).with_name("crash_server.py")
 _SERVERS = 2
 _LINES = pytest.StashKey[list[str]]()
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep to run: its function's name, the scenario, and its arguments. ``least`` faults have to be in it."""
-
-    sweep: str
-    scenario: str
-    arguments: tuple[tuple[str, Any], ...] = ()
-    least: int = 1
-
-
-def sweep(function: str, scenario: str, *, least: int = 1, **arguments: Any) -> Any:
-    """A test parameter with a readable name."""
-    wanted = Sweep(function, scenario, tuple(arguments.items()), least)
-    label = "-".join([scenario, *(f"{key}={value}" if value is not True else key for key, value in arguments.items())])
-    return pytest.param(wanted, id=label)
-
-
-def share(ci: int) -> int:
-    """Every how many points are taken: ``ci``, or every one in a full proof."""
-    return 1 if FULL else ci
+__all__ = ["FULL", "share"]
 
 
 class _Server:
@@ -87,8 +64,8 @@ def _pending(request: pytest.FixtureRequest) -> Iterator[dict[Sweep, Any]]:
     """Every sweep that was selected, begun in order on the servers. They work in memory where that can be: what a real
     disk does is in the model of it, and in the tests of the command."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and not FULL else None
-    wanted: list[Sweep] = [
-        item.callspec.params["wanted"]
+    wanted = [
+        cast(Sweep, item.callspec.params["wanted"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "wanted" in item.callspec.params
     ]

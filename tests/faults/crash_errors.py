@@ -6,6 +6,7 @@ import errno
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from crash_judge import NEW, NONE, OLD, judge, settle, settled
 from crash_scenarios import Stage
@@ -24,6 +25,7 @@ ERRORS: dict[str, tuple[type[ExportError], int]] = {
 }
 _BATCH = 8
 _INTRUDER = b"I was here first\n"
+When = Literal["before", "after"]
 #: What a fault did: its label, whether it fired, and what is wrong.
 Outcome = tuple[str, bool, list[str]]
 
@@ -128,6 +130,50 @@ def _one_short(stage: Stage, fault: Short) -> Outcome:
     except ExportError as error:
         return label, fault.fired > 0, [f"raised {type(error).__name__}: {error}"]
     return label, fault.fired > 0, settled(stage, NEW)
+
+
+class Interrupt(KeyboardInterrupt):
+    """A signal that arrives between two system calls."""
+
+
+def interrupt_sweep(name: str, root: Path, *, step: int = 1, defect: str | None = None) -> Count:
+    """Ctrl-C right before and right after every operation: the export ends, and there is nothing to tidy up."""
+    stage = prepare(name, root, defect=defect)
+    plan: list[tuple[Operation, When]] = []
+    for operation in record(stage):
+        plan.append((operation, "before"))
+        if not operation.failed:
+            plan.append((operation, "after"))
+    plan = plan[::step]
+    count = Count(f"{stage.name}: interrupted", planned=len(plan))
+    for start in range(0, len(plan), _BATCH):
+        for outcome in run_forked(partial(_interrupts, stage, plan[start : start + _BATCH])).value:
+            count.add(*outcome)
+    return count
+
+
+def _interrupts(stage: Stage, batch: Sequence[tuple[Operation, When]], marker: int) -> list[Outcome]:
+    return [_one_interrupt(stage, operation, when) for operation, when in batch]
+
+
+def _one_interrupt(stage: Stage, operation: Operation, when: When) -> Outcome:
+    def interrupt(_: Operation) -> None:
+        raise Interrupt
+
+    fault = Meddle(nth=operation.number, action=interrupt, when=when)
+    stage.reset()
+    wrong = []
+    try:
+        stage.export(fault)
+        wrong.append("the interrupt was swallowed")
+    except Interrupt:
+        pass
+    except BaseException as error:
+        wrong.append(f"raised {type(error).__name__}: {error}")
+    state, seen = judge(stage)
+    if (operation.name, when) not in (("mkdir", "after"), ("open_lock", "after")):
+        seen += settled(stage, state)
+    return f"interrupted {when} {operation}", fault.fired > 0, wrong + seen + settle(stage, state)
 
 
 def intruder_sweep(name: str, root: Path, *, no_links: bool = False, defect: str | None = None) -> Count:

@@ -33,6 +33,7 @@ SWEEPS: dict[str, Any] = {
         crash_sweeps.double_sweep,
         crash_errors.error_sweep,
         crash_errors.short_write_sweep,
+        crash_errors.interrupt_sweep,
         crash_errors.intruder_sweep,
         crash_power.power_sweep,
         crash_power.power_in_recovery_sweep,

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-
-from conftest import FULL, Sweep, share, sweep
+from sweep_requests import FULL, Sweep, share, sweep
 
 _WRITES = None if FULL else 6
 

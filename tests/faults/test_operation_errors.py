@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-
-from conftest import FULL, Sweep, sweep
+from sweep_requests import FULL, Sweep, sweep
 
 _CODES = ("ENOSPC", "EIO", "EACCES", "EDQUOT")
 _TURNS = not FULL

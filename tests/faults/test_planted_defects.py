@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from crash_defects import DEFECTS
-
-from conftest import Sweep, sweep
+from sweep_requests import Sweep, sweep
 
 #: Defect, the sweep that sees it, and words of what it says.
 _CAUGHT: list[tuple[str, str, str, str, dict[str, Any]]] = [
@@ -22,7 +21,7 @@ _CAUGHT: list[tuple[str, str, str, str, dict[str, Any]]] = [
         "data-not-synced",
         "power_sweep",
         "file",
-        "is neither the old file nor the new one: 0 bytes",
+        "is neither the old file",
         {"most": 8, "step": 4},
     ),
     ("names-not-synced", "order_check", "directory", "the commit came before the names", {}),

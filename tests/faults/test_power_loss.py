@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-
-from conftest import FULL, Sweep, share, sweep
+from sweep_requests import FULL, Sweep, share, sweep
 
 _MOST = 128 if FULL else 12
 _SCENARIOS = ("file", "file-overwrite", "file-overwrite-bare", "directory", "directory-overwrite")

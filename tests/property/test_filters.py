@@ -52,7 +52,7 @@ def filters(draw: st.DrawFn) -> ExportFilter:
     return ExportFilter(**given_)
 
 
-@limits(max_examples=50)
+@limits(max_examples=40)
 @given(event_lists(), st.lists(filters(), min_size=1, max_size=8))
 def test_sql_and_python_take_the_same_events_and_the_limit_is_in_order_of_arrival(
     events: list[AnalyticsEvent], conditions: list[ExportFilter]

@@ -35,7 +35,7 @@ def _ours(place: Path, manifest: Manifest) -> pa.Table:
         return pa.Table.from_batches(read_batches(file, manifest.layout, entry, Meter()), EVENT_SCHEMA)
 
 
-@limits(max_examples=8)
+@limits(max_examples=6)
 @given(sample_events.distinct())
 def test_every_format_and_codec_carries_every_event_unchanged(events: list[AnalyticsEvent]) -> None:
     wanted = foreign_readers.rows_of(events)
@@ -55,7 +55,7 @@ def test_every_format_and_codec_carries_every_event_unchanged(events: list[Analy
         assert digests == {naive_format.digest_of_ndjson((place / "a.ndjson").read_bytes())}
 
 
-@limits(max_examples=8)
+@limits(max_examples=6)
 @given(sample_events.distinct(1))
 def test_the_same_events_make_the_same_bytes_and_the_same_digest_in_any_order(events: list[AnalyticsEvent]) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -36,6 +36,7 @@ COLUMNS = (
     "count",
     "ratio",
 )
+TIME = 1793536215
 CREATE = """CREATE TABLE hits (n INTEGER PRIMARY KEY, at, name, arrived, sort, urgency, who, visit, payload, extra,
     note TEXT, count INTEGER, ratio REAL)"""
 MAPPING = {
@@ -99,7 +100,7 @@ RAW = st.one_of(st.binary(max_size=4), st.sampled_from([b"\xff", b"a\x00\xc3", b
 ANY = st.one_of(st.none(), INTEGERS, FLOATS, TEXTS, RAW, RAW.map(Text))
 MOMENTS = st.one_of(
     ANY,
-    st.sampled_from(["2026-11-01 12:00:00", "2026-11-01T12:00:00.5+02:00", "2026-11-01", 1793536215, 1793536215123]),
+    st.sampled_from(["2026-11-01 12:00:00", "2026-11-01T12:00:00.5+02:00", "2026-11-01", TIME, TIME * 1000 + 123]),
     st.floats(1.7e9, 1.9e9),
 )
 NAMES = st.one_of(ANY, st.sampled_from(["feature_used", "click", "error_occurred", "été"]))
@@ -128,8 +129,8 @@ ROWS = st.lists(
 )
 FILTERS = st.builds(
     ExportFilter,
-    start=st.sampled_from([None, "2026-11-01"]),
-    end=st.sampled_from([None, "2027-01-01"]),
+    start=st.sampled_from([None, "2026-11-01", TIME * 10**6]),
+    end=st.sampled_from([None, "2027-01-01", TIME * 10**6 + 1]),
     categories=st.sampled_from([None, ["usage"], ["custom", "error"]]),
     event_types=st.sampled_from([None, None, ["feature_used", "click"]]),
     session_id=st.sampled_from([None, None, "s1"]),
@@ -137,7 +138,7 @@ FILTERS = st.builds(
     limit=st.sampled_from([None, None, 0, 1, 3]),
 )
 PLAIN = ExportFilter()
-TIME = 1793536215
+AROUND = ExportFilter(start=(TIME + 1) * 10**6, end=(TIME + 2) * 10**6)
 LIMITED = ExportFilter(start="2026-11-01", categories=["error"], session_id="s1", priority="normal", limit=3)
 
 
@@ -145,6 +146,7 @@ LIMITED = ExportFilter(start="2026-11-01", categories=["error"], session_id="s1"
 @settings(max_examples=120)
 @example([(TIME, "x", None, None, None, -0.0, -0.0, -0.0, -0.0, "-0.0", -0.0, -0.0)], PLAIN, 4096, 1000)
 @example([(TIME, "x", b"2026", None, None, b"", b"ab", b"\xff", 1e308, "", None, 1.0)] * 2, PLAIN, 4096, 1000)
+@example([(TIME + n, "feature_used", None, "error", *[None] * 8) for n in range(3)], AROUND, 4096, 1000)
 @example([(TIME + n, n % 2, None, "error", n % 5, n, "s1", None, n, n, n, n) for n in range(8)], LIMITED, 2, 1000)
 def test_rows_and_counts_are_what_the_rules_say(
     rows: Sequence[Sequence[Any]], filter: ExportFilter, batch_rows: int, max_rows: int
@@ -164,7 +166,7 @@ def test_rows_and_counts_are_what_the_rules_say(
 def test_many_ordinary_rows_with_some_odd_ones(tmp_path: Path) -> None:
     chance = random.Random(5)
     odd = [None, -1, 2.5, "x" * 300, b"\xff\x00", Text(b"\xff"), float("inf"), "\x00"]
-    ordinary = (1793536215, "click", None, "custom", 2, "id", "s1", '{"a":1}', "text", "note", 5, 1.5)
+    ordinary = (TIME, "click", None, "custom", 2, "id", "s1", '{"a":1}', "text", "note", 5, 1.5)
     rows = [
         (None, *(chance.choice(odd) if chance.random() < 0.002 else value for value in ordinary)) for _ in range(9000)
     ]

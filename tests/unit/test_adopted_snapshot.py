@@ -1,71 +1,26 @@
-"""The view over an adopted table: one commit for all readers, ranges that hold every row once, counts that fit them."""
+"""The view over an adopted table: one commit for all readers, whatever others do meanwhile, and what is refused."""
 
 from __future__ import annotations
 
 import os
 import queue
-import random
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from adopted_tables import NEEDED, PLAIN, TIME, build, elsewhere, opened, seqs, spans
 from penstock import ExportFilter, SqliteAnalyticsStorage, StorageConfig
 from penstock.errors import AccessDenied, InvalidMapping, NotAStore, NotFound, StoreBusy
 from penstock.ports import SeqRange
 from penstock.storage import adopted
-from penstock.storage.adopted import AdoptedSnapshot
-from penstock.storage.adopted_query import ROW_OVERHEAD
-
-NEEDED = {"timestamp": "at", "event_type": "name"}
-PLAIN = ExportFilter()
-TIME = 1793536215
-
-
-def build(path: Path, *statements: str, rows: Sequence[Sequence[Any]] = (), into: str = "hits") -> Path:
-    """A database that other SQLite has made and closed."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        for statement in statements:
-            connection.execute(statement)
-        if rows:
-            connection.executemany(f"INSERT INTO {into} VALUES ({', '.join('?' * len(rows[0]))})", rows)
-    return path
-
-
-def elsewhere(path: Path, *statements: str) -> None:
-    """Statements in one transaction of another process, while this one may have the file open."""
-    script = (
-        "import sqlite3, sys\nconnection = sqlite3.connect(sys.argv[1], timeout=10)\n"
-        "for statement in sys.argv[2:]: connection.execute(statement)\nconnection.commit()\n"
-    )
-    subprocess.run([sys.executable, "-c", script, str(path), *statements], check=True)
-
-
-def opened(path: Path, *, table: str = "hits", readers: int = 1, busy: float = 10, **mapping: str) -> AdoptedSnapshot:
-    config = StorageConfig(table=table, mapping={**NEEDED, **mapping}, busy_timeout=busy)
-    return AdoptedSnapshot(path, config, readers=readers)
-
-
-def spans(
-    view: AdoptedSnapshot, filter: ExportFilter = PLAIN, *, rows: int = 100, size: int = 1 << 20
-) -> list[SeqRange]:
-    return list(view.ranges(filter, max_rows=rows, max_bytes=size))
-
-
-def seqs(view: AdoptedSnapshot, found: Sequence[SeqRange], filter: ExportFilter = PLAIN) -> list[int]:
-    return [seq for span in found for batch in view.read(span, filter) for seq in batch["seq"].to_pylist()]
 
 
 @pytest.fixture
@@ -77,94 +32,6 @@ def hits(tmp_path: Path) -> Path:
         "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)",
         rows=[(number, TIME + number, "click", "x" * (number % 50)) for number in range(1, 1001)],
     )
-
-
-@given(
-    st.sets(st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-50, 200), max_size=40),
-    st.integers(1, 10),
-    st.integers(1, 2000),
-    st.sampled_from(["key", "rowid", "mapped", "indexed", "without"]),
-    st.sampled_from([1, 2, 7, 65_536]),
-    st.randoms(use_true_random=False),
-)
-def test_ranges_hold_every_row_once_in_order(
-    tmp_path_factory: pytest.TempPathFactory,
-    numbers: set[int],
-    most_rows: int,
-    most_bytes: int,
-    kind: str,
-    measured: int,
-    chance: random.Random,
-) -> None:
-    column = {"mapped": "n", "rowid": "n", "indexed": "n UNIQUE"}.get(kind, "n INTEGER PRIMARY KEY")
-    rows = [(number, TIME, "click", "x" * chance.randrange(600)) for number in numbers]
-    chance.shuffle(rows)
-    path = build(
-        tmp_path_factory.mktemp("ranges") / "app.db",
-        f"CREATE TABLE hits ({column}, at, name, x) {'WITHOUT ROWID' * (kind == 'without')}",
-        rows=rows,
-    )
-    wanted = sorted(numbers) if kind != "rowid" else list(range(1, len(numbers) + 1))
-    mapping = {"seq": "n"} if kind in ("mapped", "indexed") else {}
-    with patch.object(adopted, "_MEASURED", measured), opened(path, **mapping) as view:
-        found = spans(view, rows=most_rows, size=most_bytes)
-        pieces = [seqs(view, [span]) for span in found]
-        again = spans(view, rows=most_rows, size=most_bytes)
-        horizon = view.horizon
-
-    assert [seq for piece in pieces for seq in piece] == wanted
-    assert found == again
-    assert horizon == (wanted[-1] if wanted else 0)
-    for span, piece, after in zip(
-        found, pieces, [found[0].after if found else 0, *(s.upto for s in found)], strict=False
-    ):
-        assert piece
-        assert span.after == after
-        assert span.upto == piece[-1]
-        assert len(piece) <= most_rows
-        assert len(piece) == 1 or span.bytes_hint <= most_bytes
-
-
-def test_the_ends_of_all_integers_are_numbers_as_any_other(tmp_path: Path) -> None:
-    numbers = [-(1 << 63), 1 - (1 << 63), 0, (1 << 63) - 2, (1 << 63) - 1]
-    rows = [(number, TIME, "click") for number in numbers]
-    path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name)", rows=rows)
-    with opened(path) as view:
-        for most in (1, 2, 100):
-            assert seqs(view, spans(view, rows=most)) == numbers
-
-
-def test_ranges_are_as_large_as_the_limits_allow(hits: Path) -> None:
-    with opened(hits) as view:
-        by_rows = spans(view, rows=300)
-        by_bytes = spans(view, rows=10_000, size=50_000)
-
-    assert [(span.after, span.upto) for span in by_rows] == [(0, 300), (300, 600), (600, 900), (900, 1000)]
-    assert all(50_000 - 400 < span.bytes_hint <= 50_000 for span in by_bytes[:-1])
-
-
-def test_a_row_that_is_over_the_limit_is_a_range_of_its_own(tmp_path: Path) -> None:
-    rows = [(number, TIME, "click", "x" * (5000 if number == 3 else 1)) for number in range(1, 6)]
-    path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)", rows=rows)
-    with opened(path) as view:
-        found = spans(view, size=1000)
-
-    assert [(span.after, span.upto) for span in found] == [(0, 2), (2, 3), (3, 5)]
-
-
-def test_bytes_count_every_column_and_blobs(tmp_path: Path) -> None:
-    wide = ", ".join(f"c{number}" for number in range(1200))
-    path = build(
-        tmp_path / "app.db",
-        f"CREATE TABLE hits (at, name, {wide})",
-        f"INSERT INTO hits (at, name, c3, c1199) VALUES ({TIME}, 'click', zeroblob(3000), '{'é' * 500}')",
-    )
-    with opened(path) as view:
-        found = spans(view)
-        (batch,) = view.read(found[0], PLAIN)
-
-    assert found[0].bytes_hint == 3000 + len("é" * 500) * 2 + len(f"{TIME}click") + 1198 * len("null") + ROW_OVERHEAD
-    assert batch["data"][0].as_py().count(":") == 1200
 
 
 def test_all_readers_see_the_commit_at_which_the_view_began(hits: Path) -> None:
@@ -338,70 +205,6 @@ def test_the_same_file_gives_the_same_source(hits: Path) -> None:
         }
 
 
-def test_without_a_number_a_small_table_is_one_range_in_rowid_order(tmp_path: Path) -> None:
-    path = build(
-        tmp_path / "app.db",
-        "CREATE TABLE hits (uid TEXT PRIMARY KEY, at, name)",
-        rows=[(f"u{9 - number}", TIME, "click") for number in range(5)],
-    )
-    with opened(path, id="uid") as view:
-        found = spans(view)
-        (batch,) = view.read(found[0], PLAIN)
-
-    assert len(found) == 1
-    assert batch["id"].to_pylist() == ["u9", "u8", "u7", "u6", "u5"]
-    assert batch["seq"].to_pylist() == [1, 2, 3, 4, 5]
-    assert view.source["order"] == "rowid, assumed"
-    assert view.source["ids"] == "column, unique"
-
-
-def test_a_mapped_seq_without_integers_is_refused_and_odd_ones_are_counted(tmp_path: Path) -> None:
-    numbers: list[Any] = [5, None, 3, "x", 4.5, b"1", -7]
-    path = build(
-        tmp_path / "app.db",
-        "CREATE TABLE hits (n, at, name, t TEXT)",
-        rows=[(number, TIME, "click", number) for number in numbers],
-    )
-    with opened(path, seq="n") as view:
-        assert view.horizon == 5
-        assert seqs(view, spans(view)) == [-7, 3, 5]
-        assert view.counts == {"skipped_bad_seq": 4}
-    with opened(path, seq="t") as view, pytest.raises(InvalidMapping, match="'t' holds no integer"):
-        spans(view)
-
-
-def test_a_repeated_seq_is_refused_wherever_it_stands(tmp_path: Path) -> None:
-    path = build(
-        tmp_path / "app.db",
-        "CREATE TABLE hits (n, at, name)",
-        rows=[(min(number, 65_535), TIME, "click") for number in range(1, 65_537)],
-    )
-    with opened(path, seq="n") as view, pytest.raises(InvalidMapping, match="'n' holds 65535 twice"):
-        spans(view)
-
-
-def test_counts_follow_the_ranges_that_an_export_uses(tmp_path: Path) -> None:
-    rows = [(number, TIME if number % 3 else "never", "click", b"x") for number in range(1, 31)]
-    path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)", rows=rows)
-    limited = ExportFilter(limit=5)
-    with opened(path) as view:
-        found = spans(view, limited, rows=6)
-        for span in found:  # more than one range ahead of the limit, as several threads do
-            list(view.read(span, limited))
-        assert [batch.num_rows for batch in view.read(found[1], ExportFilter(limit=1))] == [1]
-        assert view.counts == {"coerced_blob": 5, "skipped_bad_timestamp": 2}
-
-        found = spans(view, rows=7)
-        assert view.counts == {}
-        for _ in range(2):
-            assert len(seqs(view, found)) == 20
-            assert view.counts == {"coerced_blob": 20, "skipped_bad_timestamp": 10}
-
-        nothing = ExportFilter(limit=0)
-        assert seqs(view, spans(view, nothing), nothing) == []
-        assert view.counts == {}
-
-
 def test_a_reader_that_stops_gives_its_connection_back(hits: Path) -> None:
     with opened(hits) as view:
         whole = SeqRange(after=0, upto=1000, bytes_hint=0)
@@ -480,17 +283,3 @@ def test_the_storage_answers_for_an_adopted_table(hits: Path) -> None:
             storage.append([])
         with pytest.raises(AccessDenied):
             storage.delete(ExportFilter(limit=1))
-
-
-@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
-def test_an_empty_table_has_no_ranges(tmp_path: Path, journal: str) -> None:
-    path = build(
-        tmp_path / "app.db", f"PRAGMA journal_mode = {journal}", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name)"
-    )
-    with opened(path, readers=2) as view:
-        assert spans(view) == []
-        assert (view.horizon, view.counts) == (0, {})
-        assert seqs(view, [SeqRange(after=-1, upto=10, bytes_hint=0)]) == []
-    with SqliteAnalyticsStorage(path, StorageConfig(table="hits", mapping=NEEDED)) as storage:
-        assert storage.stats().total_events == 0
-        assert storage.histogram() == []

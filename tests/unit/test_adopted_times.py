@@ -161,3 +161,11 @@ def test_a_value_is_read_alone_as_it_is_among_others(values: list[Value], unit: 
     assert together == ([each[0][0] for each in alone], [each[1][0] for each in alone])
     for micros in together[0]:
         assert micros is None or times.MIN_MICROS <= micros <= times.MAX_MICROS
+
+
+def test_reals_are_rounded_to_the_nearest_microsecond() -> None:
+    assert read(1793536215.0000007, 1793536215.0000002, 1793536215000.0007) == [
+        1793536215000001,
+        1793536215000000,
+        1793536215000001,
+    ]

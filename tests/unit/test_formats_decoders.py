@@ -66,7 +66,7 @@ def test_text_comes_back_as_it_was(layout: Layout, stream: Callable[[bytes], io.
         assert decoded(layout, stream(text_of(layout, [kept[:1], kept[1:]]))) == pa.Table.from_batches([kept])
 
 
-@limits(max_examples=50)
+@limits(max_examples=30)
 @given(sample_events.distinct(1))
 def test_any_events_come_back_as_they_were(events: list[AnalyticsEvent]) -> None:
     batch = naive_format.arrived(events)
@@ -256,7 +256,7 @@ def test_damage_ends_in_an_error_of_ours_or_in_rows(format: ExportFormat) -> Non
     assert refused > 100
 
 
-@limits(max_examples=200)
+@limits(max_examples=100)
 @given(st.lists(st.sampled_from([b"a", b'"', b'""', b",", b"\n", b'"x\ny"', b"\r"]), max_size=30), st.integers(1, 9))
 def test_csv_blocks_end_outside_quotes_and_lose_nothing(pieces: list[bytes], size: int) -> None:
     text = b"".join(pieces)
@@ -281,7 +281,7 @@ def test_line_blocks_end_with_lines_and_lose_nothing(pieces: list[bytes], size: 
     assert all(block.endswith(b"\n") for block in blocks[:-1])
 
 
-@limits(max_examples=200)
+@limits(max_examples=100)
 @given(st.lists(sample_events.payloads(), max_size=6), st.sampled_from(["", " ", "\n\t "]), st.integers(1, 9))
 def test_elements_of_an_array_are_found_wherever_the_reads_end(
     values: list[sample_events.Payload], blank: str, step: int

@@ -73,7 +73,7 @@ def test_slices_and_projections_are_written_as_what_they_are(format: ExportForma
             assert text_of(layout, [batch]) == plain(layout, batch)
 
 
-@limits(max_examples=60)
+@limits(max_examples=40)
 @given(sample_events.distinct(1))
 def test_any_events_are_written_as_the_plain_implementation_writes_them(events: list[AnalyticsEvent]) -> None:
     batch = naive_format.arrived(events)

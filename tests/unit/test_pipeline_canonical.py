@@ -25,7 +25,7 @@ def _text(batch: pa.RecordBatch) -> bytes:
     return b"".join(text.encode() for text in render_lines(batch).text.to_pylist())
 
 
-@limits(max_examples=60)
+@limits(max_examples=40)
 @given(sample_events.distinct(1))
 def test_lines_are_what_the_plain_implementation_writes(events: list[AnalyticsEvent]) -> None:
     batch = naive_format.arrived(events)

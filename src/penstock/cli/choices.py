@@ -30,7 +30,8 @@ _STORE = (
         "mapping",
         metavar="FIELD=COLUMN",
         multiple=True,
-        help="With --table: which column holds which field, as timestamp=created_at; commas or repeat.",
+        help="With --table: which column holds which field, as timestamp=created_at; commas or repeat. COLUMN:ms gives "
+        "the unit of a time (:s :ms :us :ns :iso), FIELD=:none leaves the field out.",
     ),
 )
 _TALK = (

@@ -61,7 +61,9 @@ def command(store: str | None, dest: str, machine: bool) -> None:
             failed = failed or error.exit_code
         talk.emit("check", name=name, ok=ok, message=fact, hint=hint)
         if not machine:
-            click.echo(f"{'ok  ' if ok else 'FAIL'}  {clean(name)}: {clean(fact)}" + (f"\n      {hint}" if hint else ""))
+            click.echo(f"{'ok  ' if ok else 'FAIL'}  {clean(name)}: {clean(fact)}")
+            if hint:
+                click.echo(f"      {hint}")
     talk.emit("summary", ok=not failed, exit_code=failed)
     if failed:
         click.get_current_context().exit(failed)

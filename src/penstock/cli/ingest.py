@@ -31,7 +31,7 @@ from penstock.model.result import IngestResult
 @click.option("--source", metavar="NAME", help="Make ids of records without one from this name, not the file's.")
 @click.option("--quarantine", metavar="FILE", help="Where records go that are no events; STORE.quarantine.ndjson.")
 @click.option("--time-unit", metavar="UNIT", help="Unit of epoch numbers: s, ms, us, ns; else their digits say it.")
-@click.option("--max-depth", type=int, metavar="N", help="Deepest nesting of a payload; 500 by default.")
+@click.option("--max-depth", type=int, metavar="N", help="Deepest nesting of a payload; 500, the most, by default.")
 @click.option("--max-record", metavar="SIZE", help="Longest record of a text format; 16MiB by default.")
 @click.option("--dry-run", is_flag=True, help="Check every record; store nothing, write nothing.")
 @talk_options

@@ -16,10 +16,21 @@ from penstock.destinations.fileops import FileOps
 from penstock.destinations.local import SUMS_NAME, DirectoryDestination
 from penstock.destinations.naming import give_name, holds, read_if_there
 from penstock.destinations.staging import NEW, SUMS, LocalStagedFile, Staging
-from penstock.errors import DestinationExists, ExportError, Locked, ManifestError, UsageError, from_os_error
+from penstock.errors import (
+    Cancelled,
+    DestinationExists,
+    ExportError,
+    Locked,
+    ManifestError,
+    UsageError,
+    from_os_error,
+)
 from penstock.model.lineage import run_name, run_number
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.ports import StagedFile
+
+#: Where ``manifest_sha256`` stands in a manifest's text.
+_DIGEST = slice(-68, -4)
 
 
 class LineageDirectory:
@@ -47,25 +58,43 @@ class LineageDirectory:
         kind of export.
         """
         with self._plain.directory_made() as made:
-            if os.path.lexists(self.path / "manifest.json"):
-                raise UsageError(
-                    f"{self.path} holds an export that is not incremental",
-                    hint="begin the lineage in another directory",
-                )
+            self._refuse_plain()
             try:
-                return RunPublication(self.path, Staging(self.path / ".penstock", self._ops), made_directory=made)
+                staging = Staging(self.path / ".penstock", self._ops)
+                try:
+                    self._refuse_plain()  # one that was published before this one got the lock
+                except BaseException:
+                    staging.close()
+                    raise
+                return RunPublication(self.path, staging, made_directory=made)
             except OSError as error:
                 raise from_os_error(error, f"cannot write in {self.path}") from None
 
+    def _refuse_plain(self) -> None:
+        if os.path.lexists(self.path / "manifest.json"):
+            raise UsageError(
+                f"{self.path} holds an export that is not incremental", hint="begin the lineage in another directory"
+            )
+
     def inspect(self, manifests: Sequence[Manifest]) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
         """Problems (name, message) and notes about what lies around the runs."""
+        try:
+            return self._look_around(manifests)
+        except OSError as error:
+            raise from_os_error(error, f"cannot look into {self.path}") from None
+
+    def _look_around(self, manifests: Sequence[Manifest]) -> tuple[list[tuple[str, str]], list[str]]:
         problems: list[tuple[str, str]] = []
         notes: list[str] = []
         interrupted = (self.path / ".penstock").exists()
         if interrupted:
             notes.append(".penstock holds the work of a running or interrupted export; the next one clears it")
-        if read_if_there(self.path / SUMS_NAME) != _all_sums(manifests):
-            if interrupted:
+        try:
+            sums = read_if_there(self.path / SUMS_NAME)
+        except (ManifestError, IsADirectoryError):
+            sums = None
+        if sums != _all_sums(manifests):
+            if interrupted or sums == _all_sums(manifests[:-1]):
                 notes.append(f"{SUMS_NAME} does not cover the last run yet; the next export completes it")
             else:
                 problems.append((SUMS_NAME, f"{SUMS_NAME} is missing or does not match the manifests"))
@@ -128,9 +157,23 @@ class RunPublication:
                 ) from None
             self._ops.fsync_directory(self._directory)
         except OSError as error:
-            raise from_os_error(error, f"cannot publish {target}") from None
+            raise self._failed(from_os_error(error, f"cannot publish {target}"), target, manifest) from None
         self._published = True
         self.close()
+
+    def _failed(self, failure: ExportError, target: Path, manifest: Manifest) -> ExportError:
+        """Clear up after a failure, and say whether the run is there now."""
+        try:
+            self._published = read_if_there(target) == manifest.to_bytes()
+        except (OSError, ManifestError):
+            self._published = False
+        self.close()
+        if not self._published:
+            return failure
+        return type(failure)(
+            f"{target} is committed, but it may not outlive a power failure: {failure.message}",
+            hint="check the disk and verify the lineage",
+        )
 
     def _name_part(self, source: Path, entry: PartEntry) -> None:
         target = self._directory / entry.name
@@ -146,33 +189,45 @@ class RunPublication:
         Only files that a staged manifest of a run names, with the digests it gives, are removed.
         """
         text = self._staging.read(NEW)
-        pending = _run_manifest(text)
+        pending = _pending(text)
         cleared = False
-        if pending is not None and pending.lineage is not None:
+        if pending is not None:
             self._ops.fsync_directory(self._directory)  # what a killed run had done may not be durable yet
-            committed_text = read_if_there(self._directory / run_name(pending.lineage.run))
+            name = run_name(pending.lineage.run) if pending.lineage is not None else "manifest.json"
+            committed_text = read_if_there(self._directory / name)
             if committed_text != text:
-                committed = _run_manifest(committed_text)
+                committed = _pending(committed_text)
                 kept = {entry.name for entry in committed.parts} if committed is not None else set()
                 for entry in pending.parts:
                     target = self._directory / entry.name
                     if entry.name not in kept and holds(target, entry):
                         self._ops.unlink(target)
+                if pending.lineage is None and read_if_there(self._directory / SUMS_NAME) == pending.sums():
+                    self._ops.unlink(self._directory / SUMS_NAME)
                 self._ops.fsync_directory(self._directory)
                 cleared = True
-        self._staging.clear()
         self._bring_sums_up()
+        self._staging.clear()
         return cleared
 
     def _bring_sums_up(self) -> None:
-        manifests = []
-        for name, text in self.runs():
-            try:
+        """After a commit, or where a crash came between; sums that are wrong in another way tell of damage."""
+        manifests: list[Manifest] = []
+        previous: str | None = None
+        try:
+            for name, text in self.runs():
                 manifests.append(parse_manifest(text, where=name))
-            except ExportError:
-                return  # the chain is damaged: nothing here is put right by guessing
-        wanted = _all_sums(manifests)
-        if manifests and read_if_there(self._directory / SUMS_NAME) != wanted:
+                lineage = manifests[-1].lineage
+                if lineage is None or run_name(lineage.run) != name or lineage.previous != previous:
+                    return  # as below
+                previous = text[_DIGEST].decode()
+        except ExportError:
+            return  # the chain is damaged: nothing here is put right by guessing
+        there, wanted = read_if_there(self._directory / SUMS_NAME), _all_sums(manifests)
+        behind = (there or b"") == _all_sums(manifests[:-1])
+        if manifests and there != wanted and (self._published or behind):
+            if os.path.lexists(self._staging.path(SUMS)):
+                self._ops.unlink(self._staging.path(SUMS))
             self._staging.store(SUMS, wanted)
             self._ops.rename(self._staging.path(SUMS), self._directory / SUMS_NAME)
             self._ops.fsync_directory(self._directory)
@@ -185,9 +240,12 @@ class RunPublication:
             staged.abort()
         try:
             self._recover()
-        except (OSError, ManifestError):
+        except Cancelled:
+            raise
+        except (OSError, ExportError):
             self.notes.append(f"leftovers in {self._staging.directory} are cleared by the next export there")
-        self._staging.close()
+        finally:
+            self._staging.close()
         if self._made_directory and not self._published:
             try:
                 self._ops.rmdir(self._directory)
@@ -198,25 +256,26 @@ class RunPublication:
 def run_manifests(directory: Path) -> list[tuple[str, bytes]]:
     """File name and bytes of every run's manifest in a directory, in order."""
     try:
-        names = sorted(entry.name for entry in os.scandir(directory) if run_number(entry.name) is not None)
-        found = [(name, read_if_there(directory / name)) for name in names]
+        numbers = sorted(number for name in os.listdir(directory) if (number := run_number(name)) is not None)
+        found = [(name, read_if_there(directory / name)) for name in map(run_name, numbers)]
+    except IsADirectoryError as error:
+        raise ManifestError(f"{error.filename} is not a regular file", hint="move it away") from None
     except OSError as error:
         raise from_os_error(error, f"cannot look into {directory}") from None
     return [(name, text) for name, text in found if text is not None]
 
 
-def _run_manifest(text: bytes | None) -> Manifest | None:
-    """A run's manifest, unless it is torn, in which case nothing was published from it."""
+def _pending(text: bytes | None) -> Manifest | None:
+    """A staged manifest, of a run or of a plain export that was begun here, unless it is torn, in which case nothing
+    was published from it."""
     if text is None:
         return None
     try:
         manifest = parse_manifest(text, where=NEW)
     except ManifestError:
         return None
-    fits = manifest.lineage is not None and all(
-        entry.name.startswith(f"run-{manifest.lineage.run:06d}-part-") for entry in manifest.parts
-    )
-    return manifest if fits else None
+    prefix = "part-" if manifest.lineage is None else f"run-{manifest.lineage.run:06d}-part-"
+    return manifest if all(entry.name.startswith(prefix) for entry in manifest.parts) else None
 
 
 def _all_sums(manifests: Sequence[Manifest]) -> bytes:

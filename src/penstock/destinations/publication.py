@@ -53,7 +53,8 @@ class LocalPublication:
         self._staging = staging
         self._ops = staging.ops
         self._staged: list[LocalStagedFile] = []
-        self._published = self._closed = False
+        self._published = self._cleared = self._closed = False
+        self._tidy = True
         #: The manifest as it is to be published, and whether it stands under its final name.
         self._text: bytes | None = None
         self._visible = False
@@ -290,30 +291,36 @@ class LocalPublication:
         return manifest if self._place.could_hold(manifest) else None
 
     def close(self) -> None:
+        """As for every publication; a second call goes on where an interrupt cut the first one short."""
         if self._closed:
             return
-        for staged in self._staged:
-            staged.abort()
-        leftovers = f"leftovers in {self._staging.directory} are cleared by the next export there"
-        try:
-            if not self._published:
-                self._restore()
-            self.recover()
-            tidy = True
-        except Cancelled:
-            raise
-        except (OSError, ExportError):
-            tidy = False
-        self._visible = self._stands()
-        # From here on a second call has nothing to do; until here it repeats what an interrupt cut short.
+        if not self._cleared:
+            self._clear()
+        if not self._staging.close():
+            self._tidy = False
+        if not self._tidy:
+            self.notes.append(f"leftovers in {self._staging.directory} are cleared by the next export there")
         self._closed = True
-        if not self._staging.close() or not tidy:
-            self.notes.append(leftovers)
         if self._made_directory and not (self._published or self._visible):
             try:
                 self._ops.rmdir(self._place.directory)
             except OSError:
                 return  # something else lies in it by now
+
+    def _clear(self) -> None:
+        """Undo or complete what was begun. Once it is over the staging directory may be another's."""
+        for staged in self._staged:
+            staged.abort()
+        try:
+            if not self._published:
+                self._restore()
+            self.recover()
+        except Cancelled:
+            raise
+        except (OSError, ExportError):
+            self._tidy = False
+        self._visible = self._stands()
+        self._cleared = True
 
     def _stands(self) -> bool:
         """Whether the manifest of this attempt is the committed one."""

@@ -46,7 +46,7 @@ class Staging:
                 fd = self.ops.open_lock(self.path(LOCK))
             except FileNotFoundError:
                 continue  # its last holder removed the directory in between
-            except OSError:
+            except BaseException:
                 if made:
                     self._unmake()
                 raise
@@ -138,20 +138,26 @@ class Staging:
                 self.ops.unlink(self.path(name))
 
     def close(self) -> bool:
-        """Give up the lock, and the directory if nothing is left in it; whether that went well. Safe to call twice."""
+        """Give up the lock, and the directory if nothing is left in it; whether that went well.
+
+        Safe to call twice, also when the first call was interrupted: the lock is then still held.
+        """
         if self._lock < 0:
             return True
+        tidy = True
         try:
-            if all(entry.name == LOCK for entry in os.scandir(self.directory)):
+            names = os.listdir(self.directory)
+            if names == [LOCK] and self._still_named(self._lock):
                 self.ops.unlink(self.path(LOCK))
+                names = []
+            if not names:
                 self.ops.rmdir(self.directory)
         except OSError as error:
             # A new holder may have been quick, or somebody removed the directory: both are in order.
-            return error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
-        finally:
-            os.close(self._lock)
-            self._lock = -1
-        return True
+            tidy = error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
+        os.close(self._lock)
+        self._lock = -1
+        return tidy
 
 
 class LocalStagedFile:

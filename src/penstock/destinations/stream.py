@@ -70,6 +70,7 @@ class _ManifestFile:
         self.path = path
         self._ops = ops
         self._overwrite = overwrite
+        self._cleared, self._tidy = False, True
         self.staging = Staging(path.with_name(f".{path.name}.penstock"), ops)
         try:
             self.staging.clear()
@@ -92,15 +93,16 @@ class _ManifestFile:
             raise from_os_error(error, f"cannot write {self.path}") from None
 
     def close(self) -> bool:
-        """Clear the staging directory away; whether that went well."""
-        try:
-            self.staging.clear()
-        except Cancelled:
-            raise
-        except (OSError, ExportError):
-            self.staging.close()
-            return False
-        return self.staging.close()
+        """Clear the staging directory away; whether that went well. A second call goes on where the first ended."""
+        if not self._cleared:
+            try:
+                self.staging.clear()
+            except Cancelled:
+                raise
+            except (OSError, ExportError):
+                self._tidy = False
+            self._cleared = True
+        return self.staging.close() and self._tidy
 
 
 class _StreamPublication:

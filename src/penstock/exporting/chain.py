@@ -30,7 +30,7 @@ def read_chain(found: Sequence[tuple[str, bytes]]) -> list[Link]:
     before: the chain then does not prove that nothing was lost, and nothing may be added to it.
     """
     chain: list[Link] = []
-    for name, text in sorted(found):
+    for name, text in sorted(found, key=lambda one: (run_number(one[0]) or 0, one[0])):
         number = run_number(name)
         manifest = parse_manifest(text, where=name)
         lineage = manifest.lineage
@@ -88,15 +88,16 @@ def pinned_differences(before: Manifest, now: Manifest) -> list[tuple[str, Any, 
 
 
 def next_lineage(
-    chain: Sequence[Link], *, horizon: int, store: str, anchor: Anchor | None, id_at: Mapping[int, str]
+    chain: Sequence[Link], *, horizon: int, store: str, anchor: Anchor | None, id_at: Mapping[int, str], begin: int = 0
 ) -> Lineage:
     """The place of the next run, if this store can continue this chain.
 
-    ``id_at`` holds the id of the event at the last run's anchor, if there is one. Raises :class:`UsageError` for
+    ``id_at`` holds the id of the event at the last run's anchor, if there is one. ``begin`` is below the first arrival
+    number of all, for a first run. Raises :class:`UsageError` for
     another store, and for one that was rewound.
     """
     if not chain:
-        return Lineage(run=1, previous=None, after=min(0, horizon), upto=horizon, store=store, anchor=anchor)
+        return Lineage(run=1, previous=None, after=min(begin, horizon), upto=horizon, store=store, anchor=anchor)
     last = chain[-1].lineage
     way_out = "begin a new lineage in another directory, or export from the store that this one was begun with"
     if store != last.store:

@@ -16,6 +16,8 @@ from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
 from penstock.ports import AnalyticsStorage, Clock, LineageDestination, Snapshot
 
+_MANY = 1 << 40
+
 
 def export_incremental(
     storage: AnalyticsStorage,
@@ -78,7 +80,18 @@ def _place(chain: Sequence[Link], snapshot: Snapshot) -> Lineage:
     before = chain[-1].lineage.anchor if chain else None
     there = snapshot.last_event(before.seq) if before is not None else None
     id_at = {there[0]: there[1]} if there is not None else {}
-    return next_lineage(chain, horizon=snapshot.horizon, store=snapshot.identity, anchor=anchor, id_at=id_at)
+    begin = 0 if chain else _begin(snapshot)
+    return next_lineage(
+        chain, horizon=snapshot.horizon, store=snapshot.identity, anchor=anchor, id_at=id_at, begin=begin
+    )
+
+
+def _begin(snapshot: Snapshot) -> int:
+    """What lies below the first arrival number of all: 0, unless the keys of a table begin lower."""
+    if snapshot.last_event(0) is None:
+        return 0
+    spans = snapshot.ranges(ExportFilter(), max_rows=_MANY, max_bytes=_MANY)
+    return min((span.after for span in spans), default=0)
 
 
 def _check_pinned(chain: Sequence[Link], draft: Manifest) -> None:

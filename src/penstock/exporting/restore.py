@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pyarrow as pa
 
-from penstock.errors import IntegrityError, ManifestError, UsageError
+from penstock.errors import IntegrityError, ManifestError, NotFound, UsageError
 from penstock.exporting.chain import read_chain
 from penstock.exporting.decode import read_batches
-from penstock.exporting.verify import check_stored
+from penstock.exporting.verify import check_stored, sums_up
+from penstock.exporting.verify_chain import contradictions
 from penstock.model.columns import EVENT_FIELDS
 from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
@@ -76,11 +79,16 @@ def restore(
 
 def _parts(source: ExportDestination | LineageDestination) -> Sequence[_Part]:
     if isinstance(source, LineageDestination):
-        manifests = [link.manifest for link in read_chain(source.runs())]
-        if not manifests:
+        chain = read_chain(source.runs())
+        if not chain:
             raise ManifestError(f"{source.path} holds no committed run", hint="check the path")
+        manifests = [link.manifest for link in chain]
+        wrong = [f"{problem.part}: {problem.message}" for problem in contradictions(chain)]
     else:
         manifests = [parse_manifest(source.read_manifest(), where=source.manifest_name)]
+        wrong = [f"{source.manifest_name}: {text}" for text in _contradictions(source, manifests[0])]
+    if wrong:
+        raise ManifestError(wrong[0], hint="nothing was restored")
     for manifest in manifests:
         missing = [name for name in EVENT_FIELDS if name not in manifest.layout.columns]
         if missing:
@@ -91,9 +99,17 @@ def _parts(source: ExportDestination | LineageDestination) -> Sequence[_Part]:
     return [_Part(manifest, entry) for manifest in manifests for entry in manifest.parts]
 
 
+def _contradictions(source: ExportDestination, manifest: Manifest) -> list[str]:
+    """What a manifest says that cannot be, whatever its parts hold."""
+    wrong = sums_up(manifest, single=source.single)
+    if source.single and source.path is not None and [entry.name for entry in manifest.parts] != [source.path.name]:
+        wrong.append(f"the manifest is not about {source.path.name}")
+    return wrong
+
+
 def _events(source: ExportDestination | LineageDestination, part: _Part) -> Iterator[pa.RecordBatch]:
     """The events of one part; the last batch is given only when the whole part proved to be what it should be."""
-    with source.open_part(part.entry.name) as file:
+    with _opened(source, part.entry) as file:
         wrong = check_stored(file, part.entry)
         if wrong:
             raise IntegrityError(f"{part.entry.name}: {wrong[0]}", hint="nothing of this part was restored")
@@ -110,6 +126,16 @@ def _events(source: ExportDestination | LineageDestination, part: _Part) -> Iter
             raise IntegrityError(f"{part.entry.name}: its events are not those of the manifest")
         if held:
             yield _joined(held)
+
+
+@contextmanager
+def _opened(source: ExportDestination | LineageDestination, entry: PartEntry) -> Iterator[BinaryIO]:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(source.open_part(entry.name))
+        except NotFound:
+            raise IntegrityError(f"{entry.name} is missing", hint="nothing of this part was restored") from None
+        yield file
 
 
 _HELD_BYTES = 16 << 20

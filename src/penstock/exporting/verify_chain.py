@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from penstock.exporting.chain import read_chain
+from penstock.exporting.chain import Link, read_chain
 from penstock.exporting.verify import check_part, sums_up
 from penstock.model.manifest import Manifest
 from penstock.model.result import Problem, VerifyResult
@@ -23,11 +23,9 @@ def verify_chain(
     manifests = [link.manifest for link in chain]
     around, notes = destination.inspect(manifests)
     problems = [Problem(part=name, message=message) for name, message in around]
-    problems += _repeats(manifests)
+    problems += contradictions(chain)
     done, total = 0, sum(entry.bytes for manifest in manifests for entry in manifest.parts)
     for link in chain:
-        problems += [Problem(part=link.name, message=text) for text in sums_up(link.manifest, single=False)]
-        problems += [Problem(part=link.name, message=text) for text in _outside(link.manifest)]
         for entry in link.manifest.parts:
             found = check_part(destination, link.manifest, entry, quick=quick)
             problems += [Problem(part=entry.name, message=text) for text in found]
@@ -44,6 +42,15 @@ def verify_chain(
         runs=len(chain),
         manifest=manifests[-1] if manifests else None,
     )
+
+
+def contradictions(chain: Sequence[Link]) -> list[Problem]:
+    """What the manifests of a chain say that cannot be, whatever their parts hold."""
+    found = _repeats([link.manifest for link in chain])
+    for link in chain:
+        wrong = [*sums_up(link.manifest, single=False), *_outside(link.manifest)]
+        found += [Problem(part=link.name, message=text) for text in wrong]
+    return found
 
 
 def _repeats(manifests: list[Manifest]) -> list[Problem]:

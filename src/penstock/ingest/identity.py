@@ -129,5 +129,5 @@ def _uuid(digest: bytes, rank: int) -> str:
     if rank:
         digest = hashlib.blake2b(digest + rank.to_bytes(8, "big"), digest_size=_DIGEST).digest()
     text = digest.hex()
-    variant = "89ab"[digest[8] & 3]
+    variant = "89ab"[digest[8] >> 4 & 3]
     return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"

@@ -166,6 +166,8 @@ def survey(
 
 def _looked_at(name: str, wanted: ExportFormat | None, source: str | None, reserved: Sequence[Path]) -> Input:
     if name == STDIN:
+        if sys.stdin is None:
+            raise UsageError("standard input is closed", hint="name a file")
         return _piped(name, sys.stdin.buffer, "stdin", wanted, source)
     if not name or "\x00" in name:
         raise UsageError("a file has an empty name, or a NUL in it")

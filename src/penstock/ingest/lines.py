@@ -74,6 +74,8 @@ def line_blocks(pieces: Pieces, *, limit: int) -> Iterator[tuple[int, bytes] | R
         if not begun:
             data, begun = data.removeprefix(BOM), True
         end = data.find(b"\n") + 1
+        if skipping:
+            held = [(held[0] + data[: end - 1 if end else SAMPLE][:SAMPLE])[:SAMPLE]]
         if skipping and end:
             yield oversize(line, "line", limit, held[0], size + end - 1)
             held, size, skipping, line = [], 0, False, line + 1
@@ -108,7 +110,8 @@ def _within(text: bytes, first: int, limit: int) -> Iterator[tuple[int, bytes] |
             if begin < position:
                 yield number, text[begin:position]
                 number += text.count(b"\n", begin, position)
-            yield oversize(number, "line", limit, text[position : position + SAMPLE], end - 1 - position)
+            head = text[position : min(position + SAMPLE, end - 1)]
+            yield oversize(number, "line", limit, head, end - 1 - position)
             begin, number = end, number + 1
         position = end
     if begin < len(text):

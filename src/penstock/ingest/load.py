@@ -52,17 +52,16 @@ def load(
     *,
     fields: FieldMap,
     rules: Rules,
-    limit: int,
     quarantine: Quarantine,
     progress: Callable[[Progress], None] | None = None,
 ) -> IngestResult:
     """Load the inputs, in their order, and say what became of every record.
 
-    Each append is one transaction; a load that is broken off leaves whole batches, and can be run again. ``limit`` is
-    the longest record of a text format, in bytes. Without a storage nothing is stored: every good record counts as
-    inserted. Raises what the storage and the quarantine raise, and :class:`~penstock.errors.IoError` for an input.
+    Each append is one transaction; a load that is broken off leaves whole batches, and can be run again. Without a
+    storage nothing is stored: every good record counts as inserted. Raises what the storage and the quarantine raise,
+    and :class:`~penstock.errors.IoError` for an input.
     """
-    run = _Load(inputs, fields, rules, limit, quarantine)
+    run = _Load(inputs, fields, rules, quarantine)
     total = AppendResult()
 
     def append(batch: pa.RecordBatch) -> AppendResult:
@@ -90,15 +89,13 @@ def load(
 class _Load:
     """One run over the inputs."""
 
-    def __init__(
-        self, inputs: Sequence[Input], fields: FieldMap, rules: Rules, limit: int, quarantine: Quarantine
-    ) -> None:
+    def __init__(self, inputs: Sequence[Input], fields: FieldMap, rules: Rules, quarantine: Quarantine) -> None:
         self.identities = Identities()
         self.records = 0
         self._inputs = inputs
         self._fields = fields
         self._rules = rules
-        self._limit = limit
+        self._limit = rules.max_record_bytes
         self._quarantine = quarantine
         self._found: set[str] = set()
         self._names: Sequence[str] = ()
@@ -156,7 +153,7 @@ class _Load:
                 for portion in self._read(input, opened, unit):
                     yield self._told(portion, input, opened)
                     if portion.rows is not None:
-                        opened.passed(sum(column.nbytes for column in portion.rows.columns.values()))
+                        opened.passed(portion.rows.nbytes)
         except SerializationError as error:
             yield Portion(rejects=[damage(1, unit, error)])
         except OSError as error:
@@ -217,7 +214,8 @@ class _Load:
             lacking = [name for name, path in paths.items() if reasons[_missing(name)] or not locate(path, self._names)]
             listed = ", ".join(self._names[:_LISTED]) + (", ..." if len(self._names) > _LISTED else "")
             option = " ".join(f"--map {name}=FIELD" for name in lacking)
-            yield f"every record lacks {' and '.join(lacking)}; its fields are {listed}: say {option}"
+            fields = f"; the fields of the first are {listed}: say {option}" if listed else ""
+            yield f"every record lacks {' and '.join(lacking)}{fields}"
         for name in ("id", "session_id"):
             if reasons[f"{name} is not a UUID"] == self.records:
                 yield f"no {name} of these records is a UUID; with --map {name}={NOTHING} it is kept in data instead"

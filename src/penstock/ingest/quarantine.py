@@ -7,9 +7,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from penstock.errors import NotFound, UsageError, from_os_error
 from penstock.ingest.rows import Reject
@@ -26,7 +27,7 @@ class Quarantine:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.reasons: Counter[str] = Counter()
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     @property
     def count(self) -> int:
@@ -43,7 +44,7 @@ class Quarantine:
             try:
                 if self._file is None:
                     self._file = _opened(self.path)
-                self._file.write(b"\n".join(lines) + b"\n")
+                _write(self._file, b"\n".join(lines) + b"\n")
             except OSError as error:
                 raise from_os_error(error, f"cannot write the quarantine {self.path}") from None
 
@@ -54,7 +55,6 @@ class Quarantine:
             return
         try:
             with file:
-                file.flush()
                 os.fsync(file.fileno())
             directory = os.open(self.path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -115,13 +115,20 @@ def _whole_characters(text: bytes) -> bytes:
     return text
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> FileIO:
     """The file at its end, on a new line: a run that was killed may have left half of an entry."""
-    file = path.open("a+b")
+    file = path.open("a+b", buffering=0)
     try:
-        if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-            file.write(b"\n")
+        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            _write(file, b"\n")
     except BaseException:
         file.close()
         raise
     return file
+
+
+def _write(file: FileIO, text: bytes) -> None:
+    """Append whole entries at once, so that two loads at a time do not mix theirs."""
+    view = memoryview(text)
+    while view:
+        view = view[file.write(view) :]

@@ -65,6 +65,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.columns["event_type"])
 
+    @property
+    def nbytes(self) -> int:
+        """The size of the fields, in bytes."""
+        fields = sum(int(column.nbytes) for column in self.columns.values())
+        return fields + (int(self.extra.nbytes) if self.extra is not None else 0)
+
     def reject(self, row: int, fault: str) -> Reject:
         """The row, set aside for ``fault`` (``reason: detail``)."""
         number, raw = self.locate(row)

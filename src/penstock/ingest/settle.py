@@ -42,15 +42,19 @@ _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """What may be chosen about reading events: the unit of epoch numbers, and how deep a payload may be nested."""
+    """What may be chosen about reading events: the unit of epoch numbers, how deep a payload may be nested, and how
+    long a record of a text format may be, in bytes. Raises :class:`UsageError`."""
 
     time_unit: str | None = None
     max_depth: int = jsontext.MAX_DEPTH
+    max_record_bytes: int = 16 << 20
 
     def __post_init__(self) -> None:
         check_unit(self.time_unit)
-        if self.max_depth < 1:
-            raise UsageError(f"max_depth must be 1 or more, not {self.max_depth}")
+        if not 1 <= self.max_depth <= jsontext.MAX_DEPTH:
+            raise UsageError(f"max_depth must be 1 to {jsontext.MAX_DEPTH}, not {self.max_depth}")
+        if self.max_record_bytes < 1:
+            raise UsageError(f"max_record_bytes must be 1 or more, not {self.max_record_bytes}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

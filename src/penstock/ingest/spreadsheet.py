@@ -93,13 +93,14 @@ class _Records:
 
     def header(self) -> list[str] | None:
         """The names in the first record, taken off the stream; ``None`` if there is nothing at all."""
-        self._buffer = self._pieces.read().removeprefix(BOM)
+        found = None
+        while found is None and len(self._buffer) <= self._limit and (more := self._pieces.read()):
+            self._buffer = (self._buffer + more).removeprefix(BOM)
+            self.shape = Shape(_separator(self._buffer))
+            found = self.shape.one.match(self._buffer)
         if not self._buffer.strip():
             return None
-        self.shape = Shape(_separator(self._buffer))
-        found = self.shape.one.match(self._buffer)
-        if found is None and len(self._buffer) < BLOCK:
-            found = self.shape.last.match(self._buffer)
+        found = found or self.shape.last.match(self._buffer)
         if found is None:
             raise SerializationError("the CSV header is not one record")
         try:
@@ -157,33 +158,35 @@ class _Records:
         """The whole records of the buffer up to ``end``, cut at those over the limit."""
         if end - self._start > self._limit:
             for found in self.shape.records(self._buffer, self._start, end):
-                if found.end() - found.start() <= self._limit:
+                if len(found[0].rstrip(b"\r\n")) <= self._limit:
                     continue
                 if self._start < found.start():
                     yield self._line, self._take(found.start())
-                number, text = self._line, self._take(found.end())
-                yield oversize(number, "line", self._limit, text[:SAMPLE], len(text))
+                number, text = self._line, self._take(found.end()).rstrip(b"\r\n")
+                yield oversize(number, "line", self._limit, text, len(text))
         if self._start < end:
             yield self._line, self._take(end)
 
     def _stray_quote(self) -> Reject:
         number, line = self._line, self._take(self._end_of_line()).rstrip(b"\r\n")
         if len(line) > self._limit:
-            return oversize(number, "line", self._limit, line[:SAMPLE], len(line))
+            return oversize(number, "line", self._limit, line, len(line))
         return Reject(number=number, unit="line", reason="a quoted field is not closed", raw=line)
 
     def _skipped(self) -> Reject:
         """Let a line that is over the limit pass by."""
         head, length, number = self.rest[:SAMPLE], len(self.rest), self._line
-        self._buffer, self._start = b"", 0
+        self._buffer, self._start, end = b"", 0, -1
         try:
-            while (data := self._pieces.read()) and b"\n" not in data:
-                length += len(data)
+            while end < 0 and (data := self._pieces.read()):
+                end = data.find(b"\n")
+                passed = data[:end] if end >= 0 else data
+                head, length = (head + passed[:SAMPLE])[:SAMPLE], length + len(passed)
+                self._buffer, self._start = (data, end + 1) if end >= 0 else (b"", 0)
         except SerializationError as error:
             return damage(number, "line", error, head)
-        self._buffer, self._line = data, number + 1
-        self._start = data.find(b"\n") + 1
-        return oversize(number, "line", self._limit, head, length + self._start)
+        self._line = number + 1
+        return oversize(number, "line", self._limit, head, length)
 
 
 def _separator(text: bytes) -> bytes:

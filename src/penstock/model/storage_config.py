@@ -18,7 +18,9 @@ class StorageConfig:
     ``busy_timeout`` is how long to wait for another process's lock, in seconds. ``max_size_bytes`` refuses appends that
     would grow the file beyond it (nothing is ever deleted to make room). ``batch_rows`` is how many rows are read at a
     time. ``table`` adopts an existing table, read-only; ``mapping`` then says which column holds which field
-    (``{"timestamp": "created_at"}``), and columns without a place go into ``data``. Raises
+    (``{"timestamp": "created_at"}``), and columns without a place go into ``data``. A field that it does not name takes
+    the column of its own name; ``":none"`` takes none. A time may say its unit, as ``"created_at:ms"``: one of ``s``,
+    ``ms``, ``us``, ``ns``, ``iso``. Raises
     :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.InvalidMapping`.
     """
 

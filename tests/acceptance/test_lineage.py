@@ -1,0 +1,427 @@
+"""Incremental export as a user meets it: runs that add up, pins that hold, and a chain that shows every damage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import foreign_readers
+import sample_events
+from penstock import AnalyticsEvent, ExportFilter, SqliteAnalyticsStorage, verify
+from penstock.destinations.lineage import LineageDirectory
+from penstock.errors import ExportError, Locked, ManifestError, NewerVersion
+from penstock_command import Run
+
+Command = Callable[..., Run]
+Damage = Callable[[Path], object]
+EVENTS = sample_events.varied(90)
+ADD = ("export", "events.db", "runs/", "--incremental", "--format", "ndjson")
+
+
+def append(place: Path, events: list[AnalyticsEvent]) -> None:
+    with SqliteAnalyticsStorage(place / "events.db") as store:
+        store.append(events)
+
+
+def run_path(runs: Path, number: int) -> Path:
+    return runs / f"run-{number:06d}.manifest.json"
+
+
+def manifest(runs: Path, number: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run_path(runs, number).read_bytes())
+    return found
+
+
+def part(runs: Path, number: int) -> Path:
+    return runs / str(manifest(runs, number)["parts"][0]["name"])
+
+
+def ids(runs: Path) -> list[str]:
+    """The ids of every run in order, read by a library that did not write them."""
+    found = []
+    for path in sorted(runs.glob("run-*.manifest.json")):
+        for entry in json.loads(path.read_bytes())["parts"]:
+            found += [row["id"] for row in foreign_readers.read(runs / entry["name"])]
+    return found
+
+
+def forge(runs: Path, number: int, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Edit a run's manifest and sign it and every later one anew, as only a forger would."""
+    while run_path(runs, number).exists():
+        raw = manifest(runs, number)
+        del raw["manifest_sha256"]
+        edit(raw)
+        head = json.dumps(raw, indent=2, ensure_ascii=False).encode()[:-2]
+        digest = hashlib.sha256(head).hexdigest()
+        run_path(runs, number).write_bytes(head + f',\n  "manifest_sha256": "{digest}"\n}}\n'.encode())
+        number += 1
+
+        def edit(raw: dict[str, Any], digest: str = digest) -> None:
+            raw["lineage"]["previous"] = digest
+
+
+@pytest.fixture
+def runs(tmp_path: Path, penstock: Command) -> Path:
+    """A lineage of three runs of 40, 30 and 20 events."""
+    for start, end in ((0, 40), (40, 70), (70, 90)):
+        append(tmp_path, EVENTS[start:end])
+        assert penstock(*ADD).code == 0
+    return tmp_path / "runs"
+
+
+def test_runs_add_up_and_an_empty_run_is_a_run(runs: Path, tmp_path: Path, penstock: Command) -> None:
+    said = penstock(*ADD, "--json").summary
+    assert (said["ok"], said["exit_code"], said["event_count"], said["parts"]) == (True, 0, 0, 0)
+    assert manifest(runs, 4)["lineage"]["after"] == manifest(runs, 4)["lineage"]["upto"] == 90
+    append(tmp_path, sample_events.fixed())
+    assert penstock(*ADD, "--json").summary["event_count"] == 4
+    assert ids(runs) == [event.id for event in (*EVENTS, *sample_events.fixed())]
+    assert [manifest(runs, number)["event_count"] for number in range(1, 6)] == [40, 30, 20, 0, 4]
+    assert (runs / "SHA256SUMS").read_text().count("\n") == 4
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=runs, check=True)
+    for arguments in (["runs"], ["runs/", "--quick"], ["runs", "--json"]):
+        assert penstock("verify", *arguments).code == 0
+    said = penstock("verify", "runs", "--json").summary
+    assert (said["event_count"], said["parts"], said["problems"]) == (94, 4, 0)
+    assert not (runs / ".penstock").exists()
+
+
+def test_the_first_run_of_an_empty_store_and_of_one_that_was_emptied(tmp_path: Path, penstock: Command) -> None:
+    append(tmp_path, [])
+    assert penstock(*ADD).code == 0
+    append(tmp_path, EVENTS[:5])
+    with SqliteAnalyticsStorage(tmp_path / "events.db") as store:
+        store.delete(ExportFilter(limit=5))
+    assert penstock(*ADD).code == 0
+    append(tmp_path, EVENTS[5:8])
+    assert penstock(*ADD).code == 0
+    assert ids(tmp_path / "runs") == [event.id for event in EVENTS[5:8]]
+    assert penstock("verify", "runs").code == 0
+    assert [manifest(tmp_path / "runs", number)["lineage"]["anchor"] is None for number in (1, 2, 3)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("columns", ["id,timestamp", "id,event_type,data"])
+def test_runs_of_some_columns(columns: str, tmp_path: Path, penstock: Command) -> None:
+    append(tmp_path, EVENTS)
+    assert penstock(*ADD, "--columns", columns, "--part-size", "30rows").code == 0
+    assert penstock("verify", "runs").code == 0
+    assert ids(tmp_path / "runs") == [event.id for event in EVENTS]
+    assert penstock("restore", "runs", "--into", "back.db").code == 2
+
+
+def _first(edit: Callable[[dict[str, Any]], object]) -> Damage:
+    return lambda runs: forge(runs, 2, edit)
+
+
+def _edit(runs: Path) -> None:
+    path = run_path(runs, 2)
+    path.write_bytes(path.read_bytes().replace(b'"event_count": 30', b'"event_count": 31'))
+
+
+def _swap(runs: Path) -> None:
+    one, other = part(runs, 1), part(runs, 2)
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+
+
+def _foreign(number: int, *, to: int) -> Damage:
+    """A run of another lineage, of the same store and options, takes a run's place with all its parts."""
+
+    def mix(runs: Path) -> None:
+        other = runs.with_name("other")
+        for path in other.glob(f"run-{number:06d}-part-*"):
+            shutil.copy(path, runs)
+        shutil.copy(run_path(other, number), run_path(runs, to))
+
+    return mix
+
+
+CHAIN_DAMAGE: dict[str, Damage] = {
+    "the first manifest is missing": lambda runs: run_path(runs, 1).unlink(),
+    "a manifest is missing": lambda runs: run_path(runs, 2).unlink(),
+    "a manifest is edited": _edit,
+    "a manifest is torn": lambda runs: run_path(runs, 3).write_bytes(run_path(runs, 3).read_bytes()[:-40]),
+    "a manifest is empty": lambda runs: run_path(runs, 3).write_bytes(b""),
+    "a manifest is a directory": lambda runs: run_path(runs, 4).mkdir(),
+    "a manifest is another program's": lambda runs: run_path(runs, 4).write_text('{"name": "package"}'),
+    "a manifest is there twice": lambda runs: shutil.copy(run_path(runs, 3), run_path(runs, 4)),
+    "a manifest is renamed": lambda runs: run_path(runs, 3).rename(run_path(runs, 5)),
+    "two manifests change places": lambda runs: (
+        run_path(runs, 2).rename(runs / "x"),
+        run_path(runs, 3).rename(run_path(runs, 2)),
+        (runs / "x").rename(run_path(runs, 3)),
+    ),
+    "a plain export's manifest is a run's": lambda runs: shutil.copy(
+        runs.parent / "plain/manifest.json", run_path(runs, 4)
+    ),
+    "the last run is another lineage's": _foreign(3, to=3),
+    "the first run is another lineage's": _foreign(1, to=1),
+    "another lineage's first run follows": _foreign(1, to=4),
+    "a gap": _first(lambda raw: raw["lineage"].update(after=41)),
+    "an overlap": _first(lambda raw: raw["lineage"].update(after=39)),
+    "a fork": _first(lambda raw: raw["lineage"].update(previous="0" * 64)),
+    "another store": _first(lambda raw: raw["lineage"].update(store="penstock:0")),
+    "another filter": _first(lambda raw: raw.update(filter={"categories": ["usage"]})),
+    "other options": _first(lambda raw: raw["options"].update(columns=raw["options"]["columns"][:-1])),
+    "another run's number": _first(lambda raw: raw["lineage"].update(run=3)),
+    "no place in a lineage": _first(lambda raw: raw.pop("lineage")),
+    "a stretch that runs backwards": _first(lambda raw: raw["lineage"].update(upto=20)),
+    "a part outside": _first(lambda raw: raw["parts"][0].update(name="../plain/secret")),
+    "a part in a directory": _first(lambda raw: raw["parts"][0].update(name="a/b")),
+    "a count that is not the parts'": _first(lambda raw: raw.update(event_count=29)),
+}
+
+
+@pytest.mark.parametrize("damage", CHAIN_DAMAGE.values(), ids=CHAIN_DAMAGE.keys())
+def test_a_damaged_chain_is_neither_verified_nor_continued_nor_restored(
+    damage: Damage, runs: Path, tmp_path: Path, penstock: Command
+) -> None:
+    for upto in (35, 60, 90):  # another lineage of the same store, with other stretches
+        shutil.copy(tmp_path / "events.db", tmp_path / "copy.db")
+        with SqliteAnalyticsStorage(tmp_path / "copy.db") as store:
+            if store.count() > upto:
+                store.delete(ExportFilter(limit=store.count() - upto))
+        assert penstock("export", "copy.db", "other/", "--incremental", "--format", "ndjson").code == 0
+    assert penstock("export", "events.db", "plain/", "--format", "ndjson").code == 0
+    damage(runs)
+    before = {path: path.read_bytes() for path in runs.iterdir() if path.is_file()}
+    assert penstock("verify", "runs").code == 4
+    assert penstock("verify", "runs", "--quick").code == 4
+    assert penstock(*ADD, "--json").summary["exit_code"] == 4
+    assert penstock("restore", "runs", "--into", "back.db", "--dry-run").code == 4
+    assert {path: path.read_bytes() for path in runs.iterdir() if path.is_file()} == before
+    with pytest.raises(ManifestError):
+        verify(runs)
+
+
+FORGED: dict[str, Damage] = {
+    "two runs name one part": lambda runs: forge(
+        runs, 2, lambda raw: raw.update({name: manifest(runs, 1)[name] for name in TOTALS})
+    ),
+    "events outside the stretch": lambda runs: forge(runs, 2, lambda raw: raw["seq_range"].update(first=12)),
+    "another digest of events": lambda runs: forge(runs, 3, lambda raw: raw["events_digest"].update(value="0" * 32)),
+    "another checksum": lambda runs: forge(runs, 3, lambda raw: raw.update(checksum="0" * 64)),
+}
+TOTALS = ("parts", "event_count", "events_digest", "checksum", "seq_range", "time_range")
+
+
+@pytest.mark.parametrize("damage", FORGED.values(), ids=FORGED.keys())
+def test_manifests_that_contradict_themselves(damage: Damage, runs: Path, penstock: Command) -> None:
+    damage(runs)
+    assert verify(runs).problems
+    assert penstock("verify", "runs").code == 4
+    assert penstock("restore", "runs", "--into", "back.db").code == 4
+
+
+def test_a_newer_format_is_told_from_damage(runs: Path, tmp_path: Path, penstock: Command) -> None:
+    forge(runs, 3, lambda raw: raw.update(penstock_manifest=2))
+    assert penstock("verify", "runs").code == 2
+    assert penstock(*ADD).code == 2
+    assert penstock("restore", "runs", "--into", "back.db", "--dry-run").code == 2
+    with pytest.raises(NewerVersion):
+        verify(runs)
+
+
+PART_DAMAGE: dict[str, tuple[bool, Damage]] = {
+    "a part is missing": (True, lambda runs: part(runs, 2).unlink()),
+    "a part is renamed": (True, lambda runs: part(runs, 2).rename(runs / "part.ndjson")),
+    "a part is truncated": (True, lambda runs: os.truncate(part(runs, 2), 100)),
+    "a part is longer": (True, lambda runs: part(runs, 2).write_bytes(part(runs, 2).read_bytes() + b"\n")),
+    "two parts are swapped": (True, _swap),
+    "a byte is another": (False, lambda runs: part(runs, 2).write_bytes(b"[" + part(runs, 2).read_bytes()[1:])),
+}
+
+
+@pytest.mark.parametrize(("quick", "damage"), PART_DAMAGE.values(), ids=PART_DAMAGE.keys())
+def test_a_damaged_part_is_named(quick: bool, damage: Damage, runs: Path, penstock: Command) -> None:
+    name = part(runs, 2).name
+    damage(runs)
+    said = penstock("verify", "runs")
+    assert said.code == 4
+    assert name in said.stderr
+    assert penstock("verify", "runs", "--quick").code == (4 if quick else 0)
+    problems = [line["part"] for line in penstock("verify", "runs", "--json").lines if line["type"] == "problem"]
+    assert name in problems
+    assert penstock("restore", "runs", "--into", "back.db").code == 4
+
+
+def test_other_peoples_files_are_left_alone_and_mentioned(runs: Path, penstock: Command) -> None:
+    strangers = {
+        "notes.txt": b"mine",
+        "run-1.manifest.json": b"not a run's name",
+        "run-000009-part-00000-1-2-00000000.ndjson": b"{}",
+    }
+    for name, text in strangers.items():
+        (runs / name).write_bytes(text)
+    assert penstock(*ADD).code == 0
+    said = penstock("verify", "runs")
+    assert said.code == 0
+    assert "3 files here are not of this lineage" in said.stderr
+    assert {name: (runs / name).read_bytes() for name in strangers} == strangers
+
+
+@pytest.mark.parametrize("damage", [lambda sums: sums.unlink(), lambda sums: sums.write_text("0  x\n")])
+def test_sums_that_are_gone_or_wrong_are_a_problem_until_the_next_run(
+    damage: Damage, runs: Path, penstock: Command
+) -> None:
+    before = (runs / "SHA256SUMS").read_bytes()
+    damage(runs / "SHA256SUMS")
+    assert penstock("verify", "runs").code == 4
+    assert penstock(*ADD).code == 0
+    assert (runs / "SHA256SUMS").read_bytes() == before
+    (runs / "SHA256SUMS").unlink()
+    (runs / "SHA256SUMS").mkdir()
+    assert penstock("verify", "runs").code == 4
+
+
+def test_a_second_exporter_is_told_so(runs: Path, penstock: Command) -> None:
+    publication = LineageDirectory(runs).begin()
+    try:
+        said = penstock(*ADD, "--json")
+        assert (said.code, said.summary["exit_code"]) == (11, 11)
+        with pytest.raises(Locked):
+            LineageDirectory(runs).begin()
+        assert "running or interrupted" in penstock("verify", "runs").stderr
+    finally:
+        publication.close()
+    assert penstock(*ADD).code == 0
+
+
+def test_a_run_that_fails_after_it_wrote_leaves_the_lineage_as_it_was(runs: Path, tmp_path: Path) -> None:
+    before = sorted(os.listdir(runs))
+    destination = LineageDirectory(runs)
+    publication = destination.begin()
+    staged = publication.stage()
+    staged.write(b"half an event")
+    publication.close()
+    assert sorted(os.listdir(runs)) == before
+    with pytest.raises(ExportError):
+        LineageDirectory(tmp_path / "nowhere" / "runs").begin()
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("--category", "usage"),
+        ("--start", "2026-11-02"),
+        ("--format", "csv"),
+        ("--compression", "gzip"),
+        ("--columns", "id,timestamp,seq"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_lineage_was_begun_with_it_keeps(other: tuple[str, str], runs: Path, penstock: Command) -> None:
+    before = sorted(os.listdir(runs))
+    said = penstock("export", "events.db", "runs/", "--incremental", "--format", "ndjson", *other)
+    assert said.code == 2
+    assert "the lineage was begun with another" in said.stderr
+    assert sorted(os.listdir(runs)) == before
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ("--limit", "5"),
+        ("--max-bytes", "1MB"),
+        ("--max-duration", "60"),
+        ("--fail-on-empty",),
+        ("--overwrite",),
+        ("--manifest", "m.json"),
+    ],
+    ids=" ".join,
+)
+def test_what_would_cut_a_run_short_is_refused(refused: tuple[str, ...], runs: Path, penstock: Command) -> None:
+    assert penstock(*ADD, *refused).code == 2
+    assert penstock("export", "events.db", "new/", "--incremental", *refused).code == 2
+    assert not (runs.parent / "new").exists()
+    assert len(list(runs.glob("run-*.manifest.json"))) == 3
+
+
+@pytest.mark.parametrize(("dest", "code"), [("-", 2), ("out.ndjson", 2), ("events.db", 2), ("nowhere/runs/", 6)])
+def test_a_lineage_needs_a_directory(dest: str, code: int, runs: Path, penstock: Command) -> None:
+    assert penstock("export", "events.db", dest, "--incremental").code == code
+
+
+def test_another_store_and_one_that_was_rewound(runs: Path, tmp_path: Path, penstock: Command) -> None:
+    shutil.copy(tmp_path / "events.db", tmp_path / "older.db")
+    assert (
+        penstock("export", "older.db", "runs/", "--incremental", "--format", "ndjson").code == 0
+    )  # moved, not another
+    append(tmp_path, sample_events.varied(10, seed=2))
+    assert penstock(*ADD).code == 0
+    with SqliteAnalyticsStorage(tmp_path / "other.db") as store:
+        store.append(sample_events.varied(200, seed=5))
+    for name, growth, why in (
+        ("other.db", 0, "not the store"),
+        ("older.db", 0, "rewound"),
+        ("older.db", 30, "another"),
+    ):
+        with SqliteAnalyticsStorage(tmp_path / name) as store:
+            store.append(sample_events.varied(growth, seed=7))
+        said = penstock("export", name, "runs/", "--incremental", "--format", "ndjson")
+        assert said.code == 2
+        assert why in said.stderr
+    assert penstock(*ADD).code == 0
+    assert len(ids(runs)) == 100
+
+
+def test_an_anchor_that_was_deleted_is_let_pass(runs: Path, tmp_path: Path, penstock: Command) -> None:
+    with SqliteAnalyticsStorage(tmp_path / "events.db") as store:
+        assert store.delete(ExportFilter(session_id=EVENTS[-1].session_id)) > 0
+    append(tmp_path, sample_events.fixed())
+    assert penstock(*ADD).code == 0
+    assert ids(runs) == [event.id for event in (*EVENTS, *sample_events.fixed())]
+
+
+def test_plain_and_incremental_exports_do_not_mix(runs: Path, tmp_path: Path, penstock: Command) -> None:
+    before = sorted(os.listdir(runs))
+    for more in ((), ("--overwrite",), ("--format", "ndjson")):
+        assert penstock("export", "events.db", "runs/", *more).code == 2
+    assert sorted(os.listdir(runs)) == before
+    assert penstock("export", "events.db", "plain/").code == 0
+    before = sorted(os.listdir(tmp_path / "plain"))
+    assert penstock("export", "events.db", "plain/", "--incremental").code == 2
+    assert sorted(os.listdir(tmp_path / "plain")) == before
+
+
+def test_what_an_interrupted_plain_export_left_is_cleared_first(runs: Path, tmp_path: Path, penstock: Command) -> None:
+    place = tmp_path / "begun"
+    assert penstock("export", "events.db", "begun/").code == 0
+    (place / ".penstock").mkdir()
+    (place / "manifest.json").rename(place / ".penstock" / "new-manifest")
+    assert penstock("export", "events.db", "begun/", "--incremental").code == 0
+    assert [path.name for path in place.glob("*part-*")] == [part(place, 1).name]
+    assert penstock("verify", "begun").stderr.count("note") == 0
+
+
+def test_a_table_with_keys_below_zero_and_one_without_keys(tmp_path: Path, penstock: Command) -> None:
+    told = ("--map", "timestamp=at,event_type=name", "--incremental", "--format", "ndjson")
+    with closing(sqlite3.connect(tmp_path / "app.db")) as database, database:
+        database.execute("CREATE TABLE clicks (id INTEGER PRIMARY KEY, name TEXT, at TEXT)")
+        database.execute("CREATE TABLE loose (name TEXT, at TEXT)")
+        rows = [(number, "click", "2026-11-01 10:00:00") for number in (-7, -1, 0, 4)]
+        database.executemany("INSERT INTO clicks VALUES (?, ?, ?)", rows)
+    assert penstock("export", "app.db", "clicks/", "--table", "clicks", *told).code == 0
+    with closing(sqlite3.connect(tmp_path / "app.db")) as database, database:
+        database.execute("INSERT INTO clicks VALUES (9, 'click', '2001-01-01 00:00:00')")
+    assert penstock("export", "app.db", "clicks/", "--table", "clicks", *told).code == 0
+    assert ids(tmp_path / "clicks") == [f"clicks:{number}" for number in (-7, -1, 0, 4, 9)]
+    assert penstock("verify", "clicks").code == 0
+    assert penstock("export", "app.db", "loose/", "--table", "loose", *told).code == 2
+    assert not (tmp_path / "loose").exists()

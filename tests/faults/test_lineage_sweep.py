@@ -1,0 +1,74 @@
+"""A run of a lineage that dies or fails at any operation is committed whole or not at all, and the next run is enough.
+
+Afterwards every event of the store is in exactly one run, nothing is left behind, and ``SHA256SUMS`` covers every part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import FULL, share
+from penstock.testing.forks import QUIET
+
+_PROGRAM = Path(__file__).with_name("lineage_sweeps.py")
+Prove = Callable[..., None]
+
+
+@pytest.fixture
+def proven(tell: Callable[[str], None]) -> Prove:
+    """Run a sweep in a process of its own; fails unless every fault fired and left everything right."""
+
+    def prove(sweep: str, name: str, *, least: int, **arguments: Any) -> None:
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and not FULL else None
+        with tempfile.TemporaryDirectory(prefix="penstock-lineage-", dir=memory) as place:
+            request = {"sweep": sweep, "name": name, "root": f"{place}/stage", "arguments": arguments}
+            done = subprocess.run(
+                [sys.executable, str(_PROGRAM), json.dumps(request)],
+                capture_output=True,
+                text=True,
+                env={**os.environ, **QUIET},
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        answer: Mapping[str, Any] = json.loads(done.stdout)
+        assert "error" not in answer, answer["error"]
+        count = answer["count"]
+        tell(f"{count['name']}: planned {count['planned']}, fired {count['fired']}, passed {count['passed']}")
+        assert not count["wrong"], "\n".join(count["wrong"][:20])
+        assert least <= count["planned"] == count["fired"] == count["passed"]
+
+    return prove
+
+
+@pytest.mark.parametrize(("name", "step"), [("first", 4), ("later", 4), ("empty", 2)])
+def test_a_kill_at_any_step_of_a_run_is_harmless(name: str, step: int, proven: Prove) -> None:
+    proven("kill_sweep", name, least=20, step=share(step))
+
+
+@pytest.mark.parametrize("name", ["first", "later"])
+def test_a_kill_of_a_run_is_harmless_without_hard_links(name: str, proven: Prove) -> None:
+    proven("kill_sweep", name, least=8, step=share(9), no_links=True)
+
+
+@pytest.mark.parametrize("name", ["first", "later"])
+def test_a_kill_during_the_recovery_of_a_run_is_harmless(name: str, proven: Prove) -> None:
+    proven("double_sweep", name, least=8, first=share(13), second=share(37))
+
+
+@pytest.mark.parametrize("name", ["first", "later", "empty"])
+def test_a_full_disk_at_any_operation_of_a_run(name: str, proven: Prove) -> None:
+    proven("error_sweep", name, least=9, step=share(2))
+
+
+@pytest.mark.parametrize("how", [{"late": True}, {"lasting": True}, {"no_links": True}], ids=str)
+def test_a_disk_that_fails_in_other_ways(how: dict[str, bool], proven: Prove) -> None:
+    proven("error_sweep", "later", least=9, step=share(3), **how)

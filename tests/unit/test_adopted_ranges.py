@@ -1,0 +1,200 @@
+"""Ranges of an adopted table: every row once, in order, within the limits; what numbers them; counts that fit them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from adopted_tables import NEEDED, PLAIN, TIME, build, opened, seqs, spans
+from penstock import ExportFilter, SqliteAnalyticsStorage, StorageConfig
+from penstock.errors import InvalidMapping
+from penstock.ports import SeqRange
+from penstock.storage import adopted
+from penstock.storage.adopted_query import ROW_OVERHEAD
+
+
+@pytest.fixture
+def hits(tmp_path: Path) -> Path:
+    """1,000 rows in WAL mode."""
+    return build(
+        tmp_path / "app.db",
+        "PRAGMA journal_mode = WAL",
+        "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)",
+        rows=[(number, TIME + number, "click", "x" * (number % 50)) for number in range(1, 1001)],
+    )
+
+
+@given(
+    st.sets(st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-50, 200), max_size=40),
+    st.integers(1, 30),
+    st.integers(1, 20_000),
+    st.sampled_from(["key", "rowid", "mapped", "indexed", "without"]),
+    st.sampled_from([1, 2, 7, 65_536]),
+    st.integers(0, 999),
+)
+@example(set(range(0, 90, 3)), 30, 20_000, "mapped", 1, 1)
+@example(set(range(0, 90, 3)), 8, 20_000, "mapped", 3, 2)
+def test_ranges_hold_every_row_once_in_order(
+    tmp_path_factory: pytest.TempPathFactory,
+    numbers: set[int],
+    most_rows: int,
+    most_bytes: int,
+    kind: str,
+    measured: int,
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    column = {"mapped": "n", "rowid": "n", "indexed": "n UNIQUE"}.get(kind, "n INTEGER PRIMARY KEY")
+    rows = [(number, TIME, "click", "x" * chance.randrange(600)) for number in numbers]
+    chance.shuffle(rows)
+    path = build(
+        tmp_path_factory.mktemp("ranges") / "app.db",
+        f"CREATE TABLE hits ({column}, at, name, x) {'WITHOUT ROWID' * (kind == 'without')}",
+        rows=rows,
+    )
+    wanted = sorted(numbers) if kind != "rowid" else list(range(1, len(numbers) + 1))
+    mapping = {"seq": "n"} if kind in ("mapped", "indexed") else {}
+    with patch.object(adopted, "_MEASURED", measured), opened(path, **mapping) as view:
+        found = spans(view, rows=most_rows, size=most_bytes)
+        pieces = [seqs(view, [span]) for span in found]
+        again = spans(view, rows=most_rows, size=most_bytes)
+        horizon = view.horizon
+
+    assert [seq for piece in pieces for seq in piece] == wanted
+    assert found == again
+    assert horizon == (wanted[-1] if wanted else 0)
+    for span, piece, after in zip(
+        found, pieces, [found[0].after if found else 0, *(s.upto for s in found)], strict=False
+    ):
+        assert piece
+        assert span.after == after
+        assert span.upto == piece[-1]
+        assert len(piece) <= most_rows
+        assert len(piece) == 1 or span.bytes_hint <= most_bytes
+
+
+def test_the_ends_of_all_integers_are_numbers_as_any_other(tmp_path: Path) -> None:
+    numbers = [-(1 << 63), 1 - (1 << 63), 0, (1 << 63) - 2, (1 << 63) - 1]
+    rows = [(number, TIME, "click") for number in numbers]
+    path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name)", rows=rows)
+    with opened(path) as view:
+        for most in (1, 2, 100):
+            assert seqs(view, spans(view, rows=most)) == numbers
+
+
+def test_ranges_are_as_large_as_the_limits_allow(hits: Path) -> None:
+    with opened(hits) as view:
+        by_rows = spans(view, rows=300)
+        by_bytes = spans(view, rows=10_000, size=50_000)
+
+    assert [(span.after, span.upto) for span in by_rows] == [(0, 300), (300, 600), (600, 900), (900, 1000)]
+    assert all(50_000 - 400 < span.bytes_hint <= 50_000 for span in by_bytes[:-1])
+
+
+def test_a_row_that_is_over_the_limit_is_a_range_of_its_own(tmp_path: Path) -> None:
+    rows = [(number, TIME, "click", "x" * (5000 if number == 3 else 1)) for number in range(1, 6)]
+    path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)", rows=rows)
+    with opened(path) as view:
+        found = spans(view, size=1000)
+
+    assert [(span.after, span.upto) for span in found] == [(0, 2), (2, 3), (3, 5)]
+
+
+def test_bytes_count_every_column_and_blobs(tmp_path: Path) -> None:
+    wide = ", ".join(f"c{number}" for number in range(1200))
+    path = build(
+        tmp_path / "app.db",
+        f"CREATE TABLE hits (at, name, {wide})",
+        f"INSERT INTO hits (at, name, c3, c1199) VALUES ({TIME}, 'click', zeroblob(3000), '{'é' * 500}')",
+    )
+    with opened(path) as view:
+        found = spans(view)
+        (batch,) = view.read(found[0], PLAIN)
+
+    assert found[0].bytes_hint == 3000 + len("é" * 500) * 2 + len(f"{TIME}click") + 1198 * len("null") + ROW_OVERHEAD
+    assert batch["data"][0].as_py().count(":") == 1200
+
+
+def test_without_a_number_a_small_table_is_one_range_in_rowid_order(tmp_path: Path) -> None:
+    path = build(
+        tmp_path / "app.db",
+        "CREATE TABLE hits (uid TEXT PRIMARY KEY, at, name)",
+        rows=[(f"u{9 - number}", TIME, "click") for number in range(5)],
+    )
+    with opened(path, id="uid") as view:
+        found = spans(view)
+        (batch,) = view.read(found[0], PLAIN)
+
+    assert len(found) == 1
+    assert batch["id"].to_pylist() == ["u9", "u8", "u7", "u6", "u5"]
+    assert batch["seq"].to_pylist() == [1, 2, 3, 4, 5]
+    assert view.source["order"] == "rowid, assumed"
+    assert view.source["ids"] == "column, unique"
+
+
+def test_a_mapped_seq_without_integers_is_refused_and_odd_ones_are_counted(tmp_path: Path) -> None:
+    numbers: list[Any] = [5, None, 3, "x", 4.5, b"1", -7]
+    path = build(
+        tmp_path / "app.db",
+        "CREATE TABLE hits (n, at, name, t TEXT)",
+        rows=[(number, TIME, "click", number) for number in numbers],
+    )
+    with opened(path, seq="n") as view:
+        assert view.horizon == 5
+        assert seqs(view, spans(view)) == [-7, 3, 5]
+        assert view.counts == {"skipped_bad_seq": 4}
+        assert list(view.ranges(PLAIN, max_rows=10, max_bytes=10, after=5)) == []
+    with opened(path, seq="t") as view, pytest.raises(InvalidMapping, match="'t' holds no integer"):
+        spans(view)
+
+
+def test_a_repeated_seq_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    path = build(
+        tmp_path / "app.db",
+        "CREATE TABLE hits (n, at, name)",
+        rows=[(min(number, 65_535), TIME, "click") for number in range(1, 65_537)],
+    )
+    with opened(path, seq="n") as view, pytest.raises(InvalidMapping, match="'n' holds 65535 twice"):
+        spans(view)
+
+
+def test_counts_follow_the_ranges_that_an_export_uses(tmp_path: Path) -> None:
+    rows = [(number, TIME if number % 3 else "never", "click", b"x") for number in range(1, 31)]
+    path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)", rows=rows)
+    limited = ExportFilter(limit=5)
+    with opened(path) as view:
+        found = spans(view, limited, rows=6)
+        for span in found:  # more than one range ahead of the limit, as several threads do
+            list(view.read(span, limited))
+        assert [batch.num_rows for batch in view.read(found[1], ExportFilter(limit=1))] == [1]
+        assert view.counts == {"coerced_blob": 5, "skipped_bad_timestamp": 2}
+
+        found = spans(view, rows=7)
+        assert view.counts == {}
+        for _ in range(2):
+            assert len(seqs(view, found)) == 20
+            assert view.counts == {"coerced_blob": 20, "skipped_bad_timestamp": 10}
+
+        nothing = ExportFilter(limit=0)
+        assert seqs(view, spans(view, nothing), nothing) == []
+        assert view.counts == {}
+
+
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+def test_an_empty_table_has_no_ranges(tmp_path: Path, journal: str) -> None:
+    path = build(
+        tmp_path / "app.db", f"PRAGMA journal_mode = {journal}", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name)"
+    )
+    with opened(path, readers=2) as view:
+        assert spans(view) == []
+        assert (view.horizon, view.counts) == (0, {})
+        assert seqs(view, [SeqRange(after=-1, upto=10, bytes_hint=0)]) == []
+    with SqliteAnalyticsStorage(path, StorageConfig(table="hits", mapping=NEEDED)) as storage:
+        assert storage.stats().total_events == 0
+        assert storage.histogram() == []

@@ -1,0 +1,208 @@
+"""Where one record ends and the next begins, in streams that come in pieces of any size, with records of any size."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.errors import SerializationError
+from penstock.ingest.elements import elements
+from penstock.ingest.lines import line_blocks
+from penstock.ingest.rows import Reject
+from penstock.ingest.streams import Pieces
+
+NO_LIMIT = 1 << 40
+
+
+class Dribble(Pieces):
+    """A stream in pieces of one size, which may end in a damage."""
+
+    def __init__(self, content: bytes, size: int, *, damaged: bool = False) -> None:
+        super().__init__(io.BytesIO(content))
+        self._size = size
+        self._damaged = damaged
+
+    def read(self, size: int = 0) -> bytes:
+        data = super().read(self._size)
+        if not data and self._damaged:
+            raise SerializationError("the rest is lost")
+        return data
+
+
+def lines_of(blocks: Iterable[tuple[int, bytes] | Reject]) -> list[tuple[int, bytes] | Reject]:
+    """Each line with its number, and each reject."""
+    found: list[tuple[int, bytes] | Reject] = []
+    for block in blocks:
+        if isinstance(block, Reject):
+            found.append(block)
+        else:
+            number, text = block
+            found += enumerate(text.removesuffix(b"\n").split(b"\n"), number)
+    return found
+
+
+line = st.binary(max_size=12).map(lambda text: text.replace(b"\n", b"."))
+sizes = st.integers(1, 9)
+
+
+@given(st.lists(line, max_size=8), sizes, st.booleans())
+def test_lines_are_those_of_the_text_in_pieces_of_any_size(lines: list[bytes], size: int, ended: bool) -> None:
+    text = b"\n".join(lines) + (b"\n" if ended else b"")
+
+    found = lines_of(line_blocks(Dribble(text, size), limit=NO_LIMIT))
+
+    expected = text.removesuffix(b"\n").split(b"\n") if text else []
+    assert found == list(enumerate(expected, 1))
+
+
+@given(st.lists(line, min_size=1, max_size=8), sizes, st.integers(1, 9))
+def test_lines_over_the_limit_are_told_with_their_length_and_the_others_come(
+    lines: list[bytes], size: int, limit: int
+) -> None:
+    text = b"\n".join(lines) + b"\n"
+
+    found = lines_of(line_blocks(Dribble(text, size), limit=limit))
+
+    assert len(found) == len(lines)
+    for number, (expected, got) in enumerate(zip(lines, found, strict=True), 1):
+        if len(expected) > limit:
+            assert isinstance(got, Reject)
+            assert (got.number, got.length, got.raw) == (number, len(expected), expected)
+        else:
+            assert got == (number, expected)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(size: int) -> None:
+    text = b"\xef\xbb\xbf{}\n\xef\xbb\xbf\n"
+
+    assert lines_of(line_blocks(Dribble(text, max(size, 3)), limit=9)) == [(1, b"{}"), (2, b"\xef\xbb\xbf")]
+
+
+def test_damage_comes_after_all_lines_before_it_and_keeps_the_unfinished_one() -> None:
+    *whole, rest = lines_of(line_blocks(Dribble(b"a\nb\nhalf", 2, damaged=True), limit=9))
+
+    assert whole == [(1, b"a"), (2, b"b")]
+    assert isinstance(rest, Reject)
+    assert (rest.number, rest.raw, rest.detail, rest.rest) == (3, b"half", "the rest is lost", True)
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(st.sampled_from('ab"\\[]{},é'), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.lists(json_values, max_size=5), sizes, st.sampled_from([None, 1]))
+def test_elements_of_an_array_are_those_another_parser_finds(items: list[Any], size: int, indent: int | None) -> None:
+    text = json.dumps(items, indent=indent, ensure_ascii=False).encode() + b" \n"
+
+    found = list(elements(Dribble(text, size), limit=NO_LIMIT, array=True))
+
+    assert [json.loads(each) if isinstance(each, bytes) else each for each in found] == items
+
+
+objects = st.dictionaries(st.text(max_size=2), json_values, max_size=3)
+
+
+@given(st.lists(objects, max_size=5), sizes, st.sampled_from(["", "\n", " \n\t"]))
+def test_values_one_after_another_are_found_however_they_are_laid_out(
+    items: list[Any], size: int, between: str
+) -> None:
+    text = between.join(json.dumps(each, indent=1) for each in items).encode()
+
+    found = list(elements(Dribble(text, size), limit=NO_LIMIT, array=False))
+
+    assert [json.loads(each) if isinstance(each, bytes) else each for each in found] == items
+
+
+@given(st.lists(json_values, min_size=1, max_size=5), sizes, st.integers(1, 12))
+def test_elements_over_the_limit_are_told_and_the_others_come(items: list[Any], size: int, limit: int) -> None:
+    texts = [json.dumps(item, ensure_ascii=False).encode() for item in items]
+
+    found = list(elements(Dribble(b"[" + b",".join(texts) + b"]", size), limit=limit, array=True))
+
+    assert len(found) == len(texts)
+    for number, (text, got) in enumerate(zip(texts, found, strict=True), 1):
+        if len(text) > limit:
+            assert isinstance(got, Reject)
+            assert (got.number, got.length) == (number, len(text))
+            assert text.startswith(got.raw)
+        else:
+            assert got == text
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5, 9, 400])
+def test_elements_of_any_depth_are_whole(depth: int) -> None:
+    deep = b'{"a":[' * depth + b'"]}"' + b"]}" * depth
+
+    assert list(elements(Dribble(b"[" + deep + b"," + deep + b"]", 7), limit=NO_LIMIT, array=True)) == [deep, deep]
+
+
+WHOLE = b'[{"a":"x]"},{"b":[1,2]}]'
+
+
+@pytest.mark.parametrize("length", range(1, len(WHOLE)))
+def test_an_array_that_is_cut_anywhere_gives_its_whole_elements_and_says_so(length: int) -> None:
+    *whole, rest = elements(Dribble(WHOLE[:length], 4), limit=NO_LIMIT, array=True)
+
+    assert whole == [b'{"a":"x]"}', b'{"b":[1,2]}'][: (length > 11) + (length > 23)]
+    assert isinstance(rest, Reject)
+    assert rest.rest
+    assert "cut short" in rest.detail
+    assert rest.number == len(whole) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "detail"),
+    [
+        (b"{}", 0, "it does not begin with ["),
+        (b"", 0, "it does not begin with ["),
+        (b"[1] 2", 1, "bytes after the end"),
+        (b"[1]" + b" " * 50 + b"]", 1, "bytes after the end"),
+        (b"[1}}", 1, "bytes after the end"),
+    ],
+)
+def test_what_is_no_array_or_goes_on_after_it_is_told(text: bytes, whole: int, detail: str) -> None:
+    *found, rest = elements(Dribble(text, 3), limit=NO_LIMIT, array=True)
+
+    assert len(found) == whole
+    assert isinstance(rest, Reject)
+    assert detail in rest.detail
+
+
+@pytest.mark.parametrize("text", [b"[]", b" \n [ ] \n", b"\xef\xbb\xbf[]"])
+def test_an_empty_array_has_no_elements(text: bytes) -> None:
+    assert list(elements(Dribble(text, 9), limit=NO_LIMIT, array=True)) == []
+
+
+@given(st.integers(1, 7), st.sampled_from([b"\\\\", b'\\"', b"]", b"\\u005d"]), st.integers(0, 40))
+def test_a_string_far_over_the_limit_is_passed_by_to_its_true_end(size: int, unit: bytes, times: int) -> None:
+    text = b'[1,"' + unit * times + b'",2]'
+
+    found = list(elements(Dribble(text, size), limit=3, array=True))
+
+    assert (found[0], found[2:]) == (b"1", [b"2"])
+    assert isinstance(found[1], Reject) == (len(unit) * times + 2 > 3)
+
+
+def test_what_was_read_before_a_damage_is_not_lost() -> None:
+    class Failing(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            data = super().read1(3)
+            if not data:
+                raise SerializationError("torn")
+            return data
+
+    pieces = Pieces(Failing(b"abcdefgh"))
+
+    assert pieces.read(100) == b"abcdefgh"
+    with pytest.raises(SerializationError, match="torn"):
+        pieces.read(100)
