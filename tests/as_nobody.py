@@ -47,3 +47,14 @@ def run(code: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def start(code: str, *arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """Begin to run code that talks through its standard streams."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PRELUDE + code, *map(str, arguments)],
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

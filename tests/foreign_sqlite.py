@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ print(json.dumps(found))
 _HOLD = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None)
-connection.execute(sys.argv[2])
+for statement in sys.argv[2:]:
+    connection.execute(statement)
 print("held", flush=True)
 sys.stdin.read()
 connection.execute("ROLLBACK")
@@ -49,14 +50,18 @@ def execute(path: Path, *statements: str | tuple[str, Sequence[Any]]) -> list[li
 
 
 @contextmanager
-def holding(path: Path, statement: str = "BEGIN EXCLUSIVE") -> Iterator[subprocess.Popen[str]]:
-    """Another process has begun a transaction and does not end it before the block ends."""
+def holding(path: Path, *statements: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process has begun an exclusive transaction and does not end it before the block ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(path), statement], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _HOLD, str(path), *(statements or ("BEGIN EXCLUSIVE",))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         yield holder
         assert holder.stdin is not None
-        holder.stdin.close()
+        with suppress(BrokenPipeError):
+            holder.stdin.close()
         holder.wait(20)

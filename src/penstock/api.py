@@ -216,6 +216,7 @@ def restore(
         return restoring.restore(place, None, filter=wanted, on_conflict=on_conflict, progress=progress)
     if isinstance(into, AnalyticsStorage):
         return restoring.restore(place, into, filter=wanted, on_conflict=on_conflict, progress=progress)
+    restoring.check(place)
     storage = wiring.create_store(into)
     try:
         return restoring.restore(place, storage, filter=wanted, on_conflict=on_conflict, progress=progress)

@@ -77,9 +77,7 @@ def resolve_target(
         return Target(destination=destination, layout=options.resolve(format=format, codec=codec))
     if os.fspath(destination) == STREAM:
         layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None)
-        if sys.stdout is None:
-            raise UsageError("standard output is closed", hint="give a file or a directory")
-        stream = StreamDestination(sys.stdout.fileno(), manifest=manifest)
+        stream = StreamDestination(_standard_output(), manifest=manifest)
         _refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
         _refuse(options.verify_written, "a stream cannot be read back", "--verify-written")
         return Target(destination=stream, layout=layout)
@@ -128,8 +126,9 @@ def resolve_lineage(
 
     _refuse(overwrite, "an incremental export replaces nothing", "--overwrite")
     _refuse(manifest, "the manifest of a run has its own place", "--manifest")
-    place = existing_destination(destination) if not isinstance(destination, ExportDestination) else destination
-    if place.single or place.path is None:
+    streamed = not isinstance(destination, ExportDestination) and os.fspath(destination) == STREAM
+    place = destination if isinstance(destination, ExportDestination) else existing_destination(destination)
+    if streamed or place.single or place.path is None:
         raise UsageError(
             f"{destination} is one file or a stream, an incremental export needs a directory",
             hint="end the name with /",
@@ -179,6 +178,13 @@ def _named(name: str, wanted: ExportFormat | None) -> tuple[ExportFormat, str | 
             f"the name {name} says {format}, the option says {wanted}", hint="change the ending or leave --format out"
         )
     return format, codec
+
+
+def _standard_output() -> int:
+    try:
+        return sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # closed before the start, or replaced, as in a notebook
+        raise UsageError("standard output is closed, or is no file", hint="give a file or a directory") from None
 
 
 def _refuse(given: object, why: str, option: str) -> None:

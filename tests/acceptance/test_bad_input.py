@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -291,6 +292,22 @@ def test_the_library_refuses_as_the_command_does(open_place: Path) -> None:
     said = as_nobody.run(code, cwd=open_place).stdout.split()
     assert set(said) <= {AccessDenied.__name__, "UsageError"}
     assert len(said) == 3
+
+
+def test_an_output_that_is_no_file_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (io.StringIO(), None):
+        monkeypatch.setattr("sys.stdout", stream)
+        with pytest.raises(UsageError, match="standard output"):
+            export(place / "events.db", "-")
+
+
+def test_what_is_no_regular_file_is_no_store_and_nobody_waits_for_it(place: Path, penstock: Command) -> None:
+    os.mkfifo(place / "pipe.db")
+    for name in ("pipe.db", "/dev/null", "/dev/zero"):
+        for line in (["export", name, "a.csv"], ["inspect", name]):
+            done = penstock(*line)
+            assert (done.code, done.stdout) == (2, b"")
+            assert "not a regular file" in done.stderr
 
 
 def test_every_refusal_is_an_error_of_ours(place: Path) -> None:

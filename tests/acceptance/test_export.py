@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import polars
 import pytest
 
@@ -214,6 +215,38 @@ def test_many_ranges_on_several_threads_join_to_one_valid_file(large: Path, endi
     assert [row["seq"] for row in rows] == list(range(1, 2501))
 
 
+def test_the_common_tools_take_our_compressed_files(large: Path) -> None:
+    for name, tools in (
+        ("a.ndjson.gz", (["gzip", "-t"], ["zcat"])),
+        ("a.csv.zst", (["zstd", "-tq"], ["zstd", "-dcq"])),
+    ):
+        result = export(large / "large.db", large / name, options=ExportOptions(workers=2, memory_limit=64 << 20))
+        for tool in tools:
+            done = subprocess.run([*tool, name], cwd=large, capture_output=True, check=True)
+            assert done.stderr == b""
+        assert len(done.stdout) == result.manifest.parts[0].content_bytes
+        assert hashlib.sha256(done.stdout).hexdigest() == result.manifest.parts[0].content_sha256
+
+
+@pytest.mark.parametrize(
+    "name", ["a.ndjson", "a.ndjson.gz", "a.ndjson.zst", "a.json", "a.csv", "a.csv.gz", "a.parquet"]
+)
+def test_duckdb_reads_it_without_being_told_anything(place: Path, name: str) -> None:
+    export(place / "events.db", place / name)
+    with duckdb.connect() as connection:
+        (found,) = connection.execute(
+            f"SELECT count(*), sum(seq), count(session_id), count(DISTINCT id), min(timestamp)::TIMESTAMP"
+            f" FROM '{place / name}'"
+        ).fetchall()
+    assert found == (
+        500,
+        125_250,
+        sum(event.session_id is not None for event in EVENTS),
+        500,
+        min(event.timestamp for event in EVENTS).replace(tzinfo=None),
+    )
+
+
 def test_the_limit_cuts_exactly_wherever_the_ranges_end(large: Path) -> None:
     options = ExportOptions(workers=3, memory_limit=64 << 20, columns=["seq"])
     for limit in (1, 499, 500, 1729, 2499, 2500, 2501):
@@ -368,6 +401,21 @@ def test_a_limit_of_bytes_ends_it_early_and_says_so(large: Path, penstock: Comma
     assert 0 < len(rows) == manifest["event_count"] < 2500
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     assert penstock("verify", "out.ndjson").code == 0
+
+
+def test_a_limit_of_time_ends_it_early_and_says_so(large: Path) -> None:
+    result = export(
+        large / "large.db", large / "a.csv", options=ExportOptions(max_duration=1e-9, memory_limit=64 << 20)
+    )
+    assert dict(result.manifest.counts) == {"stopped_at_max_duration": 1}
+    assert 0 < result.metadata.event_count < 2500
+    assert verify(large / "a.csv").problems == ()
+
+
+def test_a_limit_that_left_nothing_out_was_not_reached(place: Path, penstock: Command) -> None:
+    assert penstock("export", "events.db", "out.csv", "--max-bytes", "1", "--max-duration", "0.000001").code == 0
+    assert foreign_readers.manifest_of(place / "out.csv")["counts"] == {}
+    assert len(foreign_readers.read(place / "out.csv")) == 500
 
 
 def test_levels_are_honoured_and_recorded(large: Path) -> None:

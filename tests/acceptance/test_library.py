@@ -10,7 +10,7 @@ import pytest
 
 import penstock
 from penstock import AnalyticsEvent, Exporter, ExportOptions, SqliteAnalyticsStorage
-from penstock.errors import UsageError
+from penstock.errors import NotFound, UsageError
 
 
 @pytest.fixture
@@ -45,6 +45,20 @@ def test_inspect_counts_what_is_there(store: Path) -> None:
 
     assert (stats.total_events, stats.last_seq) == (20, 20)
     assert stats.events_by_category == {"usage": 20}
+
+
+def test_a_restore_that_is_refused_makes_no_store(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        penstock.restore(tmp_path / "nothing.ndjson", tmp_path / "new.db")
+
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_lineage_is_not_a_stream(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="directory"):
+        penstock.export(store, "-", incremental=True)
+
+    assert not Path("-").exists()
 
 
 def test_a_store_is_not_exported_onto_itself(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -22,7 +23,8 @@ Row = tuple[AnalyticsEvent, int, datetime]
 class MemorySnapshot:
     """A copy of the list."""
 
-    def __init__(self, rows: Sequence[Row], horizon: int) -> None:
+    def __init__(self, rows: Sequence[Row], horizon: int, identity: str) -> None:
+        self.identity = identity
         self._rows = tuple(rows)
         self.horizon = horizon
 
@@ -33,10 +35,6 @@ class MemorySnapshot:
     @property
     def counts(self) -> Mapping[str, int]:
         return {}
-
-    @property
-    def identity(self) -> str:
-        return f"memory-{id(self._rows)}"
 
     def last_event(self, upto: int) -> tuple[int, str] | None:
         return max(((seq, event.id) for event, seq, _ in self._rows if seq <= upto), default=None)
@@ -100,6 +98,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._rows: list[Row] = []
         self._last = 0
+        self._identity = str(uuid.uuid4())
 
     def append(
         self,
@@ -125,7 +124,7 @@ class MemoryStorage:
         return result
 
     def snapshot(self, *, readers: int = 1) -> MemorySnapshot:
-        return MemorySnapshot(self._rows, self._last)
+        return MemorySnapshot(self._rows, self._last, self._identity)
 
     def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
         wanted = filter if filter is not None else ExportFilter()

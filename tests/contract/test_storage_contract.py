@@ -116,6 +116,46 @@ def test_a_snapshot_is_pinned_and_its_ranges_hold_every_match_once(
                 assert all(len(found) <= wanted.limit for found in counts)
 
 
+@pytest.mark.parametrize("after", [0, 1, 77, 153, 154, 1000])
+def test_ranges_may_begin_after_what_was_read_before(storage: AnalyticsStorage, after: int) -> None:
+    storage.append(EVENTS)
+    with storage.snapshot() as view:
+        for rows, size in ((1 << 40, 1 << 40), (10, 1 << 40), (1 << 40, 500)):
+            ranges = list(view.ranges(ExportFilter(), max_rows=rows, max_bytes=size, after=after))
+            assert all(after <= span.after < span.upto for span in ranges)
+            found = [name for span in ranges for name in _ids(view.read(span, ExportFilter()))]
+            assert found == [event.id for event in EVENTS[after:]]
+
+
+def test_a_store_is_known_again_and_so_is_its_last_event(storage: AnalyticsStorage) -> None:
+    with storage.snapshot() as empty:
+        assert empty.last_event(1 << 40) is None
+    storage.append(EVENTS[:3])
+    with storage.snapshot() as view:
+        assert [view.last_event(upto) for upto in (0, 1, 2, 3, 1 << 40)] == [
+            None,
+            (1, EVENTS[0].id),
+            (2, EVENTS[1].id),
+            (3, EVENTS[2].id),
+            (3, EVENTS[2].id),
+        ]
+        assert view.identity
+        with storage.snapshot() as again:
+            assert again.identity == view.identity
+
+
+def test_two_stores_are_told_apart(tmp_path: Path) -> None:
+    identities = set()
+    for name in ("a.db", "b.db"):
+        with SqliteAnalyticsStorage(tmp_path / name) as store, store.snapshot() as view:
+            identities.add(view.identity)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "a.db").rename(tmp_path / "moved" / "c.db")
+    with SqliteAnalyticsStorage(tmp_path / "moved" / "c.db") as store, store.snapshot() as view:
+        assert view.identity in identities
+    assert len(identities) == 2
+
+
 def test_stats_and_histogram_count_every_event(storage: AnalyticsStorage) -> None:
     storage.append(EVENTS)
     stats = storage.stats()

@@ -29,7 +29,6 @@ from penstock.testing.faults import Fail, Fault, FaultyOps, Operation
 #: Events in the store, and how many of them runs have covered before the one that is disturbed.
 EVENTS = 120
 SCENARIOS: dict[str, tuple[int, ...]] = {"first": (), "later": (30, 70), "empty": (50, EVENTS)}
-_ROWS = 25
 
 
 @dataclass
@@ -63,18 +62,18 @@ class Stage:
         shutil.rmtree(self.place, ignore_errors=True)
         shutil.copytree(self.root / "template", self.place)
 
-    def export(self, *faults: Fault) -> list[Operation]:
-        """Add a run. Returns what was done; whoever expects an error finds it in ``log``."""
+    def export(self, *faults: Fault, rows: int = 25) -> list[Operation]:
+        """Add a run in parts of so many rows. Returns what was done; after an error it is in ``log``."""
         always = [Fail(on=("link",), code=errno.EPERM, lasting=True)] if self.no_links else []
         ops = FaultyOps(*faults, *always)
         self.log = ops.log
-        add_run(self.root / "store.db", self.base, ops)
+        add_run(self.root / "store.db", self.base, ops, rows=rows)
         return ops.log
 
 
-def add_run(store: Path, base: Path, ops: FileOps | None) -> ExportResult:
+def add_run(store: Path, base: Path, ops: FileOps | None, *, rows: int = 25) -> ExportResult:
     """One more run of compressed NDJSON, by one worker."""
-    options = ExportOptions(workers=1, part_rows=_ROWS, compression="gzip")
+    options = ExportOptions(workers=1, part_rows=rows, compression="gzip")
     with SqliteAnalyticsStorage(store, create=False, read_only=True) as storage:
         return export_incremental(
             storage,

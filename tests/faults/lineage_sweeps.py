@@ -22,6 +22,8 @@ from penstock.testing.faults import Fail, Kill, Operation
 from penstock.testing.forks import ChildFailed, run_forked
 
 _BATCH = 8
+#: Of the run after a crash: its parts have other names than those that the crash left.
+_OTHER_ROWS = 18
 
 
 def prepare(name: str, root: Path, *, no_links: bool) -> Stage:
@@ -47,7 +49,7 @@ def judged(stage: Stage) -> tuple[str, list[str]]:
     def work(_: int) -> tuple[str, list[str]]:
         state, wrong = judge(stage)
         try:
-            stage.export()
+            stage.export(rows=_OTHER_ROWS)
         except ExportError as error:
             return state, [*wrong, f"the next run failed: {type(error).__name__}: {error}"]
         return state, [*wrong, *settled(stage)]
@@ -106,7 +108,7 @@ def judged_twice(stage: Stage) -> tuple[str, list[str]]:
     """As :func:`judged`; an empty run more or less is in order after two attempts."""
 
     def work(_: int) -> tuple[str, list[str]]:
-        stage.export()
+        stage.export(rows=_OTHER_ROWS)
         return "new", settled(stage)
 
     try:
@@ -151,7 +153,7 @@ def _failing(stage: Stage, operation: Operation, late: bool, lasting: bool) -> t
         wrong.append(f"raised {type(raised).__name__}: {raised}")
     if raised is not None and state == "new" and "is committed" not in str(raised):
         wrong.append(f"the run is there, but the error says: {raised}")
-    stage.export()
+    stage.export(rows=_OTHER_ROWS)
     return f"no space at {operation}", fault.fired > 0, wrong + settled(stage)
 
 

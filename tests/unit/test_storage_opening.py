@@ -266,3 +266,69 @@ def test_a_log_that_must_be_read_with_it_is_never_left_out_in_silence(open_place
         for each in open_place.iterdir():
             each.chmod(0o644)
         assert said in ("30", "AccessDenied 7")
+
+
+@as_nobody.needs_root
+def test_a_link_to_a_store_is_read_with_the_stores_own_log(open_place: Path) -> None:
+    with tempfile.TemporaryDirectory() as elsewhere, SqliteAnalyticsStorage(Path(elsewhere, "a.db")) as store:
+        os.chmod(elsewhere, 0o755)
+        store.append(sample_events.varied(30))
+        for each in Path(elsewhere).iterdir():
+            each.chmod(0o444)
+        (open_place / "link.db").symlink_to(store.path)
+        said = _as_nobody(open_place / "link.db", "SqliteAnalyticsStorage(path, read_only=True).count()")
+        assert said in ("30", "AccessDenied 7")
+
+
+_READ_IN_TWO_STEPS = """
+store = SqliteAnalyticsStorage(sys.argv[1], read_only=True)
+view = store.snapshot()
+print("open", flush=True)
+sys.stdin.readline()
+try:
+    ranges = view.ranges(ExportFilter(), max_rows=100, max_bytes=1 << 40)
+    print(sum(batch.num_rows for span in ranges for batch in view.read(span, ExportFilter())))
+except ExportError as error:
+    print(type(error).__name__, error.exit_code)
+"""
+
+
+@as_nobody.needs_root
+@pytest.mark.parametrize("written", [False, True])
+def test_what_is_read_without_locks_must_not_be_written_meanwhile(open_place: Path, written: bool) -> None:
+    """Pages from two moments of the store would be an export of neither."""
+    path = open_place / "a.db"
+    with SqliteAnalyticsStorage(path) as store:
+        store.append(sample_events.varied(2000))
+    path.chmod(0o444)
+    with as_nobody.start(_READ_IN_TWO_STEPS, path, cwd=open_place) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "open\n"
+        if written:
+            with SqliteAnalyticsStorage(path) as store:
+                store.delete(ExportFilter(limit=1500))
+            foreign_sqlite.execute(path, "PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM")
+        said = reader.communicate("go on\n", timeout=60)[0].strip()
+    assert said == ("StoreBusy 5" if written else "2000")
+
+
+@as_nobody.needs_root
+def test_a_journal_that_must_be_played_back_is_never_left_out_in_silence(open_place: Path) -> None:
+    """A program died in the middle of a transaction: half of it is in the file, the way back in the journal."""
+    path = open_place / "a.db"
+    with SqliteAnalyticsStorage(path, StorageConfig(wal=False)) as store:
+        store.append(sample_events.varied(3000))
+    with foreign_sqlite.holding(path, "BEGIN EXCLUSIVE", "PRAGMA cache_size = 2", "DELETE FROM events") as holder:
+        holder.kill()
+        holder.wait()
+    assert os.stat(f"{path}-journal").st_size > 0
+    for each in open_place.iterdir():
+        each.chmod(0o444)
+    said = _as_nobody(path, "SqliteAnalyticsStorage(path, read_only=True).count()")
+    for each in open_place.iterdir():
+        each.chmod(0o644)
+    assert said in ("3000", "AccessDenied 7", "StorageError 7")
+    with pytest.raises(AccessDenied):
+        SqliteAnalyticsStorage(path, read_only=True)
+    with SqliteAnalyticsStorage(path) as store:
+        assert store.count() == 3000, "who may write plays it back"

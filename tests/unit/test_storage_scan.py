@@ -20,6 +20,7 @@ from penstock.errors import StoreBusy, UsageError
 from penstock.model import times
 from penstock.model.columns import EVENT_SCHEMA, batch_of
 from penstock.storage.connection import Connection
+from penstock.storage.schema import BLOCK_ROWS
 from sample_events import uuid_of
 
 NO_LIMIT = 1 << 40
@@ -109,6 +110,10 @@ def test_time_pruning_reads_less_and_misses_nothing(tmp_path: Path) -> None:
         store.append(batch_of(events), checked=True)
         wanted = ExportFilter(start=sample_events.START + 9_000 * step, end=sample_events.START + 9_010 * step)
         assert ids(store, wanted) == [uuid_of(number) for number in range(9_000, 9_010)]
+        for number in (0, BLOCK_ROWS - 2, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS - 1, 19_999):
+            moment = sample_events.START + number * step
+            only = ExportFilter(start=moment, end=moment + timedelta(microseconds=1))
+            assert ids(store, only) == [uuid_of(number)], "also the first and the last of a block"
         with store.snapshot() as view:
             ranges = list(view.ranges(wanted, max_rows=NO_LIMIT, max_bytes=NO_LIMIT))
             assert sum(span.upto - span.after for span in ranges) <= 4096

@@ -8,7 +8,7 @@ import click
 
 from penstock.cli.choices import config_of, filter_of, filter_options, size_of, store_options, talk_options
 from penstock.cli.talk import Bar, Talk, human
-from penstock.errors import LimitReached, PartialResult
+from penstock.errors import LimitReached, PartialResult, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions
 from penstock.model.result import ExportResult
@@ -59,6 +59,8 @@ def command(store: str, dest: str, **given: Any) -> None:
     incremental = given.pop("incremental")
     filter, config = filter_of(given), config_of(given)
     options = _options(given)
+    if dry_run and incremental:
+        raise UsageError("--dry-run does not go with --incremental", hint="leave one of them out")
     if dry_run:
         _plan(talk, store, dest, filter, options, config)
         return

@@ -117,7 +117,7 @@ class RunPublication:
         self._ops = staging.ops
         self._staged: list[LocalStagedFile] = []
         self._made_directory = made_directory
-        self._published = self._closed = False
+        self._published = self._cleared = self._closed = False
         try:
             if self._recover():
                 self.notes.append("an interrupted run was cleared up first")
@@ -233,9 +233,20 @@ class RunPublication:
             self._ops.fsync_directory(self._directory)
 
     def close(self) -> None:
+        """As in :class:`penstock.ports.Publication`; a second call goes on where an interrupt cut the first short."""
         if self._closed:
             return
+        if not self._cleared:
+            self._clear()
+        self._staging.close()
         self._closed = True
+        if self._made_directory and not self._published:
+            try:
+                self._ops.rmdir(self._directory)
+            except OSError:
+                return  # something else lies in it by now
+
+    def _clear(self) -> None:
         for staged in self._staged:
             staged.abort()
         try:
@@ -244,13 +255,7 @@ class RunPublication:
             raise
         except (OSError, ExportError):
             self.notes.append(f"leftovers in {self._staging.directory} are cleared by the next export there")
-        finally:
-            self._staging.close()
-        if self._made_directory and not self._published:
-            try:
-                self._ops.rmdir(self._directory)
-            except OSError:
-                return  # something else lies in it by now
+        self._cleared = True
 
 
 def run_manifests(directory: Path) -> list[tuple[str, bytes]]:

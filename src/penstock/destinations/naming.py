@@ -53,14 +53,23 @@ def same_file(one: Path, other: Path) -> bool:
 def open_plain(path: Path, *, follow: bool = True) -> BufferedReader:
     """Open a regular file for reading. Raises :class:`ManifestError` for a pipe, a socket or a device, unopened."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    fd = os.open(path, flags)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise _not_regular(path) from None
+        raise
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(fd, "rb")
     os.close(fd)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise ManifestError(f"{path} is not a regular file", hint="remove it and export again")
+    raise _not_regular(path)
+
+
+def _not_regular(path: Path) -> ManifestError:
+    return ManifestError(f"{path} is not a regular file", hint="remove it and export again")
 
 
 def read_if_there(path: Path) -> bytes | None:
@@ -85,6 +94,6 @@ def holds(path: Path, entry: PartEntry) -> bool:
     except (FileNotFoundError, IsADirectoryError, ManifestError):
         return False
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            return False  # a link, or a socket
+        if error.errno == errno.ELOOP:
+            return False  # a link
         raise

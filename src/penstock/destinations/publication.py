@@ -15,6 +15,7 @@ from pathlib import Path
 from penstock.destinations.naming import CANNOT_LINK, give_name, holds, read_if_there
 from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, LocalStagedFile, Staging
 from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
+from penstock.model.lineage import run_number
 from penstock.model.manifest import PART_NAME, Manifest, PartEntry, parse_manifest
 from penstock.ports import StagedFile
 
@@ -61,12 +62,24 @@ class LocalPublication:
         #: The names that this attempt gave out; ``None`` while another attempt's are being cleared up.
         self._given: set[Path] | None = None
         try:
+            self._refuse_lineage()
             self.recover()
             self._replacing = self._check_free(overwrite)
         except BaseException:
             staging.close()
             raise
         self._given = set()
+
+    def _refuse_lineage(self) -> None:
+        """A directory of an incremental export, or of a run of one that was interrupted, is no place for another kind."""
+        if self._place.single is not None:
+            return
+        pending = self._parsed(self._staging.read(NEW))
+        begun = pending is not None and pending.lineage is not None
+        if begun or any(run_number(name) is not None for name in os.listdir(self._place.directory)):
+            raise DestinationExists(
+                f"{self._place.directory} holds an incremental export", hint="choose another directory"
+            )
 
     def _check_free(self, overwrite: bool) -> bool:
         """Whether there is something to replace. Raises if there is and that was not asked for."""

@@ -77,6 +77,11 @@ def restore(
     )
 
 
+def check(source: ExportDestination | LineageDestination) -> None:
+    """Raise what ``restore`` would raise before it reads a part: for a missing or damaged manifest, for lost columns."""
+    _parts(source)
+
+
 def _parts(source: ExportDestination | LineageDestination) -> Sequence[_Part]:
     if isinstance(source, LineageDestination):
         chain = read_chain(source.runs())

@@ -93,12 +93,13 @@ class Run:
         entries: list[PartEntry] = []
         part, staged = self._begin(publication)
         try:
-            for chunk in self._chunks(workers, progress):
+            for number, chunk in enumerate(self._chunks(workers, progress), 1):
                 if not single and part.rows and self._full(part, chunk):
                     entries.append(self._end(publication, part, staged, len(entries)))
                     part, staged = self._begin(publication)
                 part.add(chunk)
-                if self._past_limit(part.stored_bytes + sum(entry.bytes for entry in entries)):
+                stored = part.stored_bytes + sum(entry.bytes for entry in entries)
+                if number < len(self._ranges) and self._past_limit(stored):
                     break
             if part.rows or keep_empty:
                 entries.append(self._end(publication, part, staged, len(entries)))

@@ -17,6 +17,7 @@ _BYTES = 8 << 20
 _READ = 1 << 20
 ARROW_FILE = b"ARROW1"
 _ARROW_START = 8
+_BYTES_OF = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
 
 
 def read_parquet(file: BinaryIO, tables: TableReader) -> Iterator[Portion]:
@@ -88,10 +89,12 @@ def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _checked(batch: pa.RecordBatch, done: int, tables: TableReader) -> Iterator[Portion]:
-    """A slice as portions, without the rows that are not what their type says, as text that is not UTF-8."""
+    """A slice as portions, without the rows whose text is not UTF-8. Raises ``pa.ArrowInvalid`` for any other damage:
+    what points beyond its buffers must not even be looked at."""
     try:
         batch.validate(full=True)
     except pa.ArrowException:
+        _as_bytes(batch).validate(full=True)
         start = 0
         for row in range(batch.num_rows):
             fault = _invalid(batch.slice(row, 1))
@@ -103,6 +106,12 @@ def _checked(batch: pa.RecordBatch, done: int, tables: TableReader) -> Iterator[
         batch, done = batch.slice(start), done + start
     if batch.num_rows:
         yield _portion(batch, done, tables)
+
+
+def _as_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its text columns as bytes, which need not be UTF-8."""
+    columns = [column.view(_BYTES_OF.get(column.type, column.type)) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _portion(batch: pa.RecordBatch, done: int, tables: TableReader) -> Portion:
@@ -119,5 +128,6 @@ def _invalid(row: pa.RecordBatch) -> str | None:
 
 
 def _reject(batch: pa.RecordBatch, row: int, done: int, fault: str, tables: TableReader) -> Reject:
-    reason = "invalid UTF-8" if "UTF8" in fault else "the record is damaged"
-    return Reject(number=done + row + 1, unit=tables.unit, reason=reason, detail=fault, raw=row_text(batch, row))
+    return Reject(
+        number=done + row + 1, unit=tables.unit, reason="invalid UTF-8", detail=fault, raw=row_text(batch, row)
+    )

@@ -7,19 +7,23 @@ string even if it looks like a number.
 
 from __future__ import annotations
 
-import base64
 import json
+import math
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.pipeline.canonical import escaped
 
 _UUID_BYTES = 16
+#: Bytes become base64 text, decimals numbers.
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def _text(value: str) -> pa.Scalar:
@@ -107,7 +111,7 @@ def _one_by_one(column: pa.Array) -> tuple[pa.StringArray, pa.BooleanArray | Non
         try:
             texts.append(json_text(_python(value)) if value.is_valid else None)
             unfit.append(False)
-        except (ValueError, TypeError, OverflowError, LookupError, RecursionError):
+        except (ValueError, TypeError, OverflowError, LookupError, RecursionError, msgspec.MsgspecError):
             texts.append(None)
             unfit.append(True)
     return pa.array(texts, pa.string()), pa.array(unfit) if any(unfit) else None
@@ -122,19 +126,22 @@ def _python(value: pa.Scalar) -> Any:
 
 
 def json_text(value: Any, *, strict: bool = True) -> str:
-    """Compact JSON text of a Python value. Raises ``ValueError`` for a number JSON cannot hold, when ``strict``."""
-    return json.dumps(_spelled(value), ensure_ascii=False, allow_nan=not strict, separators=(",", ":"))
+    """Compact JSON text of a Python value. A number that JSON cannot hold is a ``ValueError`` when ``strict``, and
+    becomes text otherwise."""
+    return _ENCODER.encode(_spelled(value, strict)).decode()
 
 
-def _spelled(value: Any) -> Any:
+def _spelled(value: Any, strict: bool) -> Any:
     if isinstance(value, dict):
-        return {str(name): _spelled(inner) for name, inner in value.items()}
+        return {str(name): _spelled(inner, strict) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_spelled(inner) for inner in value]
-    if value is None or isinstance(value, (str, bool, int, float)):
+        return [_spelled(inner, strict) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        if strict:
+            raise ValueError(f"{value} is no JSON number")
+        return str(value)
+    if value is None or isinstance(value, (str, bool, int, float, bytes, Decimal)):
         return value
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
     if isinstance(value, timedelta):
         return value.total_seconds()
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

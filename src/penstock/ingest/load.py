@@ -24,6 +24,7 @@ from penstock.ingest.settle import Rules, settle
 from penstock.ingest.spreadsheet import read_csv
 from penstock.ingest.streams import Pieces
 from penstock.ingest.tables import TableReader
+from penstock.model.columns import APPEND_SCHEMA
 from penstock.model.result import AppendResult, IngestResult
 from penstock.pipeline.ordered import ordered_map
 from penstock.ports import AnalyticsStorage
@@ -133,16 +134,16 @@ class _Load:
                 yield self._identified(settled.batch, settled.rows, portion.rows, input.source)
 
     def _identified(self, batch: pa.RecordBatch, places: Sequence[int], rows: Rows, source: str) -> pa.RecordBatch:
-        """The batch with an id for every event that came without one."""
+        """The batch as the store takes it, with an id for every event that came without one."""
         ids = batch.column(0)
-        if not ids.null_count:
-            return batch
-        given = ids.to_pylist()
-        lacking = [place for place, id in enumerate(given) if id is None]
-        made = self.identities.assign(source, rows.contents([places[place] for place in lacking]))
-        for place, id in zip(lacking, made, strict=True):
-            given[place] = id
-        return batch.set_column(0, batch.schema.field(0), pa.array(given, pa.string()))
+        if ids.null_count:
+            given = ids.to_pylist()
+            lacking = [place for place, id in enumerate(given) if id is None]
+            made = self.identities.assign(source, rows.contents([places[place] for place in lacking]))
+            for place, id in zip(lacking, made, strict=True):
+                given[place] = id
+            ids = pa.array(given, pa.string())
+        return pa.RecordBatch.from_arrays([ids, *batch.columns[1:]], schema=APPEND_SCHEMA)
 
     def _portions(self, input: Input) -> Iterator[Portion]:
         """What the reader of the input gives, up to the end or to where it is damaged."""

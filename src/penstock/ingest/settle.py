@@ -59,8 +59,8 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
-    """The good rows as a batch of ``APPEND_SCHEMA`` whose ``id`` may still be null, with ``rows``, their numbers among
-    the rows that were given; and the others."""
+    """The good rows as a batch with the columns of ``APPEND_SCHEMA``, whose ``id`` may still be null, with ``rows``,
+    their places among the rows that were given; and the others."""
 
     batch: pa.RecordBatch
     rows: Sequence[int]

@@ -8,6 +8,7 @@ while a connection is open: the header is looked at before the first one.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -65,7 +66,9 @@ class Connection:
     def __init__(self, path: Path, *, mode: Literal["ro", "rw", "rwc"], busy_timeout: float) -> None:
         self.path = path
         check_file(path, create=mode == "rwc")
-        flags = f"mode={mode}" + ("&immutable=1" if mode == "ro" and _frozen(path) else "")
+        #: What the file looks like, where it is read without locks: it must go on looking so.
+        self._frozen = _facts(path) if mode == "ro" and _frozen(path) else None
+        flags = f"mode={mode}" + ("&immutable=1" if self._frozen is not None else "")
         uri = f"file:{quote(os.fsencode(path.absolute()))}?{flags}"
         try:
             self._database = adbc.AdbcDatabase(driver=adbc_driver_sqlite._driver_path(), uri=uri)
@@ -100,10 +103,20 @@ class Connection:
                 yield reader
             finally:
                 reader.close()
+            self._check_unchanged()
         except (adbc.Error, pa.ArrowException, OSError) as error:
+            self._check_unchanged()
             raise _translate(error, self.path) from None
         finally:
             statement.close()
+
+    def _check_unchanged(self) -> None:
+        """Pages that were written while they were read without locks are of no one moment."""
+        if self._frozen is not None and _facts(self.path) != self._frozen:
+            raise StoreBusy(
+                f"{self.path} was written while it was read, and cannot be locked where it lies",
+                hint="read again when it is not written, or from a directory that may be written",
+            )
 
     def execute(self, sql: str, batch: pa.RecordBatch | None = None) -> int:
         """Run a statement once, or once a row of ``batch``; returns how many rows it changed."""
@@ -178,6 +191,8 @@ def check_file(path: Path, *, create: bool) -> None:
         raise from_os_error(error, f"cannot look at {path}") from None
     if path.is_dir():
         raise UsageError(f"{path} is a directory, not a store", hint="give the path of a SQLite file")
+    if not stat.S_ISREG(facts.st_mode):
+        raise UsageError(f"{path} is not a regular file", hint="give the path of a SQLite file")
     with _open_files_lock:
         if _open_files.get((facts.st_dev, facts.st_ino)) or facts.st_size == 0:
             return
@@ -192,12 +207,26 @@ def check_file(path: Path, *, create: bool) -> None:
 
 def _frozen(path: Path) -> bool:
     """Whether the file lies where nothing can be written and has no log that must be read with it."""
-    if os.access(path.absolute().parent, os.W_OK):
+    real = os.path.realpath(path)  # beside the file itself, not beside a link to it
+    if os.access(os.path.dirname(real), os.W_OK):
         return False
+    return not any(_size(f"{real}{log}") for log in ("-wal", "-journal"))
+
+
+def _size(path: str) -> int:
     try:
-        return os.stat(f"{path}-wal").st_size == 0
+        return os.stat(path).st_size
     except OSError:
-        return True
+        return 0
+
+
+def _facts(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file is written or replaced."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _note_open(path: Path) -> tuple[int, int]:

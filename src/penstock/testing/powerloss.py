@@ -162,7 +162,7 @@ def tree_of(root: Path) -> dict[str, bytes | None]:
 
 
 def lay_out(tree: Tree, root: Path) -> None:
-    """Make the directory hold exactly this."""
+    """Make ``root``, the directory that the tree is of, hold exactly this."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     for path in sorted(tree):

@@ -1,0 +1,188 @@
+"""The chain of a lineage without any file: what is read as one, and what the next run has to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from penstock.errors import ManifestError, UsageError
+from penstock.exporting.chain import Link, next_lineage, own_digest, pinned_differences, read_chain
+from penstock.exporting.verify_chain import contradictions
+from penstock.model.lineage import Anchor, Lineage, run_name
+from penstock.model.manifest import Manifest, PartEntry, Span
+from penstock.model.options import ExportFormat, ExportOptions
+from penstock.pipeline.digests import digest_hex
+
+LAYOUT = ExportOptions().resolve(format=ExportFormat.NDJSON, codec=None)
+Change = Callable[[Manifest], Manifest]
+
+
+def manifest(lineage: Lineage | None, *parts: PartEntry) -> Manifest:
+    return Manifest(
+        version="0.1.0",
+        exported_at=0,
+        format=LAYOUT.format,
+        codec=LAYOUT.codec,
+        level=LAYOUT.level,
+        options=LAYOUT.to_json(),
+        filter={},
+        source={},
+        event_count=sum(part.rows for part in parts),
+        events_digest=digest_hex(0),
+        checksum="0" * 64,
+        lineage=lineage,
+        parts=parts,
+    )
+
+
+def place(run: int, previous: str | None, **change: Any) -> Lineage:
+    given: dict[str, Any] = {"after": 10 * (run - 1), "upto": 10 * run, "anchor": Anchor(seq=10 * run, id=f"e{run}")}
+    return Lineage(run=run, previous=previous, store="penstock:a", **(given | change))
+
+
+def chain(count: int, changes: dict[int, Change] | None = None) -> list[tuple[str, bytes]]:
+    """Manifests of so many runs; ``changes`` are made to some of them, and the later ones follow the changed ones."""
+    found: list[tuple[str, bytes]] = []
+    previous = None
+    for run in range(1, count + 1):
+        made = manifest(place(run, previous))
+        text = (changes or {}).get(run, lambda one: one)(made).to_bytes()
+        found.append((run_name(run), text))
+        previous = own_digest(text)
+    return found
+
+
+def moved(**change: Any) -> Change:
+    """A change of a run's place."""
+
+    def make(one: Manifest) -> Manifest:
+        assert one.lineage is not None
+        return replace(one, lineage=replace(one.lineage, **change))
+
+    return make
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_whole_chain_is_read_in_order_however_it_is_given(count: int) -> None:
+    links = read_chain(chain(count)[::-1])
+    assert [link.lineage.run for link in links] == list(range(1, count + 1))
+    assert [link.name for link in links] == [run_name(run) for run in range(1, count + 1)]
+
+
+def test_the_order_is_that_of_the_numbers_not_of_the_names() -> None:
+    found = [(run_name(run), manifest(place(run, "0" * 64)).to_bytes()) for run in (1_000_000, 999_999)]
+    with pytest.raises(ManifestError, match="gap before run 999999"):
+        read_chain(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (moved(after=9), "overlap"),
+        (moved(after=11), "gap"),
+        (moved(previous="1" * 64), "does not follow"),
+        (moved(store="penstock:b"), "another store"),
+        (moved(run=3), "not the manifest of run 2"),
+        (lambda one: replace(one, lineage=None), "not the manifest of run 2"),
+        (lambda one: replace(one, filter={"limit": 1}), "another filter"),
+        (lambda one: replace(one, format=ExportFormat.JSON), "another format"),
+        (lambda one: replace(one, codec="gzip"), "another compression"),
+        (lambda one: replace(one, options={}), "another options"),
+    ],
+)
+def test_a_run_that_does_not_follow_is_refused(change: Change, said: str) -> None:
+    with pytest.raises(ManifestError, match=said):
+        read_chain(chain(3, {2: change}))
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_a_gap_is_named(missing: int) -> None:
+    with pytest.raises(ManifestError, match=f"{run_name(missing)} is missing"):
+        read_chain([one for one in chain(4) if one[0] != run_name(missing)])
+
+
+def test_the_first_run_follows_none() -> None:
+    found = chain(2)
+    with pytest.raises(ManifestError):
+        read_chain([(run_name(1), found[1][1])])
+
+
+def test_the_digest_of_a_text_is_its_own() -> None:
+    text = manifest(place(1, None)).to_bytes()
+    assert len(own_digest(text)) == 64
+    assert text.endswith(f'"manifest_sha256": "{own_digest(text)}"\n}}\n'.encode())
+
+
+E2 = Anchor(seq=20, id="e2")
+
+
+def links(count: int = 2, *, anchor: Anchor | None = E2) -> list[Link]:
+    return read_chain(chain(count, {count: moved(anchor=anchor)}))
+
+
+def following(before: list[Link], **given: Any) -> Lineage:
+    defaults: dict[str, Any] = {"horizon": 25, "store": "penstock:a", "anchor": Anchor(seq=25, id="x"), "id_at": {}}
+    return next_lineage(before, **(defaults | given))
+
+
+def test_the_first_place_begins_below_everything() -> None:
+    assert following([]) == Lineage(
+        run=1, previous=None, after=0, upto=25, store="penstock:a", anchor=Anchor(seq=25, id="x")
+    )
+    assert (following([], horizon=-4).after, following([], horizon=-4).upto) == (-4, -4)
+    assert following([], begin=-8).after == -8
+    assert following([], horizon=0, anchor=None).anchor is None
+
+
+@pytest.mark.parametrize("id_at", [{}, {20: "e2"}, {19: "other"}])
+@pytest.mark.parametrize("horizon", [20, 25])
+def test_the_next_place_begins_where_the_last_ended(id_at: dict[int, str], horizon: int) -> None:
+    found = following(links(), horizon=horizon, id_at=id_at)
+    assert (found.run, found.after, found.upto, found.previous) == (3, 20, horizon, links()[-1].digest)
+
+
+def test_an_emptied_store_keeps_the_anchor() -> None:
+    assert following(links(), anchor=None).anchor == Anchor(seq=20, id="e2")
+    assert following(links(anchor=None), anchor=None, id_at={20: "any"}).anchor is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"store": "penstock:b"}, "not the store"),
+        ({"horizon": 19}, "rewound"),
+        ({"id_at": {20: "other"}}, "now another event"),
+    ],
+)
+def test_a_store_that_cannot_continue_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        following(links(), **given)
+
+
+def test_what_two_runs_do_not_share_is_named() -> None:
+    one = manifest(None)
+    assert pinned_differences(one, one) == []
+    other = replace(one, filter={"limit": 1}, level=3)
+    assert [name for name, _, _ in pinned_differences(one, other)] == ["filter", "compression"]
+
+
+def test_manifests_that_say_what_cannot_be_are_found() -> None:
+    entry = PartEntry(
+        name="run-000001-part-00000-1-2-00000000.ndjson",
+        rows=1,
+        bytes=1,
+        sha256="0" * 64,
+        content_bytes=1,
+        content_sha256="0" * 64,
+        events_digest="0" * 31 + "1",
+        seq_range=Span(first=1, last=2),
+    )
+    wrong: Change = lambda one: replace(one, parts=(entry,), event_count=1, seq_range=entry.seq_range)  # noqa: E731
+    found = [problem.message for problem in contradictions(read_chain(chain(2, {1: wrong, 2: wrong})))]
+    assert sum("two runs name" in text for text in found) == 1
+    assert sum("outside the run's stretch" in text for text in found) == 1
+    assert sum("events digest" in text for text in found) == 2
+    assert sum("checksum" in text for text in found) == 2

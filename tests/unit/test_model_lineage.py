@@ -1,0 +1,82 @@
+"""A run's place in its lineage: as text and back, and the names of the runs' manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.model.lineage import Anchor, Lineage, parse_lineage, run_name, run_number
+
+FIRST = Lineage(run=1, previous=None, after=0, upto=7, store="penstock:ab", anchor=None)
+LATER = Lineage(run=2, previous="0f" * 32, after=-3, upto=2**63 - 1, store="table:é", anchor=Anchor(seq=-3, id="ü\0"))
+
+
+@pytest.mark.parametrize("lineage", [FIRST, LATER])
+def test_a_place_survives_being_written(lineage: Lineage) -> None:
+    assert parse_lineage(lineage.to_json()) == lineage
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run": 0},
+        {"run": -1},
+        {"run": True},
+        {"run": "2"},
+        {"run": 2.0},
+        {"run": 1},
+        {"previous": None},
+        {"previous": "0f" * 31},
+        {"previous": "0F" * 32},
+        {"previous": 7},
+        {"after": 2**63},
+        {"after": None},
+        {"upto": -4},
+        {"upto": "9"},
+        {"anchor": {"seq": "1", "id": "a"}},
+        {"anchor": {"id": "a"}},
+        {"anchor": {"seq": 1}},
+        {"anchor": 5},
+    ],
+    ids=str,
+)
+def test_a_place_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        parse_lineage(LATER.to_json() | change)
+
+
+@pytest.mark.parametrize("name", ["run", "previous", "after", "upto", "store", "anchor"])
+def test_no_member_may_be_missing(name: str) -> None:
+    raw = LATER.to_json()
+    del raw[name]
+    with pytest.raises(KeyError):
+        parse_lineage(raw)
+
+
+def test_members_of_later_versions_are_ignored() -> None:
+    assert parse_lineage(LATER.to_json() | {"more": 1}) == LATER
+
+
+@pytest.mark.parametrize("run", [1, 9, 999_999, 1_000_000, 123_456_789_012])
+def test_a_manifest_name_tells_its_run(run: int) -> None:
+    assert run_number(run_name(run)) == run
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run-1.manifest.json",
+        "run-0000001.manifest.json",
+        "run-000001.manifest.json\n",
+        "run-000001.manifest.json.bak",
+        "xrun-000001.manifest.json",
+        "run-00000a.manifest.json",
+        "run-٠٠٠٠٠١.manifest.json",
+        "run--00001.manifest.json",
+        "manifest.json",
+        "run-000001-part-00000-1-2-0123abcd.ndjson",
+    ],
+)
+def test_other_names_are_no_runs(name: str) -> None:
+    assert run_number(name) is None
