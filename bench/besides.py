@@ -1,7 +1,8 @@
-"""What is measured besides the contest: the floor, the cost of the proofs, appending, start-up, the machine."""
+"""What is measured besides the contest: floor, cost of the proofs, appending, incremental export, start-up, machine."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +23,12 @@ from peers import versions_of
 
 _OVERHEAD_OUTPUTS = ("ndjson", "ndjson.gz", "csv", "parquet")
 _OURS = ["penstock", "pyarrow", "adbc-driver-sqlite", "isal", "zlib-ng", "backports.zstd", "xxhash", "msgspec"]
+_NEW = 10_000
+_APPEND = """import sys
+sys.path.insert(0, {bench!r})
+from pathlib import Path
+from generate import fill
+fill(Path({store!r}), {start}, {stop})"""
 _BULK, _SINGLES = 1_000_000, {"normal": 20_000, "full": 5_000, "sync": 5_000}
 
 
@@ -48,6 +56,17 @@ def _lines(path: str) -> list[str]:
 
 def our_versions() -> dict[str, str]:
     return versions_of(sys.executable, _OURS)
+
+
+def source_digest() -> str:
+    """A digest of the product's source files: figures mean nothing if it changes while they are taken."""
+    spec = find_spec("penstock")
+    assert spec is not None
+    assert spec.origin is not None
+    found = hashlib.sha256()
+    for path in sorted(Path(spec.origin).parent.rglob("*.py")):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def floor() -> tuple[Path | None, str]:
@@ -123,6 +142,35 @@ def _ingest(store: Path, events: int) -> dict[str, Any]:
         return {**row, "seconds": run.wall, "peak_mib": round(run.peak_mib)}
     except Failed as error:
         return {**row, "failed": str(error)}
+
+
+def incremental(store: Path, events: int, rounds: int) -> dict[str, Any]:
+    """A first run of a lineage over a copy of the store, then runs that each find some new events."""
+    log = measure.PLACE / "help.log"
+    measure.run(measure.penstock("export", "--help"), log=log)
+    if "--incremental" not in log.read_text():
+        return {"failed": "there is no export --incremental"}
+    place = measure.fresh()
+    copy, lineage = place / "events.db", place / "lineage"
+    export = measure.penstock("export", "--incremental", str(copy), f"{lineage}/", "--format", "ndjson", "--quiet")
+    shutil.copyfile(store, copy)
+    found: dict[str, Any] = {"new": _NEW, "walls": []}
+    try:
+        found["first"] = round(measure.run(export, synced=lineage).wall, 4)
+        for number in range(rounds):
+            before = {path for path in lineage.rglob("*.ndjson*") if path.suffix != ".json"}
+            start = events + number * _NEW
+            append = _APPEND.format(bench=str(BENCH), store=str(copy), start=start, stop=start + _NEW)
+            measure.run([sys.executable, "-c", append])
+            os.sync()
+            run = measure.run(export, synced=lineage)
+            after = {path for path in lineage.rglob("*.ndjson*") if path.suffix != ".json"}
+            measure.check_rows("ndjson", sorted(after - before), _NEW)
+            found["walls"].append(round(run.wall, 4))
+            found["peak_mib"] = round(run.peak_mib)
+    except Failed as error:
+        found["failed"] = str(error)
+    return found
 
 
 def startup(ten: Path, rounds: int) -> dict[str, Any]:

@@ -175,7 +175,9 @@ def _arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--peer-python", type=Path, default=ROOT / ".venv-bench/bin/python", help="the peers' Python")
     parser.add_argument("--outputs", help=f"comma list of {', '.join(OUTPUTS)}")
     parser.add_argument("--filtered", help=f"outputs that are also filtered; by default {','.join(_FILTERED)}")
-    parser.add_argument("--parts", default="exports,overheads,appends,startup", help="comma list of what is measured")
+    parser.add_argument(
+        "--parts", default="exports,overheads,appends,incremental,startup", help="comma list of what is measured"
+    )
     parser.add_argument("--time-limit", type=float, default=3600, help="seconds after which a process is stopped")
     parser.add_argument("--quick", action="store_true", help="only prove that it runs")
     parser.add_argument("--out", type=Path, help="where the report goes; docs/benchmarks, or with --quick bench/work")
@@ -234,6 +236,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
             peer.name: {output: peers.shown(peer, output) for output in given.outputs if output in peer.outputs}
             for peer in found
         },
+        "source": besides.source_digest(),
         "store_bytes": store.stat().st_size,
         "cases": [],
     }
@@ -253,6 +256,9 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     if "appends" in given.parts:
         _say("appending")
         results["appends"] = besides.appends(store, given.events, quick=given.quick)
+    if "incremental" in given.parts:
+        _say("incremental export")
+        results["incremental"] = besides.incremental(store, given.events, given.rounds)
     if "startup" in given.parts:
         _say("start-up")
         results["startup"] = besides.startup(generated(10), 1 if given.quick else 7)
@@ -272,6 +278,7 @@ def main() -> int:
         results = measured(given)
     finally:
         shutil.rmtree(measure.PLACE, ignore_errors=True)
+    results["source_changed"] = results["source"] != besides.source_digest()
     results["took_minutes"] = round((time.perf_counter() - began) / 60, 1)
     _store(results, given.out)
     text = render(results)

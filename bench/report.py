@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from figures import FLOOR, US, Results, case_of, middle, ratio, seconds, shares, times, values
@@ -55,7 +56,7 @@ def render(results: Results) -> str:
     parts += ["## Targets", *_targets(results)]
     if results["cases"]:
         parts += ["## Fairness", _FAIRNESS, "## Every figure", _details(results)]
-    parts += [*_overheads(results), *_appends(results), *_startup(results), *_commands(results)]
+    parts += [*_overheads(results), *_appends(results), *_incremental(results), *_startup(results), *_commands(results)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,6 +78,8 @@ def _head(results: Results) -> Iterator[str]:
         yield f"**Not compared:** {gone}."
     if box["load_before"] > box["cores"] / 2:
         yield "**Other work was running on this machine: take no figure from this run.**"
+    if results.get("source_changed"):
+        yield "**Penstock's source changed while it was measured: take no figure from this run.**"
     if results["quick"]:
         yield "**A quick run: it proves that the benchmark runs; its figures mean nothing.**"
 
@@ -178,7 +181,7 @@ def _overheads(results: Results) -> Iterator[str]:
         found = shares(overhead)
         on = overhead["walls"].get("all on")
         cells = [f"{max(found[name], 0):.0%}" if name in found else "–" for name in names]
-        lines.append([TITLES[overhead["output"]], seconds(sorted(on)[len(on) // 2]) if on else "–", *cells])
+        lines.append([TITLES[overhead["output"]], seconds(median(on)) if on else "–", *cells])
     yield table(["output", "all on", *names.values()], lines)
     for overhead in results["overheads"]:
         for name, why in overhead["failed"].items():
@@ -196,6 +199,23 @@ def _appends(results: Results) -> Iterator[str]:
             [row["title"], f"{row['events']:,}" if "events" in row else "–", rate, str(row.get("peak_mib", "–"))]
         )
     yield table(["how", "events", "a second", "peak MiB"], lines)
+
+
+def _incremental(results: Results) -> Iterator[str]:
+    found = results.get("incremental")
+    if not found:
+        return
+    yield "## Incremental export"
+    if found.get("failed"):
+        yield f"Not measured: {found['failed']}."
+    if found.get("walls"):
+        walls = found["walls"]
+        spread = f" ({min(walls):.2f}–{max(walls):.2f})" if len(walls) > 1 else ""
+        yield (
+            f"{found['new']:,} new events behind {results['events']:,}, NDJSON, whole process:"
+            f" {seconds(median(walls))}{spread}, peak {found['peak_mib']} MiB. The first run, over the whole store:"
+            f" {seconds(found['first'])}."
+        )
 
 
 def _startup(results: Results) -> Iterator[str]:

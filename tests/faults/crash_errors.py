@@ -38,14 +38,15 @@ def error_sweep(
     lasting: bool = False,
     late: bool = False,
     turns: bool = False,
+    step: int = 1,
     defect: str | None = None,
 ) -> Count:
     """An error at every operation in turn: once, or from there on (``lasting``), or although it had its effect
-    (``late``). ``turns`` takes one of the ``codes`` for each operation, not all."""
+    (``late``). ``turns`` takes one of the ``codes`` for each operation, not all; ``step`` every so many operations."""
     stage = prepare(name, root, defect=defect)
     plan = [
         (operation, code)
-        for operation in record(stage)
+        for operation in record(stage)[::step]
         for index, code in enumerate(codes)
         if not turns or operation.number % len(codes) == index
     ]

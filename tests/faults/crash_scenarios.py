@@ -111,7 +111,8 @@ class Stage:
 
     @property
     def name(self) -> str:
-        return self.scenario.name + " without links" * self.no_links
+        without = " without links" * self.no_links
+        return self.scenario.name + without + (f", with the defect {self.defect}" if self.defect is not None else "")
 
     @property
     def template(self) -> Path:

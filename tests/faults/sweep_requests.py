@@ -27,12 +27,11 @@ class Sweep:
 def sweep(function: str, scenario: str, *, least: int = 1, **arguments: Any) -> Any:
     """A test parameter with a readable name."""
     wanted = Sweep(function, scenario, tuple(arguments.items()), least)
-    flags = [
-        key if value is True else f"{key}={value}" for key, value in arguments.items() if value not in (None, False)
-    ]
+    given = {key: value for key, value in arguments.items() if value not in (None, False)}
+    flags = [key if value is True else f"{key}={value}" for key, value in given.items()]
     return pytest.param(wanted, id="-".join([scenario, *flags]))
 
 
-def share(ci: int) -> int:
-    """Every how many points are taken: ``ci``, or every one in a full proof."""
-    return 1 if FULL else ci
+def share(ci: int, full: int = 1) -> int:
+    """Every how many points are taken: ``ci``, or in a full proof every one, or as many as ``full`` says."""
+    return full if FULL else ci

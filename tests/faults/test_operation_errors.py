@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sweep_requests import FULL, Sweep, sweep
+from sweep_requests import FULL, Sweep, share, sweep
 
 _CODES = ("ENOSPC", "EIO", "EACCES", "EDQUOT")
 _TURNS = not FULL
@@ -17,8 +17,9 @@ _TURNS = not FULL
         *(sweep("error_sweep", name, least=80, codes=_CODES) for name in ("file", "file-overwrite")),
         *(
             sweep("error_sweep", name, least=20, codes=_CODES, turns=_TURNS)
-            for name in ("file-overwrite-bare", "file-parquet", "directory", "directory-overwrite")
+            for name in ("file-overwrite-bare", "directory", "directory-overwrite")
         ),
+        sweep("error_sweep", "file-parquet", least=20, codes=_CODES, turns=_TURNS, step=share(3)),
     ],
 )
 def test_an_error_at_any_operation(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:

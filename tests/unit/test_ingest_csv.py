@@ -45,6 +45,13 @@ def test_what_spreadsheets_write_is_read(tmp_path: Path, end: str, mark: str) ->
     assert events(tmp_path, text) == [{"note": "x"}, {"note": "y\nz"}]
 
 
+def test_blank_lines_before_the_header_are_no_header(tmp_path: Path) -> None:
+    result = load(tmp_path, f"\ufeff\n\r\n{HEAD}n\n{LEAD}1\nbad\n".encode(), "in.csv")
+
+    assert result.inserted == 1
+    assert quarantined(result)[0]["line"] == 5
+
+
 def test_columns_without_a_name_are_kept_where_they_hold_something(tmp_path: Path) -> None:
     assert events(tmp_path, f",{HEAD},\n0,{LEAD}a,\n1,{LEAD},b\n") == [
         {"column_1": "0", "column_4": "a"},
@@ -127,7 +134,7 @@ def test_a_header_that_names_no_columns_leaves_the_file_unread(tmp_path: Path, t
     assert quarantined(result)[0]["reason"].startswith(f"the file is damaged: {detail}")
 
 
-@pytest.mark.parametrize("text", [b"", b"\n", b"event_type,timestamp", b"event_type,timestamp\n\n,\n"])
+@pytest.mark.parametrize("text", [b"", b"\n", b"\n\r\n\r", b"event_type,timestamp", b"event_type,timestamp\n\n,\n"])
 def test_no_records_are_no_records(tmp_path: Path, text: bytes) -> None:
     assert load(tmp_path, text, "in.csv").records == 0
 

@@ -121,6 +121,22 @@ def test_time_pruning_reads_less_and_misses_nothing(tmp_path: Path) -> None:
             assert list(view.ranges(late, max_rows=NO_LIMIT, max_bytes=NO_LIMIT)) == []
 
 
+def test_what_is_planned_for_shrinks_with_what_is_deleted(tmp_path: Path) -> None:
+    """Free space is checked against the plan: events that are gone must not count."""
+    with SqliteAnalyticsStorage(tmp_path / "a.db") as store:
+        store.append(batch_of(sample_events.varied(9000)), checked=True)
+        foreign_sqlite.execute(store.path, (foreign_sqlite.INSERT, ["later", "t", 0, "{}"]))
+        foreign_sqlite.execute(
+            store.path, "DELETE FROM events WHERE seq > 20 AND seq % 2", "DELETE FROM events WHERE id = 'later'"
+        )
+        store.delete(ExportFilter(start=sample_events.START + timedelta(days=1)))
+        left = list(store.scan())
+        stored = sum(len(text) for batch in left for name in ("data", "metadata") for text in batch[name].to_pylist())
+        with store.snapshot() as view:
+            planned = sum(span.bytes_hint for span in view.ranges(ExportFilter(), max_rows=1 << 40, max_bytes=1 << 40))
+        assert stored <= planned <= 3 * stored + 160 * store.count()
+
+
 def test_a_snapshot_does_not_see_what_comes_after_it(filled: SqliteAnalyticsStorage) -> None:
     with filled.snapshot(readers=3) as view:
         assert view.horizon == 500

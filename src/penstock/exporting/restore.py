@@ -78,7 +78,7 @@ def restore(
 
 
 def check(source: ExportDestination | LineageDestination) -> None:
-    """Raise what ``restore`` would raise before it reads a part: for a missing or damaged manifest, for lost columns."""
+    """Raise what ``restore`` would raise before it reads a part: a manifest is missing or damaged, a column lacks."""
     _parts(source)
 
 

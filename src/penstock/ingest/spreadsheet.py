@@ -94,13 +94,14 @@ class _Records:
     def header(self) -> list[str] | None:
         """The names in the first record, taken off the stream; ``None`` if there is nothing at all."""
         found = None
-        while found is None and len(self._buffer) <= self._limit and (more := self._pieces.read()):
+        while found is None and len(self.rest) <= self._limit and (more := self._pieces.read()):
             self._buffer = (self._buffer + more).removeprefix(BOM)
-            self.shape = Shape(_separator(self._buffer))
-            found = self.shape.one.match(self._buffer)
-        if not self._buffer.strip():
+            self._take(len(self._buffer) - len(self._buffer[self._start :].lstrip(b"\r\n")))
+            self.shape = Shape(_separator(self.rest))
+            found = self.shape.one.match(self._buffer, self._start)
+        if not self.rest.strip():
             return None
-        found = found or self.shape.last.match(self._buffer)
+        found = found or self.shape.last.match(self._buffer, self._start)
         if found is None:
             raise SerializationError("the CSV header is not one record")
         try:

@@ -2,7 +2,7 @@
 
 ``events`` holds the events. ``penstock_blocks`` holds, for each block of 4096 consecutive ``seq``, how many rows and
 payload bytes it has and the span of their timestamps: scans are cut by bytes from it and skip blocks outside a time
-filter. Its numbers are upper bounds: deletes leave them wide, and a trigger widens them on updates.
+filter. Its numbers are upper bounds: deletes leave the span of times wide, and a trigger widens all of them on updates.
 ``penstock_counters`` counts rows that were deleted or updated, by whoever; two snapshots with equal counters agree on
 every row below their horizon, because all else only appends. ``penstock_facts`` holds the store's random id, by which
 an incremental export knows it again.
@@ -49,8 +49,11 @@ _STATEMENTS = (
     "INSERT INTO penstock_counters VALUES ('changed', 0)",
     "CREATE TABLE penstock_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
     "INSERT INTO penstock_facts VALUES ('store_id', lower(hex(randomblob(16))))",
-    """CREATE TRIGGER penstock_deleted AFTER DELETE ON events BEGIN
+    f"""CREATE TRIGGER penstock_deleted AFTER DELETE ON events BEGIN
         UPDATE penstock_counters SET value = value + 1 WHERE name = 'changed';
+        UPDATE penstock_blocks SET rows = rows - 1,
+            bytes = bytes - length(CAST(OLD.data AS BLOB)) - length(CAST(OLD.metadata AS BLOB)) - {ROW_OVERHEAD}
+        WHERE block = OLD.seq >> {BLOCK_BITS} AND OLD.seq <= last_seq;
     END""",
     f"""CREATE TRIGGER penstock_updated AFTER UPDATE ON events BEGIN
         UPDATE penstock_counters SET value = value + 1 WHERE name = 'changed';
