@@ -147,7 +147,8 @@ class Connection:
                 statement.bind(*batch.__arrow_c_array__()[::-1])
             return int(statement.execute_update())
         except (adbc.Error, pa.ArrowException, OSError) as error:
-            self._prepared.pop(sql).close()
+            if sql in self._prepared:
+                self._prepared.pop(sql).close()
             raise _translate(error, self.path) from None
 
     @contextmanager
