@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,7 +48,6 @@ class _Server:
         line = self.process.stdout.readline()
         assert line, "the crash server ended"
         answer: dict[str, Any] = json.loads(line)
-        shutil.rmtree(root.parent, ignore_errors=True)
         if "error" in answer:
             raise AssertionError(answer["error"])
         count: dict[str, Any] = answer["count"]
@@ -69,6 +67,7 @@ def _pending(request: pytest.FixtureRequest) -> Iterator[dict[Sweep, Any]]:
         for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "wanted" in item.callspec.params
     ]
+    scratch = tempfile.TemporaryDirectory(prefix="penstock-sweep-", dir=memory)
     idle: SimpleQueue[_Server] = SimpleQueue()
     servers = [_Server() for _ in range(_SERVERS)]
     for server in servers:
@@ -77,12 +76,12 @@ def _pending(request: pytest.FixtureRequest) -> Iterator[dict[Sweep, Any]]:
     def run(one: Sweep) -> dict[str, Any]:
         server = idle.get()
         try:
-            root = Path(tempfile.mkdtemp(prefix="penstock-sweep-", dir=memory))
-            return server.ask(one, root / "stage")
+            with tempfile.TemporaryDirectory(dir=scratch.name) as root:
+                return server.ask(one, Path(root) / "stage")
         finally:
             idle.put(server)
 
-    with ThreadPoolExecutor(_SERVERS) as pool:
+    with scratch, ThreadPoolExecutor(_SERVERS) as pool:
         futures: dict[Sweep, Future[dict[str, Any]]] = {one: pool.submit(run, one) for one in dict.fromkeys(wanted)}
         yield futures
         for future in futures.values():

@@ -71,7 +71,7 @@ class LocalPublication:
         self._given = set()
 
     def _refuse_lineage(self) -> None:
-        """A directory of an incremental export, or of an interrupted run of one, is no place for another kind."""
+        """A directory of an incremental export, or of a run of one that was cut short, is no place for another kind."""
         if self._place.single is not None:
             return
         pending = self._parsed(self._staging.read(NEW))

@@ -15,7 +15,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,8 @@ from penstock.storage.adopted_table import describe
 from penstock.storage.connection import Connection
 
 _ATTEMPTS = 20
+#: How long closing waits for a reader that was interrupted in the middle of a range.
+_PATIENT_SECONDS = 30.0
 _MEASURED = 65_536
 
 
@@ -55,6 +57,7 @@ class AdoptedSnapshot:
         self._batch_rows = config.batch_rows
         self._connections: list[Connection] = []
         self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        self._pooled = 0
         self._lock = threading.Lock()
         self._limit: int | None = None
         self._unnumbered = 0
@@ -71,6 +74,7 @@ class AdoptedSnapshot:
         self.horizon = int(highest[0]["seq"]) if highest else 0
         for connection in self._connections:
             self._idle.put(connection)
+        self._pooled = len(self._connections)
 
     def _begin(self, path: Path, config: StorageConfig, readers: int) -> None:
         """Open the connections and begin their transactions at one and the same commit."""
@@ -198,6 +202,12 @@ class AdoptedSnapshot:
             self._idle.put(connection)
 
     def close(self) -> None:
+        """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
+        deadline = time.monotonic() + _PATIENT_SECONDS
+        while self._pooled:
+            self._pooled -= 1
+            with suppress(queue.Empty):
+                self._idle.get(timeout=max(deadline - time.monotonic(), 0))
         while self._connections:
             self._connections.pop().close()
 

@@ -6,6 +6,7 @@ import os
 import queue
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +37,8 @@ _VIEW = """SELECT (SELECT value FROM penstock_counters WHERE name = 'changed') A
 #: Changes for a connection when any other one has committed.
 _VERSION = "PRAGMA data_version"
 _ATTEMPTS = 50
+#: How long closing waits for a reader that was interrupted in the middle of a range.
+_PATIENT_SECONDS = 30.0
 #: So often no commit at all is hoped for, before equal change counters are enough.
 _PATIENCE = 10
 _PRIORITIES = pa.array(PRIORITY_NAMES)
@@ -56,6 +59,7 @@ class EventsSnapshot:
         self._config = config
         self._connections: list[Connection] = []
         self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        self._pooled = 0
         try:
             for _ in range(readers):
                 self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
@@ -66,6 +70,7 @@ class EventsSnapshot:
             raise
         for connection in self._connections:
             self._idle.put(connection)
+        self._pooled = len(self._connections)
 
     def _agree(self, path: Path) -> int:
         watch = self._connections[0]
@@ -202,6 +207,12 @@ class EventsSnapshot:
         return _Borrowed(self._idle)
 
     def close(self) -> None:
+        """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
+        deadline = time.monotonic() + _PATIENT_SECONDS
+        while self._pooled:
+            self._pooled -= 1
+            with suppress(queue.Empty):
+                self._idle.get(timeout=max(deadline - time.monotonic(), 0))
         while self._connections:
             self._connections.pop().close()
 
