@@ -117,7 +117,7 @@ def test_the_command_names_the_part_and_exits_with_4(place: Path, penstock_proce
     done = penstock_process("verify", name)
     assert (done.code, done.stdout) == (4, b"")
     assert done.stderr.startswith(f"{path.name}: ")
-    assert f"{name} is NOT whole: 1 problems" in done.stderr
+    assert f"{name} is NOT whole: 1 problem" in done.stderr
     machine = penstock_process("verify", name, "--json")
     assert machine.code == machine.summary["exit_code"] == 4
     assert machine.summary["ok"] is False

@@ -4,8 +4,10 @@ turns errors into one line and an exit code."""
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -71,11 +73,19 @@ def root() -> None:
 
 
 def main() -> None:
-    """Entry point of the ``penstock`` command."""
+    """Entry point of the ``penstock`` command.
+
+    Everything is closed and flushed when ``run`` returns. The interpreter is not wound down: Arrow's threads may still
+    be ending then, and have been seen to abort a process whose work was done.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # nothing at all if it was closed before the start
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -43,7 +43,9 @@ def command(dest: str, quick: bool, machine: bool, quiet: bool, verbose: bool) -
         problems=len(result.problems),
     )
     if not result.ok:
-        click.echo(f"penstock: {clean(dest)} is NOT whole: {len(result.problems)} problems", err=True)
+        found = "1 problem" if len(result.problems) == 1 else f"{len(result.problems):,} problems"
+        click.echo(f"penstock: {clean(dest)} is NOT whole: {found}", err=True)
         click.get_current_context().exit(code)
     parts = "1 part" if result.parts == 1 else f"{result.parts:,} parts"
-    talk.say(f"{dest} is whole: {result.event_count:,} events in {parts}, {human(result.bytes)}")
+    runs = "" if result.runs is None else f" of {result.runs:,} runs"
+    talk.say(f"{dest} is whole: {result.event_count:,} events in {parts}{runs}, {human(result.bytes)}")
