@@ -46,7 +46,7 @@ class Exporter:
         """Write the matching events and publish them with a manifest.
 
         When this returns, the export is whole, committed and durable; when it raises, there is none, or, with
-        ``overwrite``, the old one. ``destination`` is a file with a known ending, a directory, ``-`` for standard
+        ``overwrite``, the old one, unless the error says that it is published but not confirmed. ``destination`` is a file with a known ending, a directory, ``-`` for standard
         output (``manifest`` then names a file for the manifest), or an :class:`ExportDestination`. Memory is a
         function of ``options``, not of the data.
 
