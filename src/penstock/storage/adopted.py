@@ -9,13 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import queue
 import threading
 import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
@@ -32,10 +30,9 @@ from penstock.storage.adopted_events import Converter
 from penstock.storage.adopted_mapping import Adoption, adopt
 from penstock.storage.adopted_table import describe
 from penstock.storage.connection import Connection
+from penstock.storage.pool import Pool
 
 _ATTEMPTS = 20
-#: How long closing waits for a reader that was interrupted in the middle of a range.
-_PATIENT_SECONDS = 30.0
 _MEASURED = 65_536
 
 
@@ -56,8 +53,7 @@ class AdoptedSnapshot:
         self._path = os.fsencode(path.absolute()).decode("utf-8", "replace")
         self._batch_rows = config.batch_rows
         self._connections: list[Connection] = []
-        self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        self._pooled = 0
+        self._pool = Pool()
         self._lock = threading.Lock()
         self._limit: int | None = None
         self._unnumbered = 0
@@ -72,9 +68,7 @@ class AdoptedSnapshot:
             raise
         self._numbered = bool(highest)
         self.horizon = int(highest[0]["seq"]) if highest else 0
-        for connection in self._connections:
-            self._idle.put(connection)
-        self._pooled = len(self._connections)
+        self._pool.fill(self._connections)
 
     def _begin(self, path: Path, config: StorageConfig, readers: int) -> None:
         """Open the connections and begin their transactions at one and the same commit."""
@@ -130,7 +124,7 @@ class AdoptedSnapshot:
         return f"table:{hashlib.sha256(facts.encode()).hexdigest()}"
 
     def last_event(self, upto: int) -> tuple[int, str] | None:
-        with self._borrowed() as connection:
+        with self._pool.lend() as connection:
             found = connection.query(adopted_query.last(self._adoption, upto))
         if not found:
             return None
@@ -145,7 +139,7 @@ class AdoptedSnapshot:
     ) -> Iterator[SeqRange]:
         """Ranges of at most that many rows and bytes. Every row is measured, so the first one takes a pass over the
         table. Begins the counts anew. Raises :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
-        with self._borrowed() as connection:
+        with self._pool.lend() as connection:
             unnumbered = 0
             if self._adoption.checked:
                 unnumbered = int(connection.query(adopted_query.unnumbered(self._adoption))[0]["n"])
@@ -181,7 +175,7 @@ class AdoptedSnapshot:
             self._adoption, span.after, span.upto, places=self._places.get((span.after, span.upto))
         )
         with (
-            self._borrowed() as connection,
+            self._pool.lend() as connection,
             connection.stream(sql, batch_rows=self._batch_rows) as reader,
         ):
             for number, batch in enumerate(reader):
@@ -192,22 +186,9 @@ class AdoptedSnapshot:
                 if converter.full:
                     return
 
-    @contextmanager
-    def _borrowed(self) -> Iterator[Connection]:
-        """A connection, given back at the end; waits while all are lent."""
-        connection = self._idle.get()
-        try:
-            yield connection
-        finally:
-            self._idle.put(connection)
-
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
-        deadline = time.monotonic() + _PATIENT_SECONDS
-        while self._pooled:
-            self._pooled -= 1
-            with suppress(queue.Empty):
-                self._idle.get(timeout=max(deadline - time.monotonic(), 0))
+        self._pool.drain()
         while self._connections:
             self._connections.pop().close()
 

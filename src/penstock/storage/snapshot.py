@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import queue
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +22,7 @@ from penstock.pipeline.canonical import used_bytes
 from penstock.ports import SeqRange
 from penstock.storage import schema
 from penstock.storage.connection import Connection
+from penstock.storage.pool import Pool
 from penstock.storage.predicate import predicate
 
 #: ADBC guesses types from the first rows it sees; this row, dropped again, settles them.
@@ -37,8 +36,6 @@ _VIEW = """SELECT (SELECT value FROM penstock_counters WHERE name = 'changed') A
 #: Changes for a connection when any other one has committed.
 _VERSION = "PRAGMA data_version"
 _ATTEMPTS = 50
-#: How long closing waits for a reader that was interrupted in the middle of a range.
-_PATIENT_SECONDS = 30.0
 #: So often no commit at all is hoped for, before equal change counters are enough.
 _PATIENCE = 10
 _PRIORITIES = pa.array(PRIORITY_NAMES)
@@ -58,8 +55,7 @@ class EventsSnapshot:
         self._name = os.fsencode(path.name).decode("utf-8", "replace")
         self._config = config
         self._connections: list[Connection] = []
-        self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        self._pooled = 0
+        self._pool = Pool()
         try:
             for _ in range(readers):
                 self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
@@ -68,9 +64,7 @@ class EventsSnapshot:
         except BaseException:
             self.close()
             raise
-        for connection in self._connections:
-            self._idle.put(connection)
-        self._pooled = len(self._connections)
+        self._pool.fill(self._connections)
 
     def _agree(self, path: Path) -> int:
         watch = self._connections[0]
@@ -103,12 +97,12 @@ class EventsSnapshot:
 
     @property
     def identity(self) -> str:
-        with self._borrowed() as connection:
+        with self._pool.lend() as connection:
             rows = connection.query("SELECT value FROM penstock_facts WHERE name = 'store_id'")
         return f"penstock:{rows[0]['value']}"
 
     def last_event(self, upto: int) -> tuple[int, str] | None:
-        with self._borrowed() as connection:
+        with self._pool.lend() as connection:
             rows = connection.query(f"SELECT seq, id FROM events WHERE seq <= {upto} ORDER BY seq DESC LIMIT 1")
         return (int(rows[0]["seq"]), str(rows[0]["id"])) if rows else None
 
@@ -146,7 +140,7 @@ class EventsSnapshot:
         """Statistics of the blocks that reach beyond ``after``, in order. Rows that no append of ours covered are
         measured here, and never skipped."""
         first = (after + 1) >> schema.BLOCK_BITS
-        with self._borrowed() as connection:
+        with self._pool.lend() as connection:
             covered = connection.query(
                 "SELECT block, rows, bytes, first_time, last_time FROM penstock_blocks"
                 f" WHERE block >= {first} ORDER BY block"
@@ -172,7 +166,7 @@ class EventsSnapshot:
             f" octet_length(data) + octet_length(metadata) + {schema.ROW_OVERHEAD} AS bytes"
             f" FROM events WHERE seq > {span.after} AND seq <= {span.upto} ORDER BY seq)"
         )
-        with self._borrowed() as connection:
+        with self._pool.lend() as connection:
             measured = connection.query(sizes)[1:]
         after, size, count, last = span.after, 0, 0, span.after
         for row in measured:
@@ -193,7 +187,7 @@ class EventsSnapshot:
             f" AND {where.sql} ORDER BY seq{limit})"
         )
         with (
-            self._borrowed() as connection,
+            self._pool.lend() as connection,
             connection.stream(sql, where.parameters, batch_rows=self._config.batch_rows) as reader,
         ):
             first = True
@@ -203,16 +197,9 @@ class EventsSnapshot:
                 if rows.num_rows:
                     yield _typed(rows, self._name)
 
-    def _borrowed(self) -> _Borrowed:
-        return _Borrowed(self._idle)
-
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
-        deadline = time.monotonic() + _PATIENT_SECONDS
-        while self._pooled:
-            self._pooled -= 1
-            with suppress(queue.Empty):
-                self._idle.get(timeout=max(deadline - time.monotonic(), 0))
+        self._pool.drain()
         while self._connections:
             self._connections.pop().close()
 
@@ -223,20 +210,6 @@ class EventsSnapshot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Borrowed:
-    """A connection of the pool, given back at the end; waits while all are lent."""
-
-    def __init__(self, idle: queue.SimpleQueue[Connection]) -> None:
-        self._idle = idle
-
-    def __enter__(self) -> Connection:
-        self._connection = self._idle.get()
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._idle.put(self._connection)
 
 
 def _typed(batch: pa.RecordBatch, store: str) -> pa.RecordBatch:
