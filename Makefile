@@ -33,16 +33,18 @@ proof: $(VENV)/.test
 	PENSTOCK_PROOF=full $(BIN)/python -m pytest tests/faults -s
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) penstock-demo bench/work
+	rm -rf $(VENV) $(BENCH_VENV) penstock-demo bench/work build src/penstock/pipeline/_native*.so
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+NATIVE = pyproject.toml $(wildcard native/*)
+
+$(VENV)/.demo: $(VENV)/bin/python $(NATIVE)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+$(VENV)/.test: $(VENV)/bin/python $(NATIVE)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 

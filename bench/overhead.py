@@ -25,14 +25,6 @@ PARTS = {
     "manifest": "manifest and its publishing",
 }
 NOT_REACHED = 70
-_USERS = (
-    "penstock.api",
-    "penstock.exporting.export",
-    "penstock.exporting.extract",
-    "penstock.destinations.publication",
-)
-#: Formats whose bytes are those of the canonical lines; the others render lines for the digest alone.
-_LINE_FORMATS = (".ndjson", ".jsonl", ".json")
 
 
 class _NoHash:
@@ -66,18 +58,24 @@ def _without_fsync(out: str) -> Callable[[], bool]:
 
 
 def _without_events_digest(out: str) -> Callable[[], bool]:
-    """For formats that are not lines, the lines go too: nothing else needs them there."""
+    """The native module goes on rendering and hashes nothing."""
+    native = import_module("penstock.pipeline._native")
     calls = 0
 
-    def nothing(lines: Any) -> int:
+    def unhashed(render: Any) -> Any:
+        def render_only(schema: Any, array: Any, word: bytes, hashed: bool) -> Any:
+            nonlocal calls
+            calls += 1
+            return render(schema, array, word, False)
+
+        return render_only
+
+    def nothing(schema: Any, array: Any) -> int:
         nonlocal calls
         calls += 1
         return 0
 
-    _replace("penstock.pipeline.digests", "events_digest", nothing)
-    if not any(ending in Path(out).suffixes for ending in _LINE_FORMATS):
-        lines_of_none = import_module("penstock.pipeline.canonical").Lines(text=None, tails=0)
-        _replace("penstock.pipeline.canonical", "render_lines", lambda batch: lines_of_none)
+    native.lines, native.csv, native.digest = unhashed(native.lines), unhashed(native.csv), nothing
     return lambda: bool(calls)
 
 
@@ -92,17 +90,6 @@ def _without_manifest(out: str) -> Callable[[], bool]:
 
     publication.publish = publish
     return lambda: not Path(f"{out}.manifest.json").exists()
-
-
-def _replace(module: str, name: str, value: Any) -> None:
-    """Put another function in the place of one, in every module of the product that uses it by name."""
-    original = getattr(import_module(module), name)
-    for user in _USERS:
-        import_module(user)
-    for user_module in [found for key, found in sys.modules.items() if key.startswith("penstock")]:
-        for key, found in list(vars(user_module).items()):
-            if found is original:
-                setattr(user_module, key, value)
 
 
 _SWITCHES = {

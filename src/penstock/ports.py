@@ -24,6 +24,17 @@ from penstock.model.result import AppendResult, StorageStats
 #: Bytes that are handed on without copying: ``bytes``, ``memoryview`` or ``pyarrow.Buffer``.
 Buffer: TypeAlias = Any
 
+
+class Rendered(Protocol):
+    """The text of a batch and its events digest, not yet reduced."""
+
+    @property
+    def text(self) -> Buffer: ...
+
+    @property
+    def digest(self) -> int: ...
+
+
 #: What to do with an event whose id is stored with other content: keep the stored one, refuse the batch, or replace it.
 OnConflict: TypeAlias = Literal["skip", "fail", "replace"]
 
@@ -152,8 +163,8 @@ class TextEncoder(Protocol):
     @property
     def epilogue(self) -> bytes: ...
 
-    def render(self, batch: pa.RecordBatch, lines: pa.StringArray | None) -> pa.Buffer:
-        """The text of a batch of at least one row. ``lines`` are its NDJSON lines when they were rendered already."""
+    def render(self, batch: pa.RecordBatch) -> Rendered:
+        """The text of a batch of at least one row, and its events digest, which is found on the way."""
         ...
 
 

@@ -55,7 +55,7 @@ def _encoded(layout: Layout, chunks: list[pa.RecordBatch]) -> bytes:
     row = FORMATS[layout.format]
     if row.text is not None:
         encoder = row.text(layout)
-        text = encoder.prologue + encoder.separator.join(bytes(encoder.render(chunk, None)) for chunk in chunks)
+        text = encoder.prologue + encoder.separator.join(bytes(encoder.render(chunk).text) for chunk in chunks)
         packed = b"".join(compress(layout.codec, layout.level, [text + encoder.epilogue]))
         return open_reader(layout.codec, io.BytesIO(packed)).read()
     assert row.columnar is not None
@@ -73,7 +73,7 @@ def test_chunks_never_begin_or_end_with_the_separator() -> None:
             continue
         encoder = row.text(Layout(format=format))
         for chunk in (BATCH, BATCH[:1], BATCH[3:9]):
-            text = bytes(encoder.render(chunk, None))
+            text = bytes(encoder.render(chunk).text)
             assert text
             if encoder.separator:
                 assert not text.startswith(encoder.separator)

@@ -32,7 +32,7 @@ def text_of(layout: Layout, chunks: Sequence[pa.RecordBatch]) -> bytes:
     make = FORMATS[layout.format].text
     assert make is not None
     encoder = make(layout)
-    rendered = [bytes(encoder.render(chunk, None)) for chunk in chunks]
+    rendered = [bytes(encoder.render(chunk).text) for chunk in chunks]
     return encoder.prologue + encoder.separator.join(rendered) + encoder.epilogue
 
 

@@ -22,7 +22,6 @@ _PACKAGES = (
     "isal",
     "zlib-ng",
     "backports.zstd",
-    "xxhash",
     "msgspec",
     "click",
     "rich",

@@ -13,9 +13,8 @@ from penstock.model.columns import COLUMNS
 from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Span
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import render_lines
+from penstock.pipeline.canonical import events_digest
 from penstock.pipeline.compression import compress
-from penstock.pipeline.digests import events_digest
 from penstock.ports import SeqRange, Snapshot, TextEncoder
 
 
@@ -62,15 +61,16 @@ class Extractor:
             times = _span(batch, "timestamp").union(times)
             seqs = _span(batch, "seq").union(seqs)
             kept = batch if self._layout.columns == COLUMNS else batch.select(list(self._layout.columns))
-            lines = render_lines(kept)
-            digest += events_digest(lines)
             if self._encoder is None:
+                digest += events_digest(kept)
                 batches.append(kept)
                 size += kept.nbytes
                 continue
             if content and self._encoder.separator:
                 content.append(self._encoder.separator)
-            content.append(self._encoder.render(kept, lines.text))
+            rendered = self._encoder.render(kept)
+            digest += rendered.digest
+            content.append(rendered.text)
         size += sum(memoryview(piece).nbytes for piece in content)
         stored = compress(self._layout.codec, self._layout.level, content) if content else ()
         return Chunk(

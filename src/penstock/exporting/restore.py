@@ -18,8 +18,8 @@ from penstock.model.columns import EVENT_FIELDS
 from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.model.result import AppendResult, RestoreResult
-from penstock.pipeline.canonical import render_lines
-from penstock.pipeline.digests import Meter, digest_hex, events_digest
+from penstock.pipeline.canonical import events_digest
+from penstock.pipeline.digests import Meter, digest_hex
 from penstock.pipeline.matching import matching
 from penstock.ports import AnalyticsStorage, ExportDestination, LineageDestination, OnConflict
 
@@ -60,7 +60,7 @@ def restore(
                 continue
             left = None if left is None else left - wanted.num_rows
             rows += wanted.num_rows
-            digest += events_digest(render_lines(wanted.select(list(EVENT_FIELDS))))
+            digest += events_digest(wanted.select(list(EVENT_FIELDS)))
             if storage is not None:
                 outcome += storage.append(wanted.select(list(EVENT_FIELDS)), checked=True, on_conflict=on_conflict)
         done += part.entry.bytes
@@ -121,7 +121,7 @@ def _events(source: ExportDestination | LineageDestination, part: _Part) -> Iter
         digest = rows = 0
         held: list[pa.RecordBatch] = []
         for batch in read_batches(file, part.manifest.layout, part.entry, Meter()):
-            digest += events_digest(render_lines(batch))
+            digest += events_digest(batch)
             rows += batch.num_rows
             held.append(batch)
             if sum(one.num_rows for one in held) >= _BATCH_ROWS or sum(one.nbytes for one in held) > _HELD_BYTES:

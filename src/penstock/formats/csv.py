@@ -10,21 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
 from penstock.errors import InvalidFormat, SerializationError
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import constant, joined, rfc3339, used_bytes
+from penstock.pipeline.canonical import Rendered, render_csv
 
 _BLOCK = 1 << 20
 _ROWS = 4096
-_PAYLOADS = ("data", "metadata")
-#: Length of an empty JSON object.
-_SMALLEST = pa.scalar(2, pa.int32())
-_SPECIAL = '[",\r\n]'
-_KEEP = bytes(set(range(256)) - set(b'",\r\n'))
 
 
 class CsvEncoder:
@@ -42,54 +36,8 @@ class CsvEncoder:
         self.null = layout.csv_null
         self.prologue = ",".join(layout.columns).encode() + b"\n"
 
-    def render(self, batch: pa.RecordBatch, lines: pa.StringArray | None) -> pa.Buffer:
-        pieces: list[pa.StringArray | str] = []
-        for name in batch.schema.names:
-            column = batch.column(name)
-            if name in _PAYLOADS:
-                pieces += [*self._payload(column), ","]
-            elif pa.types.is_string(column.type):
-                pieces += [self._text(column), ","]
-            elif self.null:
-                # A number or a time may happen to be spelled like the null token.
-                pieces += [self._text(_spelled(column)), ","]
-            elif pa.types.is_timestamp(column.type):
-                pieces += [rfc3339(column), "Z,"]
-            else:
-                pieces += [column.cast(pa.string()), ","]
-        pieces[-1] = str(pieces[-1]).replace(",", "\n")
-        return joined(pieces).buffers()[2]
-
-    def _payload(self, column: pa.StringArray) -> list[pa.StringArray | str]:
-        """Payloads, without looking for what needs quoting: a JSON object that is not ``{}`` holds a quote."""
-        doubled = pc.replace_substring(column, '"', '""')
-        small = pc.equal(pc.binary_length(column), _SMALLEST)
-        if self.null == "{}" or not pc.any(small).as_py():
-            return ['"', doubled, '"']
-        return [pc.if_else(small, column, joined(['"', doubled, '"']))]
-
-    def _text(self, column: pa.StringArray) -> pa.StringArray:
-        quoted = column
-        found = used_bytes(column).translate(None, _KEEP)
-        needy = None
-        if found:
-            needy = pc.match_substring_regex(column, _SPECIAL)
-            doubled = pc.replace_substring(column, '"', '""') if b'"' in found else column
-            quoted = pc.if_else(needy, joined(['"', doubled, '"']), column)
-        odd = pc.equal(column, constant(self.null))
-        if pc.any(odd).as_py():
-            quoted = pc.if_else(odd, constant(f'"{self.null}"'), quoted)
-        if self.null:
-            empty = pc.equal(column, constant(""))
-            if pc.any(empty).as_py():
-                quoted = pc.if_else(empty, constant('""'), quoted)
-        return pc.coalesce(quoted, constant(self.null)) if column.null_count else quoted
-
-
-def _spelled(column: pa.Array) -> pa.StringArray:
-    if pa.types.is_timestamp(column.type):
-        return joined([rfc3339(column), "Z"])
-    return column.cast(pa.string())
+    def render(self, batch: pa.RecordBatch) -> Rendered:
+        return render_csv(batch, null=self.null)
 
 
 def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:

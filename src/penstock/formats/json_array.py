@@ -17,7 +17,7 @@ from penstock.errors import InvalidEvent, SerializationError
 from penstock.formats.ndjson import line_decoder
 from penstock.model import jsontext
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import render_lines
+from penstock.pipeline.canonical import Rendered, render_lines
 
 _BLOCK = 1 << 18
 _LINES = 2048
@@ -38,11 +38,13 @@ class JsonArrayEncoder:
     def __init__(self, layout: Layout) -> None:
         self.pretty = layout.pretty
 
-    def render(self, batch: pa.RecordBatch, lines: pa.StringArray | None) -> pa.Buffer:
-        text = bytes((lines if lines is not None else render_lines(batch).text).buffers()[2])
-        if self.pretty:
-            return pa.py_buffer(b",\n".join(_indented(line) for line in text[:-1].split(b"\n")))
-        return pa.py_buffer(text[:-1].replace(b"\n", b",\n"))
+    def render(self, batch: pa.RecordBatch) -> Rendered:
+        if not self.pretty:
+            lines = render_lines(batch, end=self.separator)
+            return Rendered(memoryview(lines.text)[: -len(self.separator)], lines.digest)
+        lines = render_lines(batch)
+        pretty = self.separator.join(_indented(line) for line in bytes(lines.text)[:-1].split(b"\n"))
+        return Rendered(pretty, lines.digest)
 
 
 def _indented(line: bytes) -> bytes:

@@ -14,14 +14,14 @@ import pyarrow as pa
 from penstock.errors import SerializationError
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import render_lines
+from penstock.pipeline.canonical import Rendered, render_lines
 
 _BLOCK = 1 << 20
 _ROWS = 4096
 
 
 class NdjsonEncoder:
-    """Writes the lines as they were rendered for the digest; no further work is done."""
+    """Writes the lines of which the digest is made; no further work is done."""
 
     prologue = b""
     separator = b""
@@ -30,9 +30,8 @@ class NdjsonEncoder:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
 
-    def render(self, batch: pa.RecordBatch, lines: pa.StringArray | None) -> pa.Buffer:
-        text = lines if lines is not None else render_lines(batch).text
-        return text.buffers()[2]
+    def render(self, batch: pa.RecordBatch) -> Rendered:
+        return render_lines(batch)
 
 
 def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
@@ -79,10 +78,10 @@ def line_decoder(columns: tuple[str, ...]) -> Callable[[bytes, int], Iterator[pa
             batch = _batch(rows, columns)
         except (msgspec.DecodeError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
             raise SerializationError(f"in the lines from {first_line} on: {error}") from None
-        again = render_lines(batch).text if len(rows) else None
-        written = b"" if again is None else bytes(again.buffers()[2])
-        if written != block:
-            raise SerializationError(f"line {first_line + _first_difference(written, block)} is not canonical")
+        written = render_lines(batch).text
+        if memoryview(written) != memoryview(block):
+            difference = _first_difference(bytes(written), block)
+            raise SerializationError(f"line {first_line + difference} is not canonical")
         for start in range(0, len(rows), _ROWS):
             yield batch.slice(start, _ROWS)
 

@@ -32,8 +32,10 @@ from penstock.errors import (
     UsageError,
     from_os_error,
 )
+from penstock.pipeline import _native
 
 _HEADER = b"SQLite format 3\x00"
+EVENT_COLUMNS = "id, category, event_type, timestamp, session_id, priority, data, metadata, seq, received_at"
 #: What SQLite says, and what that is in our tree. Looked for in this order.
 _TRANSLATIONS: Sequence[tuple[str, type[ExportError], str]] = (
     ("database is locked", StoreBusy, "another process holds the lock; raise the busy timeout or try again later"),
@@ -51,6 +53,9 @@ _TRANSLATIONS: Sequence[tuple[str, type[ExportError], str]] = (
     ("no such table", NotAStore, "name the table with --table"),
     ("no such column", NotAStore, "check the mapping"),
 )
+
+#: What penstock_scan puts before its complaint about a row.
+_SCAN_COMPLAINT = "penstock_scan: "
 
 _open_files: dict[tuple[int, int], int] = {}
 _open_files_lock = threading.Lock()
@@ -77,6 +82,7 @@ class Connection:
             raise _translate(error, path) from None
         self._file = _note_open(path)
         self._prepared: dict[str, adbc.AdbcStatement] = {}
+        self._scans = False
         self.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
         self.execute("PRAGMA trusted_schema=OFF")
         if mode == "ro":
@@ -109,6 +115,30 @@ class Connection:
             raise _translate(error, self.path) from None
         finally:
             statement.close()
+
+    def scan(self, rows: str, parameters: Sequence[Any] = (), *, bytes_hint: int) -> _native.Scan:
+        """Gather the rows of a query over the ten columns of an event, in ``seq`` order, without a detour.
+
+        SQLite hands each row to ``penstock_scan`` (``native/scan.c``), which puts it into column buffers: the driver's
+        own way to Arrow takes more than twice as long. ``bytes_hint`` is about how many bytes of payload there are.
+        """
+        if not self._scans:
+            self._load_scan()
+        scan = _native.Scan(bytes_hint)
+        sql = f"SELECT penstock_scan({scan.number}, {EVENT_COLUMNS}) AS rows FROM ({rows})"
+        self.query(sql, parameters)
+        return scan
+
+    def _load_scan(self) -> None:
+        """Give this connection the function; nothing else may be loaded into it, neither before nor after."""
+        try:
+            self._connection.set_options(**{"adbc.sqlite.load_extension.enabled": "true"})
+            self._connection.set_options(**{"adbc.sqlite.load_extension.path": _native.__file__})
+            self._connection.set_options(**{"adbc.sqlite.load_extension.entrypoint": "penstock_scan_init"})
+            self._connection.set_options(**{"adbc.sqlite.load_extension.enabled": "false"})
+        except adbc.Error as error:
+            raise _translate(error, self.path) from None
+        self._scans = True
 
     def _check_unchanged(self) -> None:
         """Pages that were written while they were read without locks are of no one moment."""
@@ -250,6 +280,11 @@ def _bound(parameters: Sequence[Any]) -> pa.RecordBatchReader:
 
 def _translate(error: Exception, path: Path) -> ExportError:
     text = str(error)
+    if _SCAN_COMPLAINT in text:
+        return StorageError(
+            f"{path}: what is stored is no event: {text.partition(_SCAN_COMPLAINT)[2]}",
+            hint="the file is damaged, or another program wrote to it",
+        )
     for sign, kind, hint in _TRANSLATIONS:
         if sign in text:
             detail = text.split("\n", maxsplit=1)[0].rpartition(": ")[2] if kind is NotAStore else sign

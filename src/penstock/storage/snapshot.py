@@ -18,19 +18,13 @@ from penstock.model.columns import EVENT_SCHEMA, MICROS_UTC
 from penstock.model.event import PRIORITY_NAMES
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
-from penstock.pipeline.canonical import used_bytes
+from penstock.pipeline import _native
 from penstock.ports import SeqRange
 from penstock.storage import schema
-from penstock.storage.connection import Connection
+from penstock.storage.connection import EVENT_COLUMNS, Connection
 from penstock.storage.pool import Pool
 from penstock.storage.predicate import predicate
 
-#: ADBC guesses types from the first rows it sees; this row, dropped again, settles them.
-_SENTINEL = (
-    "SELECT '' AS id, '' AS category, '' AS event_type, 0 AS timestamp, '' AS session_id, 0 AS priority,"
-    " '' AS data, '' AS metadata, 0 AS seq, 0 AS received_at UNION ALL SELECT * FROM ("
-)
-_COLUMNS = "id, category, event_type, timestamp, session_id, priority, data, metadata, seq, received_at"
 _VIEW = """SELECT (SELECT value FROM penstock_counters WHERE name = 'changed') AS changed,
     coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS horizon"""
 #: Changes for a connection when any other one has committed.
@@ -39,7 +33,6 @@ _ATTEMPTS = 50
 #: So often no commit at all is hoped for, before equal change counters are enough.
 _PATIENCE = 10
 _PRIORITIES = pa.array(PRIORITY_NAMES)
-_PAYLOADS = ("data", "metadata")
 
 
 class EventsSnapshot:
@@ -182,20 +175,15 @@ class EventsSnapshot:
     def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         where = predicate(filter)
         limit = "" if filter.limit is None else f" LIMIT {filter.limit}"
-        sql = (
-            f"{_SENTINEL}SELECT {_COLUMNS} FROM events WHERE seq > {span.after} AND seq <= {span.upto}"
-            f" AND {where.sql} ORDER BY seq{limit})"
+        rows = (
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > {span.after} AND seq <= {span.upto}"
+            f" AND {where.sql} ORDER BY seq{limit}"
         )
-        with (
-            self._pool.lend() as connection,
-            connection.stream(sql, where.parameters, batch_rows=self._config.batch_rows) as reader,
-        ):
-            first = True
-            for batch in reader:
-                rows = batch.slice(1) if first else batch
-                first = False
-                if rows.num_rows:
-                    yield _typed(rows, self._name)
+        with self._pool.lend() as connection:
+            scan = connection.scan(rows, where.parameters, bytes_hint=span.bytes_hint)
+        batch = _batch(scan, self._name)
+        for start in range(0, batch.num_rows, self._config.batch_rows):
+            yield batch.slice(start, self._config.batch_rows)
 
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
@@ -212,37 +200,42 @@ class EventsSnapshot:
         self.close()
 
 
-def _typed(batch: pa.RecordBatch, store: str) -> pa.RecordBatch:
-    """A batch as SQLite gave it, with the event's types.
+def _batch(scan: _native.Scan, store: str) -> pa.RecordBatch:
+    """What a scan gathered, as a batch with the event's types.
 
     Raises :class:`~penstock.errors.StorageError` for values that no event has: they would break the files they go into.
     """
+    arrays = []
+    for valid, offsets, values, nulls in scan.take():
+        fixed = offsets is None
+        buffers = [valid, values] if fixed else [valid, offsets, values]
+        rows = memoryview(values).nbytes // 8 if offsets is None else memoryview(offsets).nbytes // 4 - 1
+        arrays.append(
+            pa.Array.from_buffers(
+                pa.int64() if fixed else pa.string(),
+                rows,
+                [None if buffer is None else pa.py_buffer(buffer) for buffer in buffers],
+                null_count=nulls,
+            )
+        )
     try:
-        rows = pa.record_batch([_column(batch, field) for field in EVENT_SCHEMA], schema=EVENT_SCHEMA)
-        rows.validate(full=True)
+        columns = [_column(array, field) for field, array in zip(EVENT_SCHEMA, arrays, strict=True)]
     except pa.ArrowException as error:
         raise StorageError(
-            f"{store}: what is stored from seq {batch['seq'][0]} on is no event: {error}",
+            f"{store}: what is stored from seq {arrays[8][0]} on is no event: {error}",
             hint="the file is damaged, or another program wrote to it",
         ) from None
-    return rows
+    return pa.record_batch(columns, schema=EVENT_SCHEMA)
 
 
-def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
-    column = batch.column(field.name)
-    if column.type != (field.type if pa.types.is_string(field.type) and field.name != "priority" else pa.int64()):
-        raise pa.ArrowInvalid(f"{field.name} is {column.type}")
-    if column.null_count and not field.nullable:
-        raise pa.ArrowInvalid(f"{field.name} is null")
+def _column(column: pa.Array, field: pa.Field) -> pa.Array:
     if field.name == "priority":
         return _PRIORITIES.take(column)
     if field.type == MICROS_UTC:
-        extremes = pc.min_max(column).as_py()
+        extremes = pc.min_max(column).as_py() if len(column) else {"min": 0, "max": 0}
         if extremes["min"] < times.MIN_MICROS or extremes["max"] > times.MAX_MICROS:
             raise pa.ArrowInvalid(f"{field.name} is outside the years 0001 to 9999")
         return column.cast(MICROS_UTC)
-    if field.name in _PAYLOADS and b"\n" in used_bytes(column):
-        raise pa.ArrowInvalid(f"{field.name} is not compact JSON")
     return column
 
 

@@ -1,0 +1,237 @@
+#include "text.h"
+
+#include "memory.h"
+
+#define MICROS_A_SECOND 1000000
+#define MICROS_A_DAY (86400LL * MICROS_A_SECOND)
+
+bool text_reserve(struct text *text, size_t more)
+{
+    if (text->failed)
+        return false;
+    if (text->room - text->used >= more)
+        return true;
+    size_t room = text->room + text->room / 2;
+    if (room < text->used + more)
+        room = text->used + more;
+    char *bytes = memory_take(&room);
+    if (bytes == NULL) {
+        text->failed = true;
+        return false;
+    }
+    if (text->used > 0)
+        memcpy(bytes, text->bytes, text->used);
+    memory_give(text->bytes, text->room);
+    text->bytes = bytes;
+    text->room = room;
+    return true;
+}
+
+void text_free(struct text *text)
+{
+    memory_give(text->bytes, text->room);
+    *text = (struct text){0};
+}
+
+void text_number(struct text *text, int64_t value)
+{
+    char digits[TEXT_NUMBER];
+    char *first = digits + sizeof digits;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        *--first = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0)
+        *--first = '-';
+    text_put(text, first, (size_t)(digits + sizeof digits - first));
+}
+
+/* `width` digits of a number that has no more. */
+static inline void digits(char *at, int64_t value, int width)
+{
+    while (width-- > 0) {
+        at[width] = (char)('0' + value % 10);
+        value /= 10;
+    }
+}
+
+/* A day since 1970 as YYYY-MM-DDT, in the Gregorian calendar extended backwards. Years are counted from March, so that
+ * the day that comes and goes is the last one. */
+static void spell_day(struct day *day, int64_t number)
+{
+    int64_t since = number + 719468; /* days since 0000-03-01 */
+    int64_t era = since / 146097, of_era = since % 146097;
+    int64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t from_march = (5 * of_year + 2) / 153;
+    int64_t month = from_march < 10 ? from_march + 3 : from_march - 9;
+    digits(day->spelled, era * 400 + year_of_era + (month <= 2), 4);
+    day->spelled[4] = '-';
+    digits(day->spelled + 5, month, 2);
+    day->spelled[7] = '-';
+    digits(day->spelled + 8, of_year - (153 * from_march + 2) / 5 + 1, 2);
+    day->spelled[10] = 'T';
+    day->number = number;
+}
+
+void text_time(struct text *text, int64_t micros, struct day *day)
+{
+    int64_t number = micros / MICROS_A_DAY, of_day = micros % MICROS_A_DAY;
+    if (of_day < 0) {
+        of_day += MICROS_A_DAY;
+        number--;
+    }
+    if (number != day->number)
+        spell_day(day, number);
+    int64_t second = of_day / MICROS_A_SECOND;
+    char *at = text->bytes + text->used;
+    memcpy(at, day->spelled, 11);
+    digits(at + 11, second / 3600, 2);
+    at[13] = ':';
+    digits(at + 14, second / 60 % 60, 2);
+    at[16] = ':';
+    digits(at + 17, second % 60, 2);
+    at[19] = '.';
+    digits(at + 20, of_day % MICROS_A_SECOND, 6);
+    at[26] = 'Z';
+    text->used += TEXT_TIME;
+}
+
+#define EVERY(byte) (0x0101010101010101ULL * (byte))
+/* Marks the high bit of (at least) the first byte of `word` that is below `limit`, which is at most 0x80. */
+#define BELOW(word, limit) (((word)-EVERY(limit)) & ~(word)&EVERY(0x80))
+
+static inline uint64_t load(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static inline bool must_escape(unsigned char byte)
+{
+    return byte < 0x20 || byte == '"' || byte == '\\';
+}
+
+bool json_plain(const char *bytes, size_t length)
+{
+    size_t at = 0;
+    uint64_t found = 0;
+    for (; at + 8 <= length; at += 8) {
+        uint64_t word = load(bytes + at);
+        found |= BELOW(word, 0x20) | BELOW(word ^ EVERY('"'), 1) | BELOW(word ^ EVERY('\\'), 1);
+    }
+    if (found != 0)
+        return false;
+    for (; at < length; at++)
+        if (must_escape((unsigned char)bytes[at]))
+            return false;
+    return true;
+}
+
+void text_json(struct text *text, const char *bytes, size_t length)
+{
+    static const char hex[] = "0123456789abcdef";
+    static const char short_forms[] = "\b\t\n\f\r\"\\", letters[] = "btnfr\"\\";
+    char *out = text->bytes + text->used;
+    for (size_t at = 0; at < length; at++) {
+        unsigned char byte = (unsigned char)bytes[at];
+        if (!must_escape(byte)) {
+            *out++ = (char)byte;
+            continue;
+        }
+        const char *known = byte ? strchr(short_forms, byte) : NULL;
+        *out++ = '\\';
+        if (known != NULL) {
+            *out++ = letters[known - short_forms];
+            continue;
+        }
+        memcpy(out, "u00", 3);
+        out[3] = hex[byte >> 4];
+        out[4] = hex[byte & 15];
+        out += 5;
+    }
+    text->used = (size_t)(out - text->bytes);
+}
+
+static bool csv_plain(const char *bytes, size_t length)
+{
+    size_t at = 0;
+    for (; at + 8 <= length; at += 8) {
+        uint64_t word = load(bytes + at);
+        if (BELOW(word ^ EVERY('"'), 1) | BELOW(word ^ EVERY(','), 1) | BELOW(word ^ EVERY('\n'), 1) |
+            BELOW(word ^ EVERY('\r'), 1))
+            return false;
+    }
+    for (; at < length; at++)
+        if (bytes[at] == '"' || bytes[at] == ',' || bytes[at] == '\n' || bytes[at] == '\r')
+            return false;
+    return true;
+}
+
+void text_csv(struct text *text, const char *bytes, size_t length, const char *null, size_t null_length)
+{
+    bool odd = length == 0 || (length == null_length && memcmp(bytes, null, length) == 0);
+    if (!odd && csv_plain(bytes, length)) {
+        text_put(text, bytes, length);
+        return;
+    }
+    char *out = text->bytes + text->used;
+    *out++ = '"';
+    for (size_t at = 0; at < length; at++) { /* without a branch: quotes in JSON are too many to guess */
+        out[0] = bytes[at];
+        out[1] = '"';
+        out += 1 + (bytes[at] == '"');
+    }
+    *out++ = '"';
+    text->used = (size_t)(out - text->bytes);
+}
+
+/* The length of the sequence that begins at `in`, or 0 if it is not well-formed. */
+static size_t sequence(const uint8_t *in, size_t left)
+{
+    uint8_t first = in[0], low = 0x80, high = 0xBF;
+    size_t length;
+    if (first < 0x80)
+        return 1;
+    if (first < 0xC2 || first > 0xF4)
+        return 0;
+    length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (length > left)
+        return 0;
+    if (first == 0xE0)
+        low = 0xA0;
+    else if (first == 0xED)
+        high = 0x9F;
+    else if (first == 0xF0)
+        low = 0x90;
+    else if (first == 0xF4)
+        high = 0x8F;
+    if (in[1] < low || in[1] > high)
+        return 0;
+    for (size_t at = 2; at < length; at++)
+        if ((in[at] & 0xC0) != 0x80)
+            return 0;
+    return length;
+}
+
+bool utf8_valid(const uint8_t *bytes, size_t length)
+{
+    size_t at = 0;
+    while (at < length) {
+        while (at + 32 <= length) {
+            const char *in = (const char *)bytes + at;
+            if ((load(in) | load(in + 8) | load(in + 16) | load(in + 24)) & EVERY(0x80))
+                break;
+            at += 32;
+        }
+        for (size_t end = at + 32; at < length && at < end;) {
+            size_t step = sequence(bytes + at, length - at);
+            if (step == 0)
+                return false;
+            at += step;
+        }
+    }
+    return true;
+}
