@@ -225,7 +225,12 @@ static void csv_field(const struct column *column, int64_t row, const char *null
             text_time(&short_text, column->numbers[column->first + row], day);
         else
             text_number(&short_text, column->numbers[column->first + row]);
-        text_csv(text, spelled, short_text.used, null, null_length); /* it may be spelled like the null token */
+        bool odd = short_text.used == null_length && memcmp(spelled, null, null_length) == 0;
+        if (odd) /* spelled like the null token */
+            put_byte(text, '"');
+        text_put(text, spelled, short_text.used);
+        if (odd)
+            put_byte(text, '"');
     }
 }
 

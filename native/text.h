@@ -44,7 +44,7 @@ bool json_plain(const char *bytes, size_t length);
 /* The inside of a JSON string: at most six times `length`. Escapes the quote, the backslash and what is below 0x20. */
 void text_json(struct text *text, const char *bytes, size_t length);
 
-/* A field of a CSV file, quoted if it must be: at most 2 + 2 * length bytes. */
+/* A field of a CSV file, quoted if it must be; needs room for 16 + 2 * length bytes. */
 void text_csv(struct text *text, const char *bytes, size_t length, const char *null, size_t null_length);
 
 /* Whether bytes are well-formed UTF-8 (Unicode, table 3-7). */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -34,13 +35,13 @@ class PartWriter(Protocol):
 class _Tally:
     """What both kinds of part count."""
 
-    def __init__(self, staged: StagedFile) -> None:
+    def __init__(self, staged: StagedFile, hashing: Executor) -> None:
         self.rows = self.size = 0
         self._digest = 0
         self._times: Span | None = None
         self._seqs: Span | None = None
         self._staged = staged
-        self._stored = Meter()
+        self._stored = Meter(hashing)
 
     @property
     def stored_bytes(self) -> int:
@@ -75,11 +76,11 @@ class _Tally:
 class TextPart(_Tally):
     """A part of a text format: the joiner of chunks, to which prologue, separators and epilogue belong."""
 
-    def __init__(self, layout: Layout, encoder: TextEncoder, staged: StagedFile) -> None:
-        super().__init__(staged)
+    def __init__(self, layout: Layout, encoder: TextEncoder, staged: StagedFile, hashing: Executor) -> None:
+        super().__init__(staged, hashing)
         self._layout = layout
         self._encoder = encoder
-        self._content = self._stored if layout.codec == "none" else Meter()
+        self._content = self._stored if layout.codec == "none" else Meter(hashing)
         self._frame(encoder.prologue)
 
     def _frame(self, text: bytes) -> None:
@@ -119,8 +120,10 @@ class TextPart(_Tally):
 class ColumnarPart(_Tally):
     """A part of a columnar format: one encoder, fed in order."""
 
-    def __init__(self, layout: Layout, staged: StagedFile, description: Mapping[str, str], *, streamed: bool) -> None:
-        super().__init__(staged)
+    def __init__(
+        self, layout: Layout, staged: StagedFile, hashing: Executor, description: Mapping[str, str], *, streamed: bool
+    ) -> None:
+        super().__init__(staged, hashing)
         make = FORMATS[layout.format].columnar
         assert make is not None
         self._encoder = make(layout, self._store, description, streamed)

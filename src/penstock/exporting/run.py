@@ -90,25 +90,26 @@ class Run:
         keep_empty: bool = True,
     ) -> list[PartEntry]:
         """Stage every part; returns their entries under their final names. Without ``keep_empty`` no row is no part."""
-        entries: list[PartEntry] = []
-        part, staged = self._begin(publication)
-        try:
-            for number, chunk in enumerate(self._chunks(workers, progress), 1):
-                if not single and part.rows and self._full(part, chunk):
+        with ThreadPoolExecutor(1, thread_name_prefix="penstock-hash") as self._hashing:
+            entries: list[PartEntry] = []
+            part, staged = self._begin(publication)
+            try:
+                for number, chunk in enumerate(self._chunks(workers, progress), 1):
+                    if not single and part.rows and self._full(part, chunk):
+                        entries.append(self._end(publication, part, staged, len(entries)))
+                        part, staged = self._begin(publication)
+                    part.add(chunk)
+                    stored = part.stored_bytes + sum(entry.bytes for entry in entries)
+                    if number < len(self._ranges) and self._past_limit(stored):
+                        break
+                if part.rows or keep_empty:
                     entries.append(self._end(publication, part, staged, len(entries)))
-                    part, staged = self._begin(publication)
-                part.add(chunk)
-                stored = part.stored_bytes + sum(entry.bytes for entry in entries)
-                if number < len(self._ranges) and self._past_limit(stored):
-                    break
-            if part.rows or keep_empty:
-                entries.append(self._end(publication, part, staged, len(entries)))
-            else:
+                else:
+                    part.abort()
+            except BaseException:
                 part.abort()
-        except BaseException:
-            part.abort()
-            raise
-        return entries
+                raise
+            return entries
 
     def _chunks(self, workers: int, progress: Callable[[Progress], None] | None) -> Iterator[Chunk]:
         """Chunks in order, cut off exactly at the filter's limit."""
@@ -141,9 +142,9 @@ class Run:
     def _begin(self, publication: Publication) -> tuple[PartWriter, StagedFile]:
         staged = publication.stage()
         if self._encoder is not None:
-            return TextPart(self._layout, self._encoder, staged), staged
+            return TextPart(self._layout, self._encoder, staged, self._hashing), staged
         description = self._description() if self._options.include_metadata else {}
-        return ColumnarPart(self._layout, staged, description, streamed=self._streamed), staged
+        return ColumnarPart(self._layout, staged, self._hashing, description, streamed=self._streamed), staged
 
     def _end(self, publication: Publication, part: PartWriter, staged: StagedFile, index: int) -> PartEntry:
         entry = part.finish()

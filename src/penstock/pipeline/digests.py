@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
+from concurrent.futures import Executor, Future
 from typing import Any
 
-import pyarrow as pa
+from penstock.pipeline import _native
+from penstock.ports import Buffer
 
 MODULUS = 1 << 128
+_PIECES_BEHIND = 3
 
 
 def digest_hex(total: int) -> str:
@@ -16,20 +20,38 @@ def digest_hex(total: int) -> str:
 
 
 class Meter:
-    """Counts bytes and hashes them on the way."""
+    """Counts bytes and hashes them on the way.
 
-    def __init__(self) -> None:
+    With ``hashing``, an executor of one thread that several meters may share, bytes that never change are hashed there,
+    while the caller goes on; it waits when a few pieces are behind.
+    """
+
+    def __init__(self, hashing: Executor | None = None) -> None:
         self.bytes = 0
         self._sha = hashlib.sha256()
+        self._hashing = hashing
+        self._behind: deque[Future[None]] = deque()
 
-    def update(self, data: bytes | bytearray | memoryview | pa.Buffer) -> None:
+    def update(self, data: Buffer) -> None:
+        """Count ``data``, which the caller may reuse afterwards, unless it is ``bytes`` or a text that was rendered."""
         view = memoryview(data)
         self.bytes += view.nbytes
+        if self._hashing is not None and isinstance(view.obj, bytes | _native.Block):
+            self._behind.append(self._hashing.submit(self._sha.update, view))
+            if len(self._behind) > _PIECES_BEHIND:
+                self._behind.popleft().result()
+            return
+        self._catch_up()
         self._sha.update(view)
+
+    def _catch_up(self) -> None:
+        while self._behind:
+            self._behind.popleft().result()
 
     @property
     def sha256(self) -> str:
         """Hex digest of what was counted so far."""
+        self._catch_up()
         return self._sha.hexdigest()
 
 

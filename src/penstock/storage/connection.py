@@ -116,8 +116,8 @@ class Connection:
         finally:
             statement.close()
 
-    def scan(self, rows: str, parameters: Sequence[Any] = (), *, bytes_hint: int) -> _native.Scan:
-        """Gather the rows of a query over the ten columns of an event, in ``seq`` order, without a detour.
+    def scan(self, source: str, parameters: Sequence[Any] = (), *, bytes_hint: int) -> _native.Scan:
+        """Gather the ten columns of events from ``source``, what stands behind FROM, which gives them in ``seq`` order.
 
         SQLite hands each row to ``penstock_scan`` (``native/scan.c``), which puts it into column buffers: the driver's
         own way to Arrow takes more than twice as long. ``bytes_hint`` is about how many bytes of payload there are.
@@ -125,7 +125,7 @@ class Connection:
         if not self._scans:
             self._load_scan()
         scan = _native.Scan(bytes_hint)
-        sql = f"SELECT penstock_scan({scan.number}, {EVENT_COLUMNS}) AS rows FROM ({rows})"
+        sql = f"SELECT penstock_scan({scan.number}, {EVENT_COLUMNS}) AS rows FROM {source}"
         self.query(sql, parameters)
         return scan
 
