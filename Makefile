@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The benchmark's peers have an environment of their own, so that none of them enters the product's.
 BENCH_VENV ?= .venv-bench
 
-.PHONY: demo test lint bench bench-memory proof clean
+.PHONY: demo test lint bench bench-memory sanitize proof clean
 
 demo: $(VENV)/.demo
 	$(BIN)/penstock demo
@@ -27,6 +27,18 @@ bench: $(VENV)/.test $(if $(findstring --quick,$(ARGS)),,$(BENCH_VENV)/.peers)
 # Memory and time of every format on EVENTS generated events; prints the peak of each whole process.
 bench-memory: $(VENV)/.test
 	$(BIN)/python bench/memory.py $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
+
+# The native module under AddressSanitizer and UndefinedBehaviorSanitizer, with the tests that feed it.
+SANITIZED = build/sanitized
+sanitize: $(VENV)/.test
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r src/penstock $(SANITIZED)/
+	$(CC) -std=c11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIC -shared \
+	  -fvisibility=hidden -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))") \
+	  native/*.c -o $(SANITIZED)/penstock/pipeline/_native.abi3.so
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" PYTHONPATH=$(SANITIZED) \
+	  ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 $(BIN)/python -m pytest -p no:cacheprovider -s \
+	  tests/unit/test_pipeline_native.py tests/unit/test_formats_encoders.py tests/unit/test_formats_decoders.py \
+	  tests/unit/test_storage_foreign.py tests/property/test_round_trip.py tests/property/test_filters.py
 
 # The fault sweeps at their full size.
 proof: $(VENV)/.test

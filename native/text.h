@@ -21,8 +21,10 @@ void text_free(struct text *text);
 
 static inline void text_put(struct text *text, const char *bytes, size_t length)
 {
-    memcpy(text->bytes + text->used, bytes, length);
-    text->used += length;
+    if (length > 0) { /* nothing may come from nowhere, which memcpy forbids */
+        memcpy(text->bytes + text->used, bytes, length);
+        text->used += length;
+    }
 }
 
 /* A number in decimal: at most 20 bytes. */
