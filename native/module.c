@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "parse.h"
 #include "rows.h"
 #include "scan.h"
 
@@ -102,16 +103,16 @@ static PyObject *taken(bool wanted, struct text *text)
     return Py_NewRef(Py_None);
 }
 
-static PyObject *scan_take(PyObject *self, PyObject *none)
+/* The buffers of columns as Python sees them; they are not ours any more. */
+static PyObject *columns_from(struct gathered *gathered, int count)
 {
-    struct sink *sink = ((struct scan *)self)->sink;
-    PyObject *columns = PyTuple_New(SCAN_COLUMNS);
-    (void)none;
-    for (int at = 0; columns != NULL && at < SCAN_COLUMNS; at++) {
-        PyObject *valid = taken(sink->nulls[at] > 0, &sink->valid[at]);
-        PyObject *offsets = taken(scan_is_text(at), &sink->offsets[at]), *values = block_from(&sink->values[at]);
+    PyObject *columns = PyTuple_New(count);
+    for (int at = 0; columns != NULL && at < count; at++) {
+        struct gathered *from = &gathered[at];
+        PyObject *valid = taken(from->nulls > 0, &from->valid);
+        PyObject *offsets = taken(from->offsets.used > 0, &from->offsets), *values = block_from(&from->values);
         PyObject *column =
-            valid && offsets && values ? Py_BuildValue("(OOOL)", valid, offsets, values, (long long)sink->nulls[at]) : NULL;
+            valid && offsets && values ? Py_BuildValue("(OOOL)", valid, offsets, values, (long long)from->nulls) : NULL;
         Py_XDECREF(valid);
         Py_XDECREF(offsets);
         Py_XDECREF(values);
@@ -121,8 +122,14 @@ static PyObject *scan_take(PyObject *self, PyObject *none)
     return columns;
 }
 
+static PyObject *scan_take(PyObject *self, PyObject *none)
+{
+    (void)none;
+    return columns_from(((struct scan *)self)->sink->columns, SCAN_COLUMNS);
+}
+
 static PyMethodDef scan_methods[] = {
-    {"take", scan_take, METH_NOARGS, "The buffers of every column: validity or None, offsets or None, values, nulls."},
+    {"take", scan_take, METH_NOARGS, "The buffers of every column: validity or None, offsets or None, values, nulls. Once."},
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef scan_members[] = {
@@ -226,7 +233,51 @@ static PyObject *native_digest(PyObject *module, PyObject *arguments)
     return done ? number_from(sum) : PyErr_NoMemory();
 }
 
+/* The names in a tuple; they live as long as it does. -1 with an exception set. */
+static int names_in(PyObject *tuple, const char *names[MOST_COLUMNS])
+{
+    Py_ssize_t count = PyTuple_Check(tuple) ? PyTuple_Size(tuple) : 0;
+    for (Py_ssize_t at = 0; at < count && at < MOST_COLUMNS; at++) {
+        names[at] = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(tuple, at), NULL);
+        if (names[at] == NULL)
+            return -1;
+    }
+    return count > MOST_COLUMNS ? 0 : (int)count;
+}
+
+static PyObject *native_parse(PyObject *module, PyObject *arguments)
+{
+    const char *text, *names[MOST_COLUMNS];
+    Py_ssize_t length;
+    PyObject *tuple, *found = NULL;
+    struct parsed parsed;
+    int max_depth, count;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y#Oi", &text, &length, &tuple, &max_depth) || (count = names_in(tuple, names)) < 0)
+        return NULL;
+    if (!parsed_choose(&parsed, count, names)) {
+        PyErr_SetString(PyExc_ValueError, "the columns are not those of an event in their order");
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    parsed_read(&parsed, text, (size_t)length, max_depth);
+    Py_END_ALLOW_THREADS
+    if (parsed.no_memory)
+        PyErr_NoMemory();
+    else if (parsed.complaint != NULL)
+        found = Py_BuildValue("(Lzs)", (long long)parsed.rows, parsed.culprit, parsed.complaint);
+    else {
+        PyObject *columns = columns_from(parsed.columns, parsed.count);
+        if (columns != NULL)
+            found = Py_BuildValue("(LNN)", (long long)parsed.rows, PyBool_FromLong(parsed.settled), columns);
+    }
+    parsed_free(&parsed);
+    return found;
+}
+
 static PyMethodDef methods[] = {
+    {"parse", native_parse, METH_VARARGS,
+     "parse(text, names, max_depth) -> rows, settled, columns; or line, culprit, complaint: NDJSON lines to columns."},
     {"lines", native_lines, METH_VARARGS, "lines(schema, array, end, hashed) -> text, sum: rows as NDJSON lines."},
     {"csv", native_csv, METH_VARARGS, "csv(schema, array, null, hashed) -> text, sum: rows as lines of CSV."},
     {"digest", native_digest, METH_VARARGS, "digest(schema, array) -> sum of the hashes of the canonical bytes."},

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #define EVENT_COLUMNS 8
+#define SESSION 4
 
 static const struct known {
     const char *name;
@@ -25,28 +26,47 @@ static bool has_type(enum kind kind, const char *format)
     }
 }
 
-const char *rows_of(struct rows *rows, const struct arrow_schema *schema, const struct arrow_array *array)
+bool rows_choose(struct rows *rows, int count, const char *const *names)
 {
     int next = 0;
+    *rows = (struct rows){.count = count};
+    if (count < 1 || count > MOST_COLUMNS)
+        return false;
+    for (int at = 0; at < count; at++, next++) {
+        struct column *column = &rows->columns[at];
+        while (next < MOST_COLUMNS && strcmp(known[next].name, names[at]) != 0)
+            next++;
+        if (next == MOST_COLUMNS)
+            return false;
+        column->name = known[next].name;
+        column->kind = known[next].kind;
+        column->of_event = next < EVENT_COLUMNS;
+        column->nullable = next == SESSION;
+        column->key_length =
+            (size_t)snprintf(column->key, LONGEST_KEY, "%c\"%s\":", at == 0 ? '{' : ',', column->name);
+    }
+    return true;
+}
+
+const char *rows_of(struct rows *rows, const struct arrow_schema *schema, const struct arrow_array *array)
+{
+    const char *names[MOST_COLUMNS];
     if (strcmp(schema->format, "+s") != 0 || schema->children_count != array->children_count || array->offset != 0)
         return "not a record batch";
     if (array->children_count < 1 || array->children_count > MOST_COLUMNS)
         return "between one and ten columns are needed";
-    *rows = (struct rows){.length = array->length, .count = (int)array->children_count};
+    for (int at = 0; at < array->children_count; at++)
+        names[at] = schema->children[at]->name;
+    if (!rows_choose(rows, (int)array->children_count, names))
+        return "the columns are not those of an event in their order";
+    rows->length = array->length;
     for (int at = 0; at < rows->count; at++) {
-        const struct arrow_schema *field = schema->children[at];
         const struct arrow_array *values = array->children[at];
         struct column *column = &rows->columns[at];
-        while (next < MOST_COLUMNS && strcmp(known[next].name, field->name) != 0)
-            next++;
-        if (next == MOST_COLUMNS)
-            return "the columns are not those of an event in their order";
-        if (!has_type(known[next].kind, field->format))
+        if (!has_type(column->kind, schema->children[at]->format))
             return "a column does not have the event's type";
         if (values->length < rows->length)
             return "a column is too short";
-        column->kind = known[next].kind;
-        column->of_event = next < EVENT_COLUMNS;
         column->first = values->offset;
         column->valid = values->null_count != 0 ? values->buffers[0] : NULL;
         if (column->kind == KIND_TEXT || column->kind == KIND_JSON) {
@@ -57,9 +77,6 @@ const char *rows_of(struct rows *rows, const struct arrow_schema *schema, const 
         }
         if (rows->length > 0 && column->offsets == NULL && column->numbers == NULL)
             return "a column has no buffers";
-        column->key_length =
-            (size_t)snprintf(column->key, LONGEST_KEY, "%c\"%s\":", at == 0 ? '{' : ',', known[next].name);
-        next++;
     }
     return NULL;
 }

@@ -34,7 +34,9 @@ enum kind { KIND_TEXT, KIND_JSON, KIND_NUMBER, KIND_TIME };
 
 struct column {
     enum kind kind;
+    const char *name;
     bool of_event; /* belongs to the canonical bytes */
+    bool nullable;
     const uint8_t *valid;
     const int32_t *offsets;
     const char *values;
@@ -49,6 +51,9 @@ struct rows {
     int count;
     struct column columns[MOST_COLUMNS];
 };
+
+/* Rows of nothing yet, with these columns. False if they are not an event's, in their order. */
+bool rows_choose(struct rows *rows, int count, const char *const *names);
 
 /* See a batch of event columns as rows. NULL, or what is wrong with it. */
 const char *rows_of(struct rows *rows, const struct arrow_schema *schema, const struct arrow_array *array);

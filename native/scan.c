@@ -8,8 +8,8 @@
 
 #define MOST_SINKS 256
 #define SEQ 8
-/* Of a row's bytes beside its payloads, about, for the first reservation. */
-#define ROW_SHARE 8
+/* About the size of a row, for the first reservation of offsets. */
+#define ROW_BYTES 256
 
 const sqlite3_entry *sqlite3_entries;
 
@@ -23,19 +23,11 @@ static const struct {
     {"received_at", false, false, false},
 };
 
+static const char no_memory[] = "is too large for the memory there is";
+
 static pthread_mutex_t sinks_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sink *sinks[MOST_SINKS];
 static int64_t sinks_opened;
-
-bool scan_is_text(int column)
-{
-    return columns[column].is_text;
-}
-
-bool scan_is_nullable(int column)
-{
-    return columns[column].is_nullable;
-}
 
 struct sink *sink_open(int64_t bytes)
 {
@@ -52,15 +44,9 @@ struct sink *sink_open(int64_t bytes)
     }
     pthread_mutex_unlock(&sinks_lock);
     bool room = sink->number != 0;
-    for (int at = 0; room && at < SCAN_COLUMNS; at++) {
-        if (columns[at].is_payload)
-            room = text_reserve(&sink->values[at], (size_t)(bytes / 2));
-        if (columns[at].is_text) {
-            room = room && text_reserve(&sink->offsets[at], (size_t)(bytes / ROW_SHARE / ROW_SHARE) + sizeof(int32_t));
-            if (room)
-                text_put(&sink->offsets[at], (const char *)&(int32_t){0}, sizeof(int32_t));
-        }
-    }
+    for (int at = 0; room && at < SCAN_COLUMNS; at++)
+        room = gathered_begin(&sink->columns[at], columns[at].is_text, columns[at].is_payload ? (size_t)bytes / 2 : 0,
+                              (size_t)bytes / ROW_BYTES);
     if (room)
         return sink;
     sink_close(sink);
@@ -85,11 +71,8 @@ void sink_close(struct sink *sink)
         sinks[sink->number % MOST_SINKS] = NULL;
         pthread_mutex_unlock(&sinks_lock);
     }
-    for (int at = 0; at < SCAN_COLUMNS; at++) {
-        text_free(&sink->values[at]);
-        text_free(&sink->offsets[at]);
-        text_free(&sink->valid[at]);
-    }
+    for (int at = 0; at < SCAN_COLUMNS; at++)
+        gathered_free(&sink->columns[at]);
     free(sink);
 }
 
@@ -97,53 +80,34 @@ void sink_close(struct sink *sink)
 static const char *gather(struct sink *sink, int at, sqlite3_value *value)
 {
     int type = sqlite3_value_type(value);
-    struct text *values = &sink->values[at];
-    if (columns[at].is_nullable) {
-        struct text *valid = &sink->valid[at];
-        if (sink->rows % 8 == 0) {
-            if (!text_reserve(valid, 1))
-                return "memory";
-            text_put(valid, "", 1);
-        }
-        if (type == SQLITE_NULL)
-            sink->nulls[at]++;
-        else
-            valid->bytes[sink->rows / 8] |= (char)(1 << sink->rows % 8);
-    }
+    struct gathered *column = &sink->columns[at];
     if (!columns[at].is_text) {
         if (type != SQLITE_INTEGER)
             return "is no integer";
-        if (!text_reserve(values, sizeof(int64_t)))
-            return "memory";
-        int64_t number = sqlite3_value_int64(value);
-        text_put(values, (const char *)&number, sizeof number);
-        return NULL;
+        return gathered_number(column, sqlite3_value_int64(value)) ? NULL : no_memory;
     }
+    if (columns[at].is_nullable && !gathered_present(column, sink->rows, type != SQLITE_NULL))
+        return no_memory;
     if (type == SQLITE_TEXT) {
         const char *bytes = (const char *)sqlite3_value_text(value);
         size_t length = (size_t)sqlite3_value_bytes(value);
-        if (bytes == NULL || !text_reserve(values, length))
-            return "memory";
+        if (bytes == NULL || !gathered_room(column, length))
+            return no_memory;
         if (!utf8_valid((const uint8_t *)bytes, length))
             return "is not UTF-8";
         if (columns[at].is_payload && memchr(bytes, '\n', length) != NULL)
             return "is not compact JSON";
-        text_put(values, bytes, length);
+        text_put(&column->values, bytes, length);
     } else if (type != SQLITE_NULL || !columns[at].is_nullable) {
         return type == SQLITE_NULL ? "is null" : "is no text";
     }
-    if (values->used > INT32_MAX)
-        return "is too much for one batch";
-    if (!text_reserve(&sink->offsets[at], sizeof(int32_t)))
-        return "memory";
-    text_put(&sink->offsets[at], (const char *)&(int32_t){(int32_t)values->used}, sizeof(int32_t));
-    return NULL;
+    return gathered_end(column) ? NULL : no_memory;
 }
 
 static void refuse(sqlite3_context *context, const char *column, const char *complaint, sqlite3_value *seq)
 {
     char said[160];
-    if (strcmp(complaint, "memory") == 0) {
+    if (complaint == no_memory) {
         sqlite3_result_error_nomem(context);
         return;
     }

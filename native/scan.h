@@ -9,21 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "text.h"
+#include "gathered.h"
 
 #define SCAN_COLUMNS 10
 
 struct sink {
     int64_t number, rows, last_seq;
-    int64_t nulls[SCAN_COLUMNS];
-    struct text values[SCAN_COLUMNS];  /* text end to end, or 64-bit numbers */
-    struct text offsets[SCAN_COLUMNS]; /* of text: 32-bit, one more than rows */
-    struct text valid[SCAN_COLUMNS];   /* of what may be null: a bit a row, the lowest first */
+    struct gathered columns[SCAN_COLUMNS];
 };
-
-/* Whether the column holds text, and whether it may be null. */
-bool scan_is_text(int column);
-bool scan_is_nullable(int column);
 
 /* A new sink with room for about `bytes` of payload, or NULL without memory. */
 struct sink *sink_open(int64_t bytes);

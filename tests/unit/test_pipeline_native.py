@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,11 @@ from xxhash import xxh3_128_intdigest
 
 import naive_format
 import sample_events
+from naive_format import COLUMNS
+from penstock import AnalyticsEvent
+from penstock.model.times import MAX_MICROS, MIN_MICROS
 from penstock.pipeline import _native
-from penstock.pipeline.canonical import events_digest, render_csv, render_lines
+from penstock.pipeline.canonical import NotCanonical, events_digest, parse_lines, render_csv, render_lines
 
 NATIVE = Path(__file__).parents[2] / "native"
 HEADER = Path("/usr/include/sqlite3ext.h")
@@ -103,3 +107,165 @@ def test_the_places_in_sqlites_table_are_those_of_its_header() -> None:
     assert len(places) == 9
     for name, place in places:
         assert entries[int(place)] in (name, f"x{name}"), name
+
+
+@given(sample_events.distinct(1), st.data())
+def test_lines_come_back_as_the_events_they_were(events: list[AnalyticsEvent], data: st.DataObject) -> None:
+    batch = naive_format.arrived(events)
+    start = data.draw(st.integers(0, len(COLUMNS) - 1))
+    names = COLUMNS[start : data.draw(st.integers(start + 1, len(COLUMNS)))]
+    chosen = batch.select(list(names))
+    parsed = parse_lines(bytes(render_lines(chosen).text), names)
+    assert parsed.batch.equals(chosen)
+    assert parsed.settled
+
+
+@given(st.data())
+def test_no_changed_byte_is_read_as_another_event(data: st.DataObject) -> None:
+    """Whatever is accepted is what would be written: no two texts mean the same."""
+    text = bytearray(naive_format.ndjson(naive_format.arrived(sample_events.fixed()[:3])))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        change = data.draw(st.sampled_from(["flip", "drop", "add"]))
+        if change == "flip":
+            text[place] ^= 1 << data.draw(st.integers(0, 7))
+        elif change == "drop":
+            del text[place]
+        else:
+            text.insert(place, data.draw(st.integers(0, 255)))
+    try:
+        parsed = parse_lines(bytes(text), COLUMNS)
+    except NotCanonical:
+        return
+    assert naive_format.ndjson(parsed.batch) == bytes(text)
+    for name in ("data", "metadata"):
+        for payload in parsed.batch[name].to_pylist():
+            json.loads(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "settled"),
+    [
+        (b"{}", True),
+        (b'{"a":[1,-0,0.5e+7,1E3,true,false,null,"\\u00e9\\ud83d\\ude00\\n",{}]}', True),
+        (b"[]", False),
+        (b'"text"', False),
+        (b"17", False),
+        (b'{"a":"\\ud800"}', False),
+        (b'{"a":"\\udc00\\ud800"}', False),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, True),
+        (b'{"a":' * 501 + b"1" + b"}" * 501, False),
+        (b"[" * 1024 + b"]" * 1024, False),
+        (b"[" * 1025 + b"]" * 1025, None),
+        (b"", None),
+        (b"{", None),
+        (b"{ }", None),
+        (b'{"a": 1}', None),
+        (b'{"a":1,}', None),
+        (b'{"a"}', None),
+        (b'{"a":}', None),
+        (b"{1:2}", None),
+        (b"[1,]", None),
+        (b"[,1]", None),
+        (b"{]", None),
+        (b"[}", None),
+        (b"01", None),
+        (b"-", None),
+        (b"1.", None),
+        (b".5", None),
+        (b"1e", None),
+        (b"+1", None),
+        (b"NaN", None),
+        (b"-Infinity", None),
+        (b"nul", None),
+        (b"truer", None),
+        (b'"\\x"', None),
+        (b'"\\u12g4"', None),
+        (b'"\\u12', None),
+        (b'"\t"', None),
+        (b'"\x00"', None),
+        (b'"\xff"', None),
+        (b'"\xed\xa0\x80"', None),
+        (b'"open', None),
+        (b'"\\', None),
+    ],
+)
+def test_payloads_are_strict_json_without_white_space(payload: bytes, settled: bool | None) -> None:
+    line = b'{"data":' + payload + b"}\n"
+    if settled is None:
+        with pytest.raises(NotCanonical):
+            parse_lines(line, ("data",))
+    else:
+        assert parse_lines(line, ("data",)).settled is settled
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_either_json_or_refused(payload: bytes) -> None:
+    try:
+        parsed = parse_lines(b'{"data":' + payload + b"}\n", ("data",))
+    except NotCanonical:
+        return
+    json.loads(parsed.batch["data"][0].as_py())
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    ),
+    st.booleans(),
+)
+def test_every_json_value_is_accepted(value: object, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":"))
+    assert parse_lines(b'{"data":' + text.encode() + b"}\n", ("data",)).batch["data"][0].as_py() == text
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0000-01-01T00:00:00.000000Z",
+        "2026-02-29T00:00:00.000000Z",
+        "2026-13-01T00:00:00.000000Z",
+        "2026-00-10T00:00:00.000000Z",
+        "2026-01-00T00:00:00.000000Z",
+        "2026-01-01T24:00:00.000000Z",
+        "2026-01-01T00:60:00.000000Z",
+        "2026-01-01T00:00:60.000000Z",
+        "2026-01-01 00:00:00.000000Z",
+        "2026-01-01T00:00:00.00000Z",
+        "2026-01-01T00:00:00.0000000Z",
+        "2026-01-01T00:00:00.000000+",
+        ":026-01-01T00:00:00.000000Z",
+    ],
+)
+def test_times_that_no_calendar_has_are_refused(time: str) -> None:
+    with pytest.raises(NotCanonical):
+        parse_lines(b'{"timestamp":"' + time.encode() + b'"}\n', ("timestamp",))
+
+
+@given(st.integers(MIN_MICROS, MAX_MICROS))
+def test_every_time_comes_back(micros: int) -> None:
+    batch = pa.record_batch({"timestamp": pa.array([micros], pa.timestamp("us", "UTC"))})
+    assert parse_lines(bytes(render_lines(batch).text), ("timestamp",)).batch["timestamp"].equals(batch["timestamp"])
+
+
+@pytest.mark.parametrize(
+    "seq",
+    [
+        "01",
+        "-0",
+        "+1",
+        "1.0",
+        "1e3",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551617",
+        "",
+        "null",
+        '"1"',
+    ],
+)
+def test_numbers_in_another_spelling_are_refused(seq: str) -> None:
+    with pytest.raises(NotCanonical):
+        parse_lines(b'{"seq":' + seq.encode() + b"}\n", ("seq",))

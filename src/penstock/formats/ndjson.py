@@ -6,15 +6,13 @@ The decoder is as strict as can be: what it read is rendered again and has to be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import msgspec
 import pyarrow as pa
 
 from penstock.errors import SerializationError
-from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import Rendered, render_lines
+from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_lines
 
 _BLOCK = 1 << 20
 _ROWS = 4096
@@ -66,44 +64,13 @@ def line_decoder(columns: tuple[str, ...]) -> Callable[[bytes, int], Iterator[pa
 
     It accepts exactly what :func:`~penstock.pipeline.canonical.render_lines` writes, byte for byte.
     """
-    types: dict[str, Any] = {"data": msgspec.Raw, "metadata": msgspec.Raw, "seq": int, "session_id": str | None}
-    record = msgspec.defstruct(
-        "Line", [(name, types.get(name, str)) for name in columns], forbid_unknown_fields=True, gc=False
-    )
-    parse = msgspec.json.Decoder(record).decode_lines
 
     def decode(block: bytes, first_line: int) -> Iterator[pa.RecordBatch]:
         try:
-            rows = parse(block)
-            batch = _batch(rows, columns)
-        except (msgspec.DecodeError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
-            raise SerializationError(f"in the lines from {first_line} on: {error}") from None
-        written = render_lines(batch).text
-        if memoryview(written) != memoryview(block):
-            difference = _first_difference(bytes(written), block)
-            raise SerializationError(f"line {first_line + difference} is not canonical")
-        for start in range(0, len(rows), _ROWS):
+            batch = parse_lines(block, columns).batch
+        except NotCanonical as error:
+            raise SerializationError(f"line {first_line + error.line} is not canonical: {error}") from None
+        for start in range(0, batch.num_rows, _ROWS):
             yield batch.slice(start, _ROWS)
 
     return decode
-
-
-def _batch(rows: list[Any], columns: tuple[str, ...]) -> pa.RecordBatch:
-    arrays = []
-    for name in columns:
-        field = EVENT_SCHEMA.field(name)
-        values = [getattr(row, name) for row in rows]
-        if name in ("data", "metadata"):
-            arrays.append(pa.array([bytes(value) for value in values], pa.binary()).cast(pa.string()))
-        elif pa.types.is_timestamp(field.type):
-            arrays.append(pa.array(values, pa.string()).cast(field.type))
-        else:
-            arrays.append(pa.array(values, field.type))
-    return pa.record_batch(arrays, schema=pa.schema([EVENT_SCHEMA.field(name) for name in columns]))
-
-
-def _first_difference(written: bytes, block: bytes) -> int:
-    for number, (ours, theirs) in enumerate(zip(written.split(b"\n"), block.split(b"\n"), strict=False)):
-        if ours != theirs:
-            return number
-    return min(written.count(b"\n"), block.count(b"\n"))

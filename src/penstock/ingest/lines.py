@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 
-import pyarrow as pa
-
 from penstock.errors import SerializationError
-from penstock.formats.ndjson import line_decoder
 from penstock.ingest.records import RecordReader
 from penstock.ingest.rows import SAMPLE, Portion, Reject, Rows, damage, oversize
 from penstock.ingest.streams import Pieces
+from penstock.model import jsontext
 from penstock.model.columns import COLUMNS, EVENT_FIELDS
+from penstock.pipeline.canonical import NotCanonical, parse_lines
 
 BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
@@ -122,7 +121,7 @@ class OwnLines:
     """Lines exactly as our own export writes them, read by the strict decoder of the format."""
 
     def __init__(self, records: RecordReader) -> None:
-        self._decode = line_decoder(COLUMNS)
+        self._any_depth = records.max_depth == jsontext.MAX_DEPTH
         self._unit = records.unit
         self._patience = 0 if records.fields.paths else _PATIENCE
 
@@ -131,16 +130,15 @@ class OwnLines:
         if not self._patience:
             return None
         try:
-            batches = list(self._decode(text, first))
-        except (SerializationError, RecursionError):
+            parsed = parse_lines(text, COLUMNS)
+        except NotCanonical:
             self._patience -= 1
             return None
         self._patience = _PATIENCE
-        table = pa.Table.from_batches(batches).combine_chunks()
-        batch = table.to_batches()[0]
         lines = cache(lambda: text.split(b"\n"))
         return Rows(
-            columns={name: batch.column(name) for name in EVENT_FIELDS},
+            columns={name: parsed.batch.column(name) for name in EVENT_FIELDS},
+            payloads_checked=parsed.settled and self._any_depth,
             unit=self._unit,
             locate=lambda row: (first + row, lines()[row]),
             contents=lambda places: [lines()[row] for row in places],

@@ -35,7 +35,7 @@ class RecordReader:
         self.fields = fields
         self.unit = unit
         self.found = found if found is not None else set()
-        self._max_depth = max_depth
+        self.max_depth = max_depth
         self._takes = [(EVENT_FIELDS.index(take.field), take.path, "." in take.path) for take in fields.takes]
 
     def read(self, texts: Iterable[tuple[int, bytes]]) -> Portion:
@@ -106,10 +106,10 @@ class RecordReader:
 
     def _check_depth(self, text: bytes) -> None:
         """Each level takes two bytes, so that most texts are too short to be looked at."""
-        if len(text) < 2 * self._max_depth or text.count(b"[") + text.count(b"{") <= self._max_depth:
+        if len(text) < 2 * self.max_depth or text.count(b"[") + text.count(b"{") <= self.max_depth:
             return
-        if jsontext.depth(text) > self._max_depth:
-            raise InvalidEvent(f"nested deeper than {self._max_depth} levels")
+        if jsontext.depth(text) > self.max_depth:
+            raise InvalidEvent(f"nested deeper than {self.max_depth} levels")
 
 
 def _compact(raw: bytes) -> bytes:

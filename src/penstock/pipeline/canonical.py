@@ -16,7 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from penstock.model import jsontext
+from penstock.model.columns import EVENT_SCHEMA
 from penstock.pipeline import _native
+from penstock.pipeline.gathered import arrays_of
 
 #: Bytes that a JSON string must escape, and all others: ``bytes.translate`` with the second finds the first.
 _ESCAPED = bytes([*range(32), 0x22, 0x5C])
@@ -42,6 +45,52 @@ def render_csv(batch: pa.RecordBatch, *, null: str) -> Rendered:
     is spelled like ``null``, which stands unquoted for a null."""
     schema, array = batch.__arrow_c_array__()
     return Rendered(*_native.csv(schema, array, null.encode(), True))
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The events of some lines. ``settled`` says that every payload is a compact object of strict JSON (no lone
+    surrogates) that is nested no deeper than :data:`~penstock.model.jsontext.MAX_DEPTH`."""
+
+    batch: pa.RecordBatch
+    settled: bool
+
+
+def parse_lines(text: bytes, columns: tuple[str, ...]) -> Parsed:
+    """Whole lines with exactly these members back to events: the inverse of :func:`render_lines`, and strict.
+
+    Raises :class:`NotCanonical` for whatever :func:`render_lines` would have written otherwise.
+    """
+    found = _native.parse(text, columns, jsontext.MAX_DEPTH)
+    if isinstance(found[2], str):
+        line, culprit, complaint = found
+        raise NotCanonical(line, f"{culprit} {complaint}" if culprit else str(complaint))
+    _, settled, gathered = found
+    fields = [EVENT_SCHEMA.field(name) for name in columns]
+    arrays = [
+        array.cast(field.type) if array.type != field.type else array
+        for array, field in zip(arrays_of(gathered), fields, strict=True)
+    ]
+    batch = pa.record_batch(arrays, schema=pa.schema(fields))
+    written = memoryview(render_lines(batch).text)
+    if written != memoryview(text):
+        raise NotCanonical(_first_difference(bytes(written), text), "it is spelled otherwise")
+    return Parsed(batch, bool(settled))
+
+
+class NotCanonical(ValueError):
+    """A line that is not written as an export writes it; ``line`` counts from 0."""
+
+    def __init__(self, line: int, complaint: str) -> None:
+        super().__init__(complaint)
+        self.line = line
+
+
+def _first_difference(written: bytes, text: bytes) -> int:
+    for number, (ours, theirs) in enumerate(zip(written.split(b"\n"), text.split(b"\n"), strict=False)):
+        if ours != theirs:
+            return number
+    return min(written.count(b"\n"), text.count(b"\n"))
 
 
 def events_digest(batch: pa.RecordBatch) -> int:

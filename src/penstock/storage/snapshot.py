@@ -19,6 +19,7 @@ from penstock.model.event import PRIORITY_NAMES
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline import _native
+from penstock.pipeline.gathered import arrays_of
 from penstock.ports import SeqRange
 from penstock.storage import schema
 from penstock.storage.connection import EVENT_COLUMNS, Connection
@@ -204,19 +205,7 @@ def _batch(scan: _native.Scan, store: str) -> pa.RecordBatch:
 
     Raises :class:`~penstock.errors.StorageError` for values that no event has: they would break the files they go into.
     """
-    arrays = []
-    for valid, offsets, values, nulls in scan.take():
-        fixed = offsets is None
-        buffers = [valid, values] if fixed else [valid, offsets, values]
-        rows = memoryview(values).nbytes // 8 if offsets is None else memoryview(offsets).nbytes // 4 - 1
-        arrays.append(
-            pa.Array.from_buffers(
-                pa.int64() if fixed else pa.string(),
-                rows,
-                [None if buffer is None else pa.py_buffer(buffer) for buffer in buffers],
-                null_count=nulls,
-            )
-        )
+    arrays = arrays_of(scan.take())
     try:
         columns = [_column(array, field) for field, array in zip(EVENT_SCHEMA, arrays, strict=True)]
     except pa.ArrowException as error:
