@@ -18,6 +18,8 @@ _HOMES = {
     "AnalyticsEvent": "penstock.model.event",
     "AnalyticsStorage": "penstock.ports",
     "AppendResult": "penstock.model.result",
+    "DiffResult": "penstock.model.result",
+    "Difference": "penstock.model.result",
     "EventBatch": "penstock.model.event",
     "EventCategory": "penstock.model.event",
     "EventPriority": "penstock.model.event",
@@ -37,6 +39,7 @@ _HOMES = {
     "StorageConfig": "penstock.model.storage_config",
     "StorageStats": "penstock.model.result",
     "VerifyResult": "penstock.model.result",
+    "diff": "penstock.api",
     "export": "penstock.api",
     "ingest": "penstock.api",
     "inspect": "penstock.api",
@@ -77,6 +80,9 @@ if TYPE_CHECKING:
         Exporter as Exporter,
     )
     from penstock.api import (
+        diff as diff,
+    )
+    from penstock.api import (
         export as export,
     )
     from penstock.api import (
@@ -115,6 +121,12 @@ if TYPE_CHECKING:
     from penstock.model.options import ExportOptions as ExportOptions
     from penstock.model.result import (
         AppendResult as AppendResult,
+    )
+    from penstock.model.result import (
+        Difference as Difference,
+    )
+    from penstock.model.result import (
+        DiffResult as DiffResult,
     )
     from penstock.model.result import (
         ExportMetadata as ExportMetadata,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock import wiring
+from penstock.errors import UsageError
+from penstock.exporting import diff as comparing
 from penstock.exporting import export as exporting
 from penstock.exporting import restore as restoring
 from penstock.exporting import verify as verifying
@@ -16,7 +19,15 @@ from penstock.exporting.verify_chain import verify_chain
 from penstock.model import jsontext
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportFormat, ExportOptions
-from penstock.model.result import ExportResult, IngestResult, RestoreResult, StorageStats, VerifyResult
+from penstock.model.result import (
+    Difference,
+    DiffResult,
+    ExportResult,
+    IngestResult,
+    RestoreResult,
+    StorageStats,
+    VerifyResult,
+)
 from penstock.model.storage_config import StorageConfig
 from penstock.ports import AnalyticsStorage, Clock, ExportDestination, LineageDestination, OnConflict
 
@@ -222,3 +233,30 @@ def restore(
         return restoring.restore(place, storage, filter=wanted, on_conflict=on_conflict, progress=progress)
     finally:
         storage.close()
+
+
+def diff(
+    a: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
+    b: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
+    *,
+    filter: ExportFilter | None = None,
+    config: StorageConfig | None = None,
+    found: Callable[[Difference], None] | None = None,
+    progress: Callable[[comparing.Progress], None] | None = None,
+) -> DiffResult:
+    """Compare the events of two exports, lineages or stores, whatever their formats, by id and canonical bytes.
+
+    ``found`` gets each event that B has and A has not (added), the other way round (removed), or that both have with
+    other content (changed), in order of ids, after both sides were read and verified to their end. Events are compared
+    as multisets: an id that is there twice counts twice. ``seq`` and ``received_at`` do not count. ``config`` says how
+    to open the sides that are stores. Memory does not follow the data; what does not fit waits in ``TMPDIR``. Raises
+    :class:`~penstock.errors.IntegrityError` for a damaged export, :class:`~penstock.errors.UsageError` for one without
+    ids, :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NoSpace`.
+    """
+    with ExitStack() as stack:
+        sides = [stack.enter_context(wiring.opened_events(source, config)) for source in (a, b)]
+        if config is not None and config.table and not any(isinstance(side, AnalyticsStorage) for side in sides):
+            raise UsageError("a table was named, but neither side is a store", hint="leave --table out")
+        return comparing.diff(
+            *sides, filter=filter if filter is not None else ExportFilter(), found=found, progress=progress
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,6 +157,39 @@ def resolve_published(
     if place.single or path is None or not path.is_dir() or (path / "manifest.json").exists():
         return place
     return LineageDirectory(path) if run_manifests(path) else place
+
+
+@contextmanager
+def opened_events(
+    source: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
+    config: StorageConfig | None = None,
+) -> Iterator[ExportDestination | LineageDestination | AnalyticsStorage]:
+    """What holds events at a path: an export, a lineage, or a store, which is open within the block."""
+    if isinstance(source, AnalyticsStorage):
+        yield source
+    elif isinstance(source, (ExportDestination, LineageDestination)) or not _means_store(source):
+        yield resolve_published(source)
+    else:
+        storage = open_store(source, config)
+        try:
+            yield storage
+        finally:
+            storage.close()
+
+
+def _means_store(source: str | os.PathLike[str]) -> bool:
+    """Whether a path is a file that is not called like an export.
+
+    It is not looked into: another handle of this process may hold locks on it.
+    """
+    path = _local(source, "a store or an export")
+    if not path.is_file():
+        return False
+    try:
+        parse_ending(path.name)
+    except InvalidFormat:
+        return True
+    return False
 
 
 def keep_apart(storage: AnalyticsStorage, destination: ExportDestination) -> None:

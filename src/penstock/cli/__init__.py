@@ -25,6 +25,7 @@ VERBS = {
     "export": ("penstock.cli.export", "Write events to a file, a directory or standard output, with a manifest."),
     "verify": ("penstock.cli.verify", "Check an export against its manifest, to the last byte and event."),
     "restore": ("penstock.cli.restore", "Put the events of an export back into a store."),
+    "diff": ("penstock.cli.diff", "Name the events that two exports, or an export and a store, do not share."),
     "doctor": ("penstock.cli.doctor", "Check this installation, and a store, for what could go wrong."),
 }
 
