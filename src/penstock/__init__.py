@@ -34,6 +34,9 @@ _HOMES = {
     "Exporter": "penstock.api",
     "FileDestination": "penstock.destinations.local",
     "DirectoryDestination": "penstock.destinations.local",
+    "Gap": "penstock.model.gaps",
+    "GapKind": "penstock.model.gaps",
+    "GapsResult": "penstock.model.gaps",
     "IngestResult": "penstock.model.result",
     "SqliteAnalyticsStorage": "penstock.storage.sqlite",
     "StorageConfig": "penstock.model.storage_config",
@@ -41,6 +44,7 @@ _HOMES = {
     "VerifyResult": "penstock.model.result",
     "diff": "penstock.api",
     "export": "penstock.api",
+    "gaps": "penstock.api",
     "ingest": "penstock.api",
     "inspect": "penstock.api",
     "restore": "penstock.api",
@@ -86,6 +90,9 @@ if TYPE_CHECKING:
         export as export,
     )
     from penstock.api import (
+        gaps as gaps,
+    )
+    from penstock.api import (
         ingest as ingest,
     )
     from penstock.api import (
@@ -117,6 +124,9 @@ if TYPE_CHECKING:
         EventPriority as EventPriority,
     )
     from penstock.model.filter import ExportFilter as ExportFilter
+    from penstock.model.gaps import Gap as Gap
+    from penstock.model.gaps import GapKind as GapKind
+    from penstock.model.gaps import GapsResult as GapsResult
     from penstock.model.options import ExportFormat as ExportFormat
     from penstock.model.options import ExportOptions as ExportOptions
     from penstock.model.result import (

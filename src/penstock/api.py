@@ -12,12 +12,14 @@ from penstock import wiring
 from penstock.errors import UsageError
 from penstock.exporting import diff as comparing
 from penstock.exporting import export as exporting
+from penstock.exporting import gaps as surveying
 from penstock.exporting import restore as restoring
 from penstock.exporting import verify as verifying
 from penstock.exporting.incremental import export_incremental
 from penstock.exporting.verify_chain import verify_chain
 from penstock.model import jsontext
 from penstock.model.filter import ExportFilter
+from penstock.model.gaps import GapsResult
 from penstock.model.options import ExportFormat, ExportOptions
 from penstock.model.result import (
     Difference,
@@ -260,3 +262,14 @@ def diff(
         return comparing.diff(
             *sides, filter=filter if filter is not None else ExportFilter(), found=found, progress=progress
         )
+
+
+def gaps(directory: str | os.PathLike[str], *, window: surveying.Window = "day") -> GapsResult:
+    """List what is missing from a directory that holds a lineage or an export, or several in directories; needs no
+    store, and decodes nothing.
+
+    ``result.ok`` says whether nothing is missing. Windows of event time (``hour`` or ``day``, UTC) without an event
+    between others are named too, and are suspicious only. Raises :class:`~penstock.errors.NotFound`,
+    :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.NewerVersion`.
+    """
+    return surveying.gaps(wiring.published_in(directory), window=window)

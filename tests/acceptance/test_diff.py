@@ -111,7 +111,7 @@ def test_a_lineage_is_a_side_like_any_other(sides: Path, penstock: Command) -> N
 def test_json_lines_hold_every_difference_and_a_summary(sides: Path, penstock: Command) -> None:
     done = penstock("diff", "a.db", "b.db", "--json")
     marks = {"added": "+", "removed": "-", "changed": "~"}
-    named = [f"{marks[line['change']]} {line['id']}\n" for line in done.lines if line["type"] == "difference"]
+    named = [f"{marks[line['kind']]} {line['id']}\n" for line in done.lines if line["type"] == "difference"]
     assert "".join(named) == EXPECTED
     said = {name: done.summary[name] for name in ("ok", "exit_code", "events_a", "events_b", "added", "removed")}
     assert said == {"ok": False, "exit_code": 4, "events_a": 60, "events_b": 61, "added": 3, "removed": 2}

@@ -26,6 +26,7 @@ VERBS = {
     "verify": ("penstock.cli.verify", "Check an export against its manifest, to the last byte and event."),
     "restore": ("penstock.cli.restore", "Put the events of an export back into a store."),
     "diff": ("penstock.cli.diff", "Name the events that two exports, or an export and a store, do not share."),
+    "gaps": ("penstock.cli.gaps", "List what is missing from a lineage, or looks as if it were."),
     "doctor": ("penstock.cli.doctor", "Check this installation, and a store, for what could go wrong."),
 }
 

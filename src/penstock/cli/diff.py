@@ -44,7 +44,7 @@ def command(a: str, b: str, **given: Any) -> None:
     def tell(difference: Difference) -> None:
         bar.end()
         if talk.machine:
-            talk.emit("difference", change=difference.kind, id=difference.id)
+            talk.emit("difference", kind=difference.kind, id=difference.id)
         else:
             out.write(f"{_MARKS[difference.kind]} {clean(difference.id)}\n")
 

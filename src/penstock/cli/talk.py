@@ -47,7 +47,7 @@ class Talk:
         else:
             click.echo(f"note: {clean(text)}", err=True)
 
-    def emit(self, kind: str, **fields: Any) -> None:
+    def emit(self, kind: str, /, **fields: Any) -> None:
         """A JSON line, when those were asked for."""
         if self.machine:
             print(json.dumps({"v": 1, "type": kind, **fields}), file=self._out, flush=True)

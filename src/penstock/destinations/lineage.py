@@ -7,6 +7,7 @@ all runs and is derived from their manifests: whoever comes next puts it right i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from penstock.model.lineage import run_name, run_number
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.ports import StagedFile
 
+_RUN_PART = re.compile(r"run-(\d{6,12})-part-\d")
 #: Where ``manifest_sha256`` stands in a manifest's text.
 _DIGEST = slice(-68, -4)
 
@@ -44,6 +46,23 @@ class LineageDirectory:
     def runs(self) -> list[tuple[str, bytes]]:
         """File name and bytes of every run's manifest, in order."""
         return run_manifests(self.path)
+
+    def traces(self) -> dict[int, str]:
+        """Runs that ``SHA256SUMS`` or a part tells of, by number. The parts of a run that was interrupted before its
+        commit are no traces."""
+        try:
+            sums = read_if_there(self.path / SUMS_NAME) or b""
+        except (ManifestError, OSError):
+            sums = b""  # whatever lies there, it tells of no run
+        parts = []
+        for _, folders, names in os.walk(self.path):
+            parts += sorted(names)
+            folders[:] = [folder for folder in folders if "=" in folder]
+        told = [(name.rpartition("/")[2], SUMS_NAME) for name in sums.decode("utf-8", "replace").split()]
+        if not (self.path / ".penstock").exists():
+            told = [(name, name) for name in parts] + told
+        found = [(match[1], evidence) for name, evidence in told if (match := _RUN_PART.match(name))]
+        return {int(number): evidence for number, evidence in found}
 
     @contextmanager
     def open_part(self, name: str) -> Iterator[BinaryIO]:
