@@ -31,6 +31,7 @@ _HOMES = {
     "ExportOptions": "penstock.model.options",
     "ExportResult": "penstock.model.result",
     "RestoreResult": "penstock.model.result",
+    "ResumeResult": "penstock.model.result",
     "Exporter": "penstock.api",
     "FileDestination": "penstock.destinations.local",
     "DirectoryDestination": "penstock.destinations.local",
@@ -48,6 +49,7 @@ _HOMES = {
     "ingest": "penstock.api",
     "inspect": "penstock.api",
     "restore": "penstock.api",
+    "resume": "penstock.api",
     "verify": "penstock.api",
 }
 
@@ -102,6 +104,9 @@ if TYPE_CHECKING:
         restore as restore,
     )
     from penstock.api import (
+        resume as resume,
+    )
+    from penstock.api import (
         verify as verify,
     )
     from penstock.destinations.local import (
@@ -149,6 +154,9 @@ if TYPE_CHECKING:
     )
     from penstock.model.result import (
         RestoreResult as RestoreResult,
+    )
+    from penstock.model.result import (
+        ResumeResult as ResumeResult,
     )
     from penstock.model.result import (
         StorageStats as StorageStats,

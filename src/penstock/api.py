@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from penstock.exporting import diff as comparing
 from penstock.exporting import export as exporting
 from penstock.exporting import gaps as surveying
 from penstock.exporting import restore as restoring
+from penstock.exporting import resume as resuming
 from penstock.exporting import verify as verifying
 from penstock.exporting.incremental import export_incremental
 from penstock.exporting.verify_chain import verify_chain
@@ -27,6 +28,7 @@ from penstock.model.result import (
     ExportResult,
     IngestResult,
     RestoreResult,
+    ResumeResult,
     StorageStats,
     VerifyResult,
 )
@@ -273,3 +275,35 @@ def gaps(directory: str | os.PathLike[str], *, window: surveying.Window = "day")
     :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.NewerVersion`.
     """
     return surveying.gaps(wiring.published_in(directory), window=window)
+
+
+def resume(
+    store: str | os.PathLike[str] | AnalyticsStorage,
+    directory: str | os.PathLike[str] | LineageDestination,
+    *,
+    options: ExportOptions | None = None,
+    config: StorageConfig | None = None,
+    full: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> ResumeResult:
+    """Take up a lineage: clear what a crash left, verify what is there, and add the next run as the runs before it.
+
+    Filter, format, compression, columns, and of an adopted table its name and mapping, are those that the last run's
+    manifest records. ``options`` says what no manifest pins: sizes of parts, workers, memory, ``verify_written``;
+    ``config`` how to open the store. The parts that are there are checked for presence and size, with ``full`` down to
+    the last event. Adding a run by :func:`export` with the same settings does the same, without the check.
+
+    Raises :class:`~penstock.errors.NotFound` if there is no lineage, :class:`~penstock.errors.IntegrityError` if it is
+    not whole, :class:`~penstock.errors.UsageError` for options or a store that are not the lineage's,
+    :class:`~penstock.errors.Locked`.
+    """
+    lineage = wiring.existing_lineage(directory)
+    given = options if options is not None else ExportOptions()
+    with ExitStack() as stack:
+        # A lineage that is damaged is told before a store that is not there.
+        plan = resuming.plan(lineage, given)
+        if isinstance(store, AnalyticsStorage):
+            storage = store
+        else:
+            storage = stack.enter_context(closing(wiring.open_store(store, plan.opening(config))))
+        return resuming.resume(storage, lineage, plan, clock=wiring.SystemClock(), full=full, progress=progress)

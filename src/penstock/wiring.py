@@ -141,6 +141,29 @@ def resolve_lineage(
     return LineageTarget(destination=LineageDirectory(place.path), layout=options.resolve(format=format, codec=None))
 
 
+def existing_lineage(directory: str | os.PathLike[str] | LineageDestination) -> LineageDestination:
+    """The lineage in a directory. Raises :class:`~penstock.errors.NotFound` if there is none."""
+    from penstock.destinations.lineage import LineageDirectory
+
+    if isinstance(directory, LineageDestination):
+        return directory
+    path = _local(directory, "a directory")
+    lineage = LineageDirectory(path)
+    try:
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file, the directory of a lineage is meant", hint="check the path")
+        plain = os.path.lexists(path / "manifest.json")
+        there = not plain and path.exists() and lineage.runs()
+    except OSError as error:
+        raise from_os_error(error, f"cannot look at {path}") from None
+    if not there:
+        raise NotFound(
+            f"there is no lineage in {path}" + (", but an export that is not incremental" if plain else ""),
+            hint="begin one: penstock export STORE DIR --incremental",
+        )
+    return lineage
+
+
 def resolve_published(
     source: str | os.PathLike[str] | ExportDestination | LineageDestination,
 ) -> ExportDestination | LineageDestination:

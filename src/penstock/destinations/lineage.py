@@ -138,8 +138,7 @@ class RunPublication:
         self._made_directory = made_directory
         self._published = self._cleared = self._closed = False
         try:
-            if self._recover():
-                self.notes.append("an interrupted run was cleared up first")
+            self.notes += self._recover()
         except BaseException:
             staging.close()
             raise
@@ -202,14 +201,14 @@ class RunPublication:
             if not holds(target, entry):
                 raise
 
-    def _recover(self) -> bool:
+    def _recover(self) -> list[str]:
         """Take back the names that an uncommitted run gave out, and bring ``SHA256SUMS`` up to the last run.
 
-        Only files that a staged manifest of a run names, with the digests it gives, are removed.
+        Only files that a staged manifest of a run names, with the digests it gives, are removed. Returns what was done.
         """
+        done = ["an interrupted run was cleared up first"] if self._staging.begun() else []
         text = self._staging.read(NEW)
         pending = _pending(text)
-        cleared = False
         if pending is not None:
             self._ops.fsync_directory(self._directory)  # what a killed run had done may not be durable yet
             name = run_name(pending.lineage.run) if pending.lineage is not None else "manifest.json"
@@ -224,13 +223,16 @@ class RunPublication:
                 if pending.lineage is None and read_if_there(self._directory / SUMS_NAME) == pending.sums():
                     self._ops.unlink(self._directory / SUMS_NAME)
                 self._ops.fsync_directory(self._directory)
-                cleared = True
-        self._bring_sums_up()
+            else:
+                done = [f"the interrupted run of {name} was committed already"]
+        if self._bring_sums_up():
+            done.append(f"{SUMS_NAME} was brought up to the last run")
         self._staging.clear()
-        return cleared
+        return done
 
-    def _bring_sums_up(self) -> None:
-        """After a commit, or where a crash came between; sums that are wrong in another way tell of damage."""
+    def _bring_sums_up(self) -> bool:
+        """After a commit, or where a crash came between; sums that are wrong in another way tell of damage. Returns
+        whether they were brought up."""
         manifests: list[Manifest] = []
         previous: str | None = None
         try:
@@ -238,18 +240,20 @@ class RunPublication:
                 manifests.append(parse_manifest(text, where=name))
                 lineage = manifests[-1].lineage
                 if lineage is None or run_name(lineage.run) != name or lineage.previous != previous:
-                    return  # as below
+                    return False  # as below
                 previous = text[_DIGEST].decode()
         except ExportError:
-            return  # the chain is damaged: nothing here is put right by guessing
+            return False  # the chain is damaged: nothing here is put right by guessing
         there, wanted = read_if_there(self._directory / SUMS_NAME), _all_sums(manifests)
         behind = (there or b"") == _all_sums(manifests[:-1])
-        if manifests and there != wanted and (self._published or behind):
+        due = bool(manifests) and there != wanted and (self._published or behind)
+        if due:
             if os.path.lexists(self._staging.path(SUMS)):
                 self._ops.unlink(self._staging.path(SUMS))
             self._staging.store(SUMS, wanted)
             self._ops.rename(self._staging.path(SUMS), self._directory / SUMS_NAME)
             self._ops.fsync_directory(self._directory)
+        return due
 
     def close(self) -> None:
         """As in :class:`penstock.ports.Publication`; a second call goes on where an interrupt cut the first short."""

@@ -151,6 +151,18 @@ class RestoreResult:
     events_digest: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumeResult:
+    """A lineage that was taken up again: what was recovered, in sentences, what was there, and the run that was added.
+
+    ``verified`` is what a look at the runs that were there found; it is whole, or nothing was added.
+    """
+
+    recovered: tuple[str, ...]
+    verified: VerifyResult
+    export: ExportResult
+
+
 class DifferenceKind(StrEnum):
     """What is the matter with an event between A and B: only B has it, only A has it, or they have it differently."""
 
