@@ -18,6 +18,8 @@ _HOMES = {
     "AnalyticsEvent": "penstock.model.event",
     "AnalyticsStorage": "penstock.ports",
     "AppendResult": "penstock.model.result",
+    "DiffResult": "penstock.model.result",
+    "Difference": "penstock.model.result",
     "EventBatch": "penstock.model.event",
     "EventCategory": "penstock.model.event",
     "EventPriority": "penstock.model.event",
@@ -29,18 +31,25 @@ _HOMES = {
     "ExportOptions": "penstock.model.options",
     "ExportResult": "penstock.model.result",
     "RestoreResult": "penstock.model.result",
+    "ResumeResult": "penstock.model.result",
     "Exporter": "penstock.api",
     "FileDestination": "penstock.destinations.local",
     "DirectoryDestination": "penstock.destinations.local",
+    "Gap": "penstock.model.gaps",
+    "GapKind": "penstock.model.gaps",
+    "GapsResult": "penstock.model.gaps",
     "IngestResult": "penstock.model.result",
     "SqliteAnalyticsStorage": "penstock.storage.sqlite",
     "StorageConfig": "penstock.model.storage_config",
     "StorageStats": "penstock.model.result",
     "VerifyResult": "penstock.model.result",
+    "diff": "penstock.api",
     "export": "penstock.api",
+    "gaps": "penstock.api",
     "ingest": "penstock.api",
     "inspect": "penstock.api",
     "restore": "penstock.api",
+    "resume": "penstock.api",
     "verify": "penstock.api",
 }
 
@@ -77,7 +86,13 @@ if TYPE_CHECKING:
         Exporter as Exporter,
     )
     from penstock.api import (
+        diff as diff,
+    )
+    from penstock.api import (
         export as export,
+    )
+    from penstock.api import (
+        gaps as gaps,
     )
     from penstock.api import (
         ingest as ingest,
@@ -87,6 +102,9 @@ if TYPE_CHECKING:
     )
     from penstock.api import (
         restore as restore,
+    )
+    from penstock.api import (
+        resume as resume,
     )
     from penstock.api import (
         verify as verify,
@@ -111,10 +129,19 @@ if TYPE_CHECKING:
         EventPriority as EventPriority,
     )
     from penstock.model.filter import ExportFilter as ExportFilter
+    from penstock.model.gaps import Gap as Gap
+    from penstock.model.gaps import GapKind as GapKind
+    from penstock.model.gaps import GapsResult as GapsResult
     from penstock.model.options import ExportFormat as ExportFormat
     from penstock.model.options import ExportOptions as ExportOptions
     from penstock.model.result import (
         AppendResult as AppendResult,
+    )
+    from penstock.model.result import (
+        Difference as Difference,
+    )
+    from penstock.model.result import (
+        DiffResult as DiffResult,
     )
     from penstock.model.result import (
         ExportMetadata as ExportMetadata,
@@ -127,6 +154,9 @@ if TYPE_CHECKING:
     )
     from penstock.model.result import (
         RestoreResult as RestoreResult,
+    )
+    from penstock.model.result import (
+        ResumeResult as ResumeResult,
     )
     from penstock.model.result import (
         StorageStats as StorageStats,

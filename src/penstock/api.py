@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock import wiring
+from penstock.errors import UsageError
+from penstock.exporting import diff as comparing
 from penstock.exporting import export as exporting
+from penstock.exporting import gaps as surveying
 from penstock.exporting import restore as restoring
+from penstock.exporting import resume as resuming
 from penstock.exporting import verify as verifying
 from penstock.exporting.incremental import export_incremental
 from penstock.exporting.verify_chain import verify_chain
 from penstock.model import jsontext
 from penstock.model.filter import ExportFilter
+from penstock.model.gaps import GapsResult
 from penstock.model.options import ExportFormat, ExportOptions
-from penstock.model.result import ExportResult, IngestResult, RestoreResult, StorageStats, VerifyResult
+from penstock.model.result import (
+    Difference,
+    DiffResult,
+    ExportResult,
+    IngestResult,
+    RestoreResult,
+    ResumeResult,
+    StorageStats,
+    VerifyResult,
+)
 from penstock.model.storage_config import StorageConfig
 from penstock.ports import AnalyticsStorage, Clock, ExportDestination, LineageDestination, OnConflict
 
@@ -222,3 +237,73 @@ def restore(
         return restoring.restore(place, storage, filter=wanted, on_conflict=on_conflict, progress=progress)
     finally:
         storage.close()
+
+
+def diff(
+    a: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
+    b: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
+    *,
+    filter: ExportFilter | None = None,
+    config: StorageConfig | None = None,
+    found: Callable[[Difference], None] | None = None,
+    progress: Callable[[comparing.Progress], None] | None = None,
+) -> DiffResult:
+    """Compare the events of two exports, lineages or stores, whatever their formats, by id and canonical bytes.
+
+    ``found`` gets each event that B has and A has not (added), the other way round (removed), or that both have with
+    other content (changed), in order of ids, after both sides were read and verified to their end. Events are compared
+    as multisets: an id that is there twice counts twice. ``seq`` and ``received_at`` do not count. ``config`` says how
+    to open the sides that are stores. Memory does not follow the data; what does not fit waits in ``TMPDIR``. Raises
+    :class:`~penstock.errors.IntegrityError` for a damaged export, :class:`~penstock.errors.UsageError` for one without
+    ids, :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NoSpace`.
+    """
+    with ExitStack() as stack:
+        sides = [stack.enter_context(wiring.opened_events(source, config)) for source in (a, b)]
+        if config is not None and config.table and not any(isinstance(side, AnalyticsStorage) for side in sides):
+            raise UsageError("a table was named, but neither side is a store", hint="leave --table out")
+        return comparing.diff(
+            *sides, filter=filter if filter is not None else ExportFilter(), found=found, progress=progress
+        )
+
+
+def gaps(directory: str | os.PathLike[str], *, window: surveying.Window = "day") -> GapsResult:
+    """List what is missing from a directory that holds a lineage or an export, or several in directories; needs no
+    store, and decodes nothing.
+
+    ``result.ok`` says whether nothing is missing. Windows of event time (``hour`` or ``day``, UTC) without an event
+    between others are named too, and are suspicious only. Raises :class:`~penstock.errors.NotFound`,
+    :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.NewerVersion`.
+    """
+    return surveying.gaps(wiring.published_in(directory), window=window)
+
+
+def resume(
+    store: str | os.PathLike[str] | AnalyticsStorage,
+    directory: str | os.PathLike[str] | LineageDestination,
+    *,
+    options: ExportOptions | None = None,
+    config: StorageConfig | None = None,
+    full: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> ResumeResult:
+    """Take up a lineage: clear what a crash left, verify what is there, and add the next run as the runs before it.
+
+    Filter, format, compression, columns, and of an adopted table its name and mapping, are those that the last run's
+    manifest records. ``options`` says what no manifest pins: sizes of parts, workers, memory, ``verify_written``;
+    ``config`` how to open the store. The parts that are there are checked for presence and size, with ``full`` down to
+    the last event. Adding a run by :func:`export` with the same settings does the same, without the check.
+
+    Raises :class:`~penstock.errors.NotFound` if there is no lineage, :class:`~penstock.errors.IntegrityError` if it is
+    not whole, :class:`~penstock.errors.UsageError` for options or a store that are not the lineage's,
+    :class:`~penstock.errors.Locked`.
+    """
+    lineage = wiring.existing_lineage(directory)
+    given = options if options is not None else ExportOptions()
+    with ExitStack() as stack:
+        # A lineage that is damaged is told before a store that is not there.
+        plan = resuming.plan(lineage, given)
+        if isinstance(store, AnalyticsStorage):
+            storage = store
+        else:
+            storage = stack.enter_context(closing(wiring.open_store(store, plan.opening(config))))
+        return resuming.resume(storage, lineage, plan, clock=wiring.SystemClock(), full=full, progress=progress)

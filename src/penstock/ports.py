@@ -259,6 +259,10 @@ class LineageDestination(Protocol):
         """File name and bytes of every committed run's manifest, in order."""
         ...
 
+    def traces(self) -> Mapping[int, str]:
+        """Runs that something beside a manifest tells of, by number: what it is. Work of an interrupted run is none."""
+        ...
+
     def begin(self) -> RunPublication:
         """Lock the lineage and clear what a crashed run of ours left. Raises :class:`~penstock.errors.Locked`."""
         ...

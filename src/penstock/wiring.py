@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock.errors import InvalidFormat, UsageError, from_os_error
+from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.storage_config import StorageConfig
 from penstock.ports import AnalyticsStorage, ExportDestination, LineageDestination
 
 STREAM = "-"
+_PLAIN_PART = re.compile(r"part-\d{5}-")
 
 
 class SystemClock:
@@ -137,6 +141,29 @@ def resolve_lineage(
     return LineageTarget(destination=LineageDirectory(place.path), layout=options.resolve(format=format, codec=None))
 
 
+def existing_lineage(directory: str | os.PathLike[str] | LineageDestination) -> LineageDestination:
+    """The lineage in a directory. Raises :class:`~penstock.errors.NotFound` if there is none."""
+    from penstock.destinations.lineage import LineageDirectory
+
+    if isinstance(directory, LineageDestination):
+        return directory
+    path = _local(directory, "a directory")
+    lineage = LineageDirectory(path)
+    try:
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file, the directory of a lineage is meant", hint="check the path")
+        plain = os.path.lexists(path / "manifest.json")
+        there = not plain and path.exists() and lineage.runs()
+    except OSError as error:
+        raise from_os_error(error, f"cannot look at {path}") from None
+    if not there:
+        raise NotFound(
+            f"there is no lineage in {path}" + (", but an export that is not incremental" if plain else ""),
+            hint="begin one: penstock export STORE DIR --incremental",
+        )
+    return lineage
+
+
 def resolve_published(
     source: str | os.PathLike[str] | ExportDestination | LineageDestination,
 ) -> ExportDestination | LineageDestination:
@@ -155,6 +182,74 @@ def resolve_published(
     if place.single or path is None or not path.is_dir() or (path / "manifest.json").exists():
         return place
     return LineageDirectory(path) if run_manifests(path) else place
+
+
+def published_in(
+    directory: str | os.PathLike[str],
+) -> Sequence[ExportDestination | LineageDestination]:
+    """The lineage or export in a directory, or else those in its directories; also what is left of one without its
+    manifests. Raises :class:`~penstock.errors.NotFound` if there is none."""
+    path = _local(directory, "a directory")
+    try:
+        if not path.exists():
+            raise NotFound(f"there is no directory {path}", hint="check the path")
+        if not path.is_dir():
+            raise UsageError(f"{path} is a file, a directory is meant", hint="penstock verify checks one file")
+        found = _published_at(path)
+        if not found:
+            below = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
+            found = [one for name in below for one in _published_at(path / name)]
+    except OSError as error:
+        raise from_os_error(error, f"cannot look into {path}") from None
+    if not found:
+        raise NotFound(f"there is no export in {path}, nor in a directory in it", hint="check the path")
+    return found
+
+
+def _published_at(path: Path) -> list[ExportDestination | LineageDestination]:
+    from penstock.destinations.lineage import LineageDirectory, run_manifests
+    from penstock.destinations.local import DirectoryDestination
+
+    found: list[ExportDestination | LineageDestination] = []
+    if os.path.lexists(path / "manifest.json") or any(_PLAIN_PART.match(name) for name in os.listdir(path)):
+        found.append(DirectoryDestination(path))
+    lineage = LineageDirectory(path)
+    if run_manifests(path) or lineage.traces():
+        found.append(lineage)
+    return found
+
+
+@contextmanager
+def opened_events(
+    source: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
+    config: StorageConfig | None = None,
+) -> Iterator[ExportDestination | LineageDestination | AnalyticsStorage]:
+    """What holds events at a path: an export, a lineage, or a store, which is open within the block."""
+    if isinstance(source, AnalyticsStorage):
+        yield source
+    elif isinstance(source, (ExportDestination, LineageDestination)) or not _means_store(source):
+        yield resolve_published(source)
+    else:
+        storage = open_store(source, config)
+        try:
+            yield storage
+        finally:
+            storage.close()
+
+
+def _means_store(source: str | os.PathLike[str]) -> bool:
+    """Whether a path is a file that is not called like an export.
+
+    It is not looked into: another handle of this process may hold locks on it.
+    """
+    path = _local(source, "a store or an export")
+    if not path.is_file():
+        return False
+    try:
+        parse_ending(path.name)
+    except InvalidFormat:
+        return True
+    return False
 
 
 def keep_apart(storage: AnalyticsStorage, destination: ExportDestination) -> None:

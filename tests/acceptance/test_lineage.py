@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import pytest
 
 import foreign_readers
 import sample_events
+from forged import forge, manifest, part, run_path
 from penstock import AnalyticsEvent, ExportFilter, SqliteAnalyticsStorage, verify
 from penstock.destinations.lineage import LineageDirectory
 from penstock.errors import ExportError, Locked, ManifestError, NewerVersion
@@ -31,19 +31,6 @@ def append(place: Path, events: list[AnalyticsEvent]) -> None:
         store.append(events)
 
 
-def run_path(runs: Path, number: int) -> Path:
-    return runs / f"run-{number:06d}.manifest.json"
-
-
-def manifest(runs: Path, number: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run_path(runs, number).read_bytes())
-    return found
-
-
-def part(runs: Path, number: int) -> Path:
-    return runs / str(manifest(runs, number)["parts"][0]["name"])
-
-
 def ids(runs: Path) -> list[str]:
     """The ids of every run in order, read by a library that did not write them."""
     found = []
@@ -51,21 +38,6 @@ def ids(runs: Path) -> list[str]:
         for entry in json.loads(path.read_bytes())["parts"]:
             found += [row["id"] for row in foreign_readers.read(runs / entry["name"])]
     return found
-
-
-def forge(runs: Path, number: int, edit: Callable[[dict[str, Any]], object]) -> None:
-    """Edit a run's manifest and sign it and every later one anew, as only a forger would."""
-    while run_path(runs, number).exists():
-        raw = manifest(runs, number)
-        del raw["manifest_sha256"]
-        edit(raw)
-        head = json.dumps(raw, indent=2, ensure_ascii=False).encode()[:-2]
-        digest = hashlib.sha256(head).hexdigest()
-        run_path(runs, number).write_bytes(head + f',\n  "manifest_sha256": "{digest}"\n}}\n'.encode())
-        number += 1
-
-        def edit(raw: dict[str, Any], digest: str = digest) -> None:
-            raw["lineage"]["previous"] = digest
 
 
 @pytest.fixture

@@ -23,8 +23,11 @@ VERBS = {
     "ingest": ("penstock.cli.ingest", "Load event files into a store."),
     "inspect": ("penstock.cli.inspect", "Show what a store holds: counts, time span, sizes, events over time."),
     "export": ("penstock.cli.export", "Write events to a file, a directory or standard output, with a manifest."),
+    "resume": ("penstock.cli.resume", "Continue a lineage with its own settings, after a crash or at any time."),
     "verify": ("penstock.cli.verify", "Check an export against its manifest, to the last byte and event."),
     "restore": ("penstock.cli.restore", "Put the events of an export back into a store."),
+    "diff": ("penstock.cli.diff", "Name the events that two exports, or an export and a store, do not share."),
+    "gaps": ("penstock.cli.gaps", "List what is missing from a lineage, or looks as if it were."),
     "doctor": ("penstock.cli.doctor", "Check this installation, and a store, for what could go wrong."),
 }
 

@@ -78,7 +78,7 @@ def command(store: str, dest: str, **given: Any) -> None:
             manifest=manifest,
             progress=lambda at: bar.update(rows=at.rows, size=at.stored, done=at.done, total=at.total),
         )
-    _report(talk, dest, result)
+    report(talk, dest, result)
 
 
 def _options(given: dict[str, Any]) -> ExportOptions:
@@ -87,16 +87,19 @@ def _options(given: dict[str, Any]) -> ExportOptions:
     if columns is not None:
         given["columns"] = [name.strip() for name in columns.split(",") if name.strip()]
     if part_size is not None:
-        rows = part_size.removesuffix("rows").strip()
-        if part_size.endswith("rows"):
-            given["part_rows"] = size_of(rows, what="--part-size")
-        else:
-            given["part_bytes"] = size_of(part_size, what="--part-size")
+        given |= part_size_of(part_size)
     if max_bytes is not None:
         given["max_bytes"] = size_of(max_bytes, what="--max-bytes")
     if memory_limit is not None:
         given["memory_limit"] = size_of(memory_limit, what="--memory-limit")
     return ExportOptions(**given)
+
+
+def part_size_of(text: str) -> dict[str, int]:
+    """The option that ``--part-size`` means."""
+    if text.endswith("rows"):
+        return {"part_rows": size_of(text.removesuffix("rows").strip(), what="--part-size")}
+    return {"part_bytes": size_of(text, what="--part-size")}
 
 
 def _plan(
@@ -114,8 +117,9 @@ def _plan(
     talk.emit("summary", ok=True, dry_run=True, event_count=count, format=layout.format, compression=layout.codec)
 
 
-def _report(talk: Talk, dest: str, result: ExportResult) -> None:
-    """Tell the result, everything that a reader should know of, and leave with the exit code it means."""
+def report(talk: Talk, dest: str, result: ExportResult, **more: Any) -> None:
+    """Tell the result, everything that a reader should know of, and leave with the exit code it means. ``more`` goes
+    into the summary."""
     manifest = result.manifest
     for note in result.notes:
         talk.warn(note)
@@ -139,6 +143,7 @@ def _report(talk: Talk, dest: str, result: ExportResult) -> None:
         events_digest=manifest.events_digest,
         parts=len(manifest.parts),
         counts=dict(manifest.counts),
+        **more,
     )
     if code:
         click.get_current_context().exit(code)

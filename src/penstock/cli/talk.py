@@ -47,7 +47,7 @@ class Talk:
         else:
             click.echo(f"note: {clean(text)}", err=True)
 
-    def emit(self, kind: str, **fields: Any) -> None:
+    def emit(self, kind: str, /, **fields: Any) -> None:
         """A JSON line, when those were asked for."""
         if self.machine:
             print(json.dumps({"v": 1, "type": kind, **fields}), file=self._out, flush=True)
@@ -97,8 +97,8 @@ class Bar:
             )
             self._task = self._rich.add_task(label, total=None, facts="")
 
-    def update(self, *, rows: int | None, size: int, done: int, total: int) -> None:
-        """``size`` is bytes handled; ``done`` of ``total`` is the share of the work."""
+    def update(self, *, rows: int | None, size: int | None, done: int, total: int) -> None:
+        """``size`` is bytes handled, if that can be said; ``done`` of ``total`` is the share of the work."""
         passed = max(time.monotonic() - self._began, 1e-9)
         if self._rich is not None:
             self._rich.update(self._task, completed=done, total=max(total, 1), facts=self._facts(rows, size, passed))
@@ -111,9 +111,15 @@ class Bar:
         share = f"{100 * done // total} %, " if total else ""
         self._talk.say(f"{self._label}: {share}{self._facts(rows, size, passed)}")
 
-    def _facts(self, rows: int | None, size: int, passed: float) -> str:
-        counted = f"{rows:,} events ({rows / passed:,.0f}/s), " if rows is not None else ""
-        return f"{counted}{human(size)} ({human(size / passed)}/s)"
+    def _facts(self, rows: int | None, size: int | None, passed: float) -> str:
+        counted = [f"{rows:,} events ({rows / passed:,.0f}/s)"] if rows is not None else []
+        handled = [f"{human(size)} ({human(size / passed)}/s)"] if size is not None else []
+        return ", ".join(counted + handled)
+
+    def end(self) -> None:
+        """Take the bar away, so that lines can be written where it stood. Safe to call twice."""
+        if self._rich is not None:
+            self._rich.stop()
 
     def __enter__(self) -> Self:
         if self._rich is not None:
@@ -123,8 +129,7 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._rich is not None:
-            self._rich.stop()
+        self.end()
 
 
 def human(size: float) -> str:

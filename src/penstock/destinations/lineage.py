@@ -7,6 +7,7 @@ all runs and is derived from their manifests: whoever comes next puts it right i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from penstock.model.lineage import run_name, run_number
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.ports import StagedFile
 
+_RUN_PART = re.compile(r"run-(\d{6,12})-part-\d")
 #: Where ``manifest_sha256`` stands in a manifest's text.
 _DIGEST = slice(-68, -4)
 
@@ -44,6 +46,23 @@ class LineageDirectory:
     def runs(self) -> list[tuple[str, bytes]]:
         """File name and bytes of every run's manifest, in order."""
         return run_manifests(self.path)
+
+    def traces(self) -> dict[int, str]:
+        """Runs that ``SHA256SUMS`` or a part tells of, by number. The parts of a run that was interrupted before its
+        commit are no traces."""
+        try:
+            sums = read_if_there(self.path / SUMS_NAME) or b""
+        except (ManifestError, OSError):
+            sums = b""  # whatever lies there, it tells of no run
+        parts = []
+        for _, folders, names in os.walk(self.path):
+            parts += sorted(names)
+            folders[:] = [folder for folder in folders if "=" in folder]
+        told = [(name.rpartition("/")[2], SUMS_NAME) for name in sums.decode("utf-8", "replace").split()]
+        if not (self.path / ".penstock").exists():
+            told = [(name, name) for name in parts] + told
+        found = [(match[1], evidence) for name, evidence in told if (match := _RUN_PART.match(name))]
+        return {int(number): evidence for number, evidence in found}
 
     @contextmanager
     def open_part(self, name: str) -> Iterator[BinaryIO]:
@@ -119,8 +138,7 @@ class RunPublication:
         self._made_directory = made_directory
         self._published = self._cleared = self._closed = False
         try:
-            if self._recover():
-                self.notes.append("an interrupted run was cleared up first")
+            self.notes += self._recover()
         except BaseException:
             staging.close()
             raise
@@ -183,14 +201,14 @@ class RunPublication:
             if not holds(target, entry):
                 raise
 
-    def _recover(self) -> bool:
+    def _recover(self) -> list[str]:
         """Take back the names that an uncommitted run gave out, and bring ``SHA256SUMS`` up to the last run.
 
-        Only files that a staged manifest of a run names, with the digests it gives, are removed.
+        Only files that a staged manifest of a run names, with the digests it gives, are removed. Returns what was done.
         """
+        done = ["an interrupted run was cleared up first"] if self._staging.begun() else []
         text = self._staging.read(NEW)
         pending = _pending(text)
-        cleared = False
         if pending is not None:
             self._ops.fsync_directory(self._directory)  # what a killed run had done may not be durable yet
             name = run_name(pending.lineage.run) if pending.lineage is not None else "manifest.json"
@@ -205,13 +223,16 @@ class RunPublication:
                 if pending.lineage is None and read_if_there(self._directory / SUMS_NAME) == pending.sums():
                     self._ops.unlink(self._directory / SUMS_NAME)
                 self._ops.fsync_directory(self._directory)
-                cleared = True
-        self._bring_sums_up()
+            else:
+                done = [f"the interrupted run of {name} was committed already"]
+        if self._bring_sums_up():
+            done.append(f"{SUMS_NAME} was brought up to the last run")
         self._staging.clear()
-        return cleared
+        return done
 
-    def _bring_sums_up(self) -> None:
-        """After a commit, or where a crash came between; sums that are wrong in another way tell of damage."""
+    def _bring_sums_up(self) -> bool:
+        """After a commit, or where a crash came between; sums that are wrong in another way tell of damage. Returns
+        whether they were brought up."""
         manifests: list[Manifest] = []
         previous: str | None = None
         try:
@@ -219,18 +240,20 @@ class RunPublication:
                 manifests.append(parse_manifest(text, where=name))
                 lineage = manifests[-1].lineage
                 if lineage is None or run_name(lineage.run) != name or lineage.previous != previous:
-                    return  # as below
+                    return False  # as below
                 previous = text[_DIGEST].decode()
         except ExportError:
-            return  # the chain is damaged: nothing here is put right by guessing
+            return False  # the chain is damaged: nothing here is put right by guessing
         there, wanted = read_if_there(self._directory / SUMS_NAME), _all_sums(manifests)
         behind = (there or b"") == _all_sums(manifests[:-1])
-        if manifests and there != wanted and (self._published or behind):
+        due = bool(manifests) and there != wanted and (self._published or behind)
+        if due:
             if os.path.lexists(self._staging.path(SUMS)):
                 self._ops.unlink(self._staging.path(SUMS))
             self._staging.store(SUMS, wanted)
             self._ops.rename(self._staging.path(SUMS), self._directory / SUMS_NAME)
             self._ops.fsync_directory(self._directory)
+        return due
 
     def close(self) -> None:
         """As in :class:`penstock.ports.Publication`; a second call goes on where an interrupt cut the first short."""

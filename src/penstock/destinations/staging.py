@@ -127,6 +127,11 @@ class Staging:
         self.ops.fsync_directory(self.directory)
         self.ops.fsync_directory(self.directory.parent)
 
+    def begun(self) -> bool:
+        """Whether an export was interrupted here."""
+        ours = (SUMS, REPLACED, OLD, NEW, REPLACING)
+        return any(name.startswith(_DATA) or name in ours for name in os.listdir(self.directory))
+
     def clear(self) -> None:
         """Remove every staged file of ours; pending manifests go last, since they explain the rest."""
         names = [entry.name for entry in os.scandir(self.directory)]

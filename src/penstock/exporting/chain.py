@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,39 +31,58 @@ def read_chain(found: Sequence[tuple[str, bytes]]) -> list[Link]:
     """
     chain: list[Link] = []
     for name, text in sorted(found, key=lambda one: (run_number(one[0]) or 0, one[0])):
-        number = run_number(name)
-        manifest = parse_manifest(text, where=name)
-        lineage = manifest.lineage
-        if lineage is None or number is None or lineage.run != number:
-            raise ManifestError(
-                f"{name} is not the manifest of run {number}", hint="it was renamed or is of another kind"
-            )
+        link = read_link(name, text)
+        number = link.lineage.run
         if number != len(chain) + 1:
             raise ManifestError(
                 f"{run_name(len(chain) + 1)} is missing: the chain has a gap before run {number}",
                 hint="bring the manifest back, or begin a new lineage in another directory",
             )
-        if chain:
-            _check_follows(chain[-1], name, manifest, lineage)
-        chain.append(Link(name=name, digest=own_digest(text), manifest=manifest, lineage=lineage))
+        for fault in faults(chain[-1], link) if chain else ():
+            raise ManifestError(fault.message, hint=fault.hint)
+        chain.append(link)
     return chain
 
 
-def _check_follows(last: Link, name: str, manifest: Manifest, lineage: Lineage) -> None:
-    if lineage.previous != last.digest:
-        raise ManifestError(
-            f"{name} does not follow {last.name}: it names another manifest as its predecessor",
-            hint="one was replaced, or is of another lineage; begin a new lineage in another directory",
+def read_link(name: str, text: bytes) -> Link:
+    """One run by itself. Raises :class:`ManifestError` for a manifest that is damaged, or is not of this run."""
+    number = run_number(name)
+    manifest = parse_manifest(text, where=name)
+    lineage = manifest.lineage
+    if lineage is None or number is None or lineage.run != number:
+        raise ManifestError(f"{name} is not the manifest of run {number}", hint="it was renamed or is of another kind")
+    return Link(name=name, digest=own_digest(text), manifest=manifest, lineage=lineage)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a run does not follow another: ``what`` is ``predecessor``, ``gap``, ``overlap`` or ``other``."""
+
+    what: str
+    message: str
+    hint: str | None = None
+
+
+def faults(last: Link, link: Link) -> Iterator[Fault]:
+    """All that speaks against the second run being the next after the first."""
+    if link.lineage.previous != last.digest:
+        yield Fault(
+            "predecessor",
+            f"{link.name} does not follow {last.name}: it names another manifest as its predecessor",
+            "one was replaced, or is of another lineage; begin a new lineage in another directory",
         )
-    if lineage.after != last.lineage.upto:
-        kind = "a gap" if lineage.after > last.lineage.upto else "an overlap"
-        raise ManifestError(
-            f"{name} leaves {kind}: {last.name} ends at {last.lineage.upto}, it begins at {lineage.after}"
+    if link.lineage.after != last.lineage.upto:
+        kind = "gap" if link.lineage.after > last.lineage.upto else "overlap"
+        article = "a" if kind == "gap" else "an"
+        yield Fault(
+            kind,
+            f"{link.name} leaves {article} {kind}: {last.name} ends at {last.lineage.upto},"
+            f" it begins at {link.lineage.after}",
         )
-    for what, before, now in pinned_differences(last.manifest, manifest):
-        raise ManifestError(f"{name} has another {what} than {last.name}: {now} instead of {before}")
-    if lineage.store != last.lineage.store:
-        raise ManifestError(f"{name} is of another store than {last.name}")
+    for what, before, now in pinned_differences(last.manifest, link.manifest):
+        yield Fault("other", f"{link.name} has another {what} than {last.name}: {now} instead of {before}")
+    if link.lineage.store != last.lineage.store:
+        yield Fault("other", f"{link.name} is of another store than {last.name}")
 
 
 def own_digest(text: bytes) -> str:

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections.abc import Callable, Sequence
 
-import pyarrow as pa
-
-from penstock.errors import IntegrityError, ManifestError, NotFound, UsageError
-from penstock.exporting.chain import read_chain
-from penstock.exporting.decode import read_batches
-from penstock.exporting.verify import check_stored, sums_up
-from penstock.exporting.verify_chain import contradictions
+from penstock.errors import UsageError
+from penstock.exporting.published import PublishedPart, manifests_of, parts_of, proven_events
 from penstock.model.columns import EVENT_FIELDS
 from penstock.model.filter import ExportFilter
-from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.model.result import AppendResult, RestoreResult
 from penstock.pipeline.canonical import events_digest
-from penstock.pipeline.digests import Meter, digest_hex
+from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import matching
 from penstock.ports import AnalyticsStorage, ExportDestination, LineageDestination, OnConflict
-
-_BATCH_ROWS = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    manifest: Manifest
-    entry: PartEntry
 
 
 def restore(
@@ -53,7 +36,7 @@ def restore(
     outcome = AppendResult()
     left = filter.limit
     for part in parts:
-        for batch in _events(source, part):
+        for batch in proven_events(source, part):
             wanted = matching(batch, filter)
             wanted = wanted if left is None else wanted.slice(0, left)
             if not wanted.num_rows:
@@ -82,18 +65,8 @@ def check(source: ExportDestination | LineageDestination) -> None:
     _parts(source)
 
 
-def _parts(source: ExportDestination | LineageDestination) -> Sequence[_Part]:
-    if isinstance(source, LineageDestination):
-        chain = read_chain(source.runs())
-        if not chain:
-            raise ManifestError(f"{source.path} holds no committed run", hint="check the path")
-        manifests = [link.manifest for link in chain]
-        wrong = [f"{problem.part}: {problem.message}" for problem in contradictions(chain)]
-    else:
-        manifests = [parse_manifest(source.read_manifest(), where=source.manifest_name)]
-        wrong = [f"{source.manifest_name}: {text}" for text in _contradictions(source, manifests[0])]
-    if wrong:
-        raise ManifestError(wrong[0], hint="nothing was restored")
+def _parts(source: ExportDestination | LineageDestination) -> Sequence[PublishedPart]:
+    manifests = manifests_of(source)
     for manifest in manifests:
         missing = [name for name in EVENT_FIELDS if name not in manifest.layout.columns]
         if missing:
@@ -101,50 +74,4 @@ def _parts(source: ExportDestination | LineageDestination) -> Sequence[_Part]:
                 f"the export was made without the column {missing[0]}: events cannot be restored from it",
                 hint="restore from an export of all columns",
             )
-    return [_Part(manifest, entry) for manifest in manifests for entry in manifest.parts]
-
-
-def _contradictions(source: ExportDestination, manifest: Manifest) -> list[str]:
-    """What a manifest says that cannot be, whatever its parts hold."""
-    wrong = sums_up(manifest, single=source.single)
-    if source.single and source.path is not None and [entry.name for entry in manifest.parts] != [source.path.name]:
-        wrong.append(f"the manifest is not about {source.path.name}")
-    return wrong
-
-
-def _events(source: ExportDestination | LineageDestination, part: _Part) -> Iterator[pa.RecordBatch]:
-    """The events of one part; the last batch is given only when the whole part proved to be what it should be."""
-    with _opened(source, part.entry) as file:
-        wrong = check_stored(file, part.entry)
-        if wrong:
-            raise IntegrityError(f"{part.entry.name}: {wrong[0]}", hint="nothing of this part was restored")
-        digest = rows = 0
-        held: list[pa.RecordBatch] = []
-        for batch in read_batches(file, part.manifest.layout, part.entry, Meter()):
-            digest += events_digest(batch)
-            rows += batch.num_rows
-            held.append(batch)
-            if sum(one.num_rows for one in held) >= _BATCH_ROWS or sum(one.nbytes for one in held) > _HELD_BYTES:
-                yield _joined(held[:-1] or held)
-                held = held[-1:] if len(held) > 1 else []
-        if (rows, digest_hex(digest)) != (part.entry.rows, part.entry.events_digest):
-            raise IntegrityError(f"{part.entry.name}: its events are not those of the manifest")
-        if held:
-            yield _joined(held)
-
-
-@contextmanager
-def _opened(source: ExportDestination | LineageDestination, entry: PartEntry) -> Iterator[BinaryIO]:
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(source.open_part(entry.name))
-        except NotFound:
-            raise IntegrityError(f"{entry.name} is missing", hint="nothing of this part was restored") from None
-        yield file
-
-
-_HELD_BYTES = 16 << 20
-
-
-def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+    return parts_of(manifests)

@@ -12,17 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sqlite3
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from penstock.errors import IoError, NoSpace
+from penstock.pipeline.scratch import Scratch
 
 _ASKED = 500
-_CACHE_KIB = 32_768
 _DIGEST = 16
 _WRAPPERS = re.compile(r"\.(gz|zst)\Z", re.IGNORECASE)
 #: What rotation appends: ``.1``, ``-20260101``, ``.2026-01-01``, also with a time behind the date.
@@ -45,8 +41,9 @@ class Identities:
     """Makes ids during one run. Memory: some tens of MiB, whatever the number of records."""
 
     def __init__(self) -> None:
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-        self._ranks: sqlite3.Connection | None = None
+        self._ranks = Scratch(
+            "CREATE TABLE ranks (key INTEGER PRIMARY KEY, seen INTEGER NOT NULL)", purpose="count records"
+        )
 
     def assign(self, source: str, contents: Sequence[bytes]) -> list[str]:
         """An id for each record, which are given in their order; equal contents get different ids."""
@@ -66,19 +63,13 @@ class Identities:
         records, only get ranks as if they were equal; their ids still differ, for these hold the whole digest.
         """
         keys = [int.from_bytes(digest[:8], "big", signed=True) for digest in digests]
-        try:
-            before = self._counted(set(keys))
-            ranks = []
-            for key in keys:
-                rank = before.get(key, 0)
-                ranks.append(rank)
-                before[key] = rank + 1
-            self._keep(before)
-        except sqlite3.Error as error:
-            kind = NoSpace if "full" in str(error) else IoError
-            raise kind(
-                f"cannot count records in {tempfile.gettempdir()}: {error}", hint="TMPDIR names another directory"
-            ) from None
+        before = self._counted(set(keys))
+        ranks = []
+        for key in keys:
+            rank = before.get(key, 0)
+            ranks.append(rank)
+            before[key] = rank + 1
+        self._ranks.put("REPLACE INTO ranks VALUES (?, ?)", sorted(before.items()))
         return ranks
 
     def _counted(self, keys: set[int]) -> dict[int, int]:
@@ -87,33 +78,12 @@ class Identities:
         for start in range(0, len(wanted), _ASKED):
             asked = wanted[start : start + _ASKED]
             places = ",".join("?" * len(asked))
-            found.update(self._database().execute(f"SELECT key, seen FROM ranks WHERE key IN ({places})", asked))  # noqa: S608  # only question marks are put in
+            found.update(self._ranks.rows(f"SELECT key, seen FROM ranks WHERE key IN ({places})", asked))  # noqa: S608  # only question marks are put in
         return found
-
-    def _keep(self, counts: dict[int, int]) -> None:
-        self._database().executemany("REPLACE INTO ranks VALUES (?, ?)", sorted(counts.items()))
-
-    def _database(self) -> sqlite3.Connection:
-        if self._ranks is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="penstock-")
-            path = Path(self._directory.name) / "ranks.db"
-            self._ranks = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            # Nothing of this file is needed after the run.
-            for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
-                self._ranks.execute(f"PRAGMA {setting}")
-            self._ranks.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-            self._ranks.execute("CREATE TABLE ranks (key INTEGER PRIMARY KEY, seen INTEGER NOT NULL)")
-            self._ranks.execute("BEGIN")
-        return self._ranks
 
     def close(self) -> None:
         """Drop the counts. Safe to call twice."""
-        if self._ranks is not None:
-            self._ranks.close()
-            self._ranks = None
-        if self._directory is not None:
-            self._directory.cleanup()
-            self._directory = None
+        self._ranks.close()
 
     def __enter__(self) -> Self:
         return self

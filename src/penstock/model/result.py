@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,56 @@ class RestoreResult:
     duplicates: int
     conflicts: int
     events_digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumeResult:
+    """A lineage that was taken up again: what was recovered, in sentences, what was there, and the run that was added.
+
+    ``verified`` is what a look at the runs that were there found; it is whole, or nothing was added.
+    """
+
+    recovered: tuple[str, ...]
+    verified: VerifyResult
+    export: ExportResult
+
+
+class DifferenceKind(StrEnum):
+    """What is the matter with an event between A and B: only B has it, only A has it, or they have it differently."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One event that A and B do not share; an id that is there several times may differ several times."""
+
+    kind: DifferenceKind
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiffResult:
+    """How two sides compare: their events, and how many of them differ. ``columns`` are those that were compared.
+
+    ``events_a - removed == events_b - added``: what is left on either side are the same ids, ``changed`` of them with
+    other content. ``notes`` are sentences for a person: what could not be compared.
+    """
+
+    events_a: int
+    events_b: int
+    added: int
+    removed: int
+    changed: int
+    columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides hold the same multiset of events."""
+        return not (self.added or self.removed or self.changed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,125 @@
+"""Resume: continue a lineage with what its manifests pin, after clearing up and looking whether all is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from penstock.errors import IntegrityError, InvalidFilter, ManifestError, UsageError
+from penstock.exporting.chain import read_chain
+from penstock.exporting.incremental import export_incremental
+from penstock.exporting.run import Progress
+from penstock.exporting.verify_chain import verify_chain
+from penstock.model.columns import COLUMNS
+from penstock.model.filter import ExportFilter
+from penstock.model.manifest import Manifest
+from penstock.model.options import ExportOptions, Layout
+from penstock.model.result import ResumeResult
+from penstock.model.storage_config import StorageConfig
+from penstock.ports import AnalyticsStorage, Clock, LineageDestination
+
+_DEFAULTS = {field.name: field.default for field in fields(ExportOptions)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How a lineage goes on: what its last run records. ``table`` and ``mapping`` are of an adopted table."""
+
+    filter: ExportFilter
+    options: ExportOptions
+    layout: Layout
+    table: str | None
+    mapping: Mapping[str, str]
+
+    def opening(self, config: StorageConfig | None) -> StorageConfig:
+        """How to open the store. Raises :class:`~penstock.errors.UsageError` if another table is asked for."""
+        given = config if config is not None else StorageConfig()
+        if given.table is not None:
+            raise UsageError("the lineage says which table it is of", hint="leave the table and its mapping out")
+        return replace(given, table=self.table, mapping=self.mapping)
+
+
+def plan(destination: LineageDestination, given: ExportOptions) -> Plan:
+    """Read from a lineage how it goes on; ``given`` says what its manifests leave open.
+
+    Raises :class:`~penstock.errors.ManifestError` for a damaged chain, :class:`~penstock.errors.UsageError` for options
+    that are not the lineage's.
+    """
+    last = read_chain(destination.runs())[-1]
+    options = _options(last.manifest, given)
+    try:
+        table, mapping = _adopted(last.manifest.source)
+        filter = ExportFilter(**last.manifest.filter)
+    except (KeyError, TypeError, AttributeError, InvalidFilter) as error:
+        raise ManifestError(
+            f"{last.name} does not say how to go on: {type(error).__name__}: {error}",
+            hint="continue with penstock export --incremental and the same options as before",
+        ) from None
+    layout = options.resolve(format=last.manifest.format, codec=None)
+    return Plan(filter=filter, options=options, layout=layout, table=table, mapping=mapping)
+
+
+def resume(
+    storage: AnalyticsStorage,
+    destination: LineageDestination,
+    plan: Plan,
+    *,
+    clock: Clock,
+    full: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> ResumeResult:
+    """Clear up, verify, and add a run; see :func:`penstock.resume`."""
+    publication = destination.begin()
+    publication.close()
+    verified = verify_chain(destination, quick=not full)
+    if not verified.ok:
+        first, *more = verified.problems
+        also = f", and {len(more)} more" if more else ""
+        raise IntegrityError(
+            f"the lineage is not whole, no run was added: {first.part}: {first.message}{also}",
+            hint="penstock verify names each problem; bring the files back, or begin a new lineage",
+        )
+    export = export_incremental(
+        storage,
+        destination,
+        layout=plan.layout,
+        filter=plan.filter,
+        options=plan.options,
+        clock=clock,
+        progress=progress,
+    )
+    return ResumeResult(recovered=tuple(publication.notes), verified=verified, export=export)
+
+
+def _options(manifest: Manifest, given: ExportOptions) -> ExportOptions:
+    layout = manifest.layout
+    pinned: dict[str, Any] = {
+        "format": layout.format,
+        "compression": layout.codec,
+        "compression_level": layout.level,
+        "pretty": layout.pretty,
+        "csv_null": layout.csv_null,
+        **{name: value for name, value in manifest.options.items() if name in _DEFAULTS},
+        "columns": None if layout.columns == COLUMNS else layout.columns,
+    }
+    for name, value in pinned.items():
+        asked = getattr(given, name)
+        if asked not in (_DEFAULTS[name], value):
+            raise UsageError(
+                f"the lineage was begun with {name} {value}, not {asked}",
+                hint="leave it out, or begin a new lineage in another directory",
+            )
+    return replace(given, **pinned)
+
+
+def _adopted(source: Mapping[str, Any]) -> tuple[str | None, dict[str, str]]:
+    """Table and mapping of the source, in the words of a configuration; nothing of it is left to be guessed again."""
+    if source["kind"] != "table":
+        return None, {}
+    columns, units = source["mapping"], source["units"]
+    mapping = {}
+    for name in COLUMNS:
+        unit = units.get(name, "auto")
+        mapping[name] = columns.get(name, ":none") + (f":{unit}" if unit != "auto" else "")
+    return source["table"], mapping
