@@ -102,10 +102,11 @@ def existing_destination(destination: str | os.PathLike[str]) -> ExportDestinati
     text = os.fspath(destination)
     path = _local(destination, "a destination")
     try:
-        if text.endswith("/") or path.is_dir() or path.name in ("", ".", "..") or "." not in path.name:
-            return DirectoryDestination(path)
+        there = path.is_dir()
     except OSError as error:
         raise from_os_error(error, f"cannot look at {path}") from None
+    if there or text.endswith("/") or path.name in ("", ".", "..") or "." not in path.name:
+        return DirectoryDestination(path)
     return FileDestination(path)
 
 
