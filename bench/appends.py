@@ -1,9 +1,10 @@
 """How fast events go into a store: ``appends.py KIND STORE --events N`` appends to a new store and prints a JSON line.
 
 ``arrow-checked`` appends Arrow batches that were checked before, ``arrow`` batches that the append itself checks; both
-are made before the clock runs. ``normal`` and ``full`` append one event at a time, each its own transaction, making the
-event object included; ``sync`` is the disk's own pace for comparison: 4 KiB written to a file and synced, again and
-again.
+are made before the clock runs. ``module`` inserts rows that were made before, as many in a transaction, with Python's
+``sqlite3`` and ``executemany`` into a table with the same columns and unique ids: what SQLite takes for it by itself.
+``normal`` and ``full`` append one event at a time, each its own transaction, making the event object included; ``sync``
+is the disk's own pace for comparison: 4 KiB written to a file and synced, again and again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 KINDS = {
     "arrow-checked": "Arrow batches, checked before",
     "arrow": "Arrow batches, checked by the append",
+    "module": "the sqlite3 module: executemany of ready rows",
     "normal": "single events, synchronous NORMAL",
     "full": "single events, synchronous FULL",
     "sync": "the disk alone: 4 KiB written and synced",
@@ -41,6 +43,34 @@ def bulk(path: Path, events: int, *, checked: bool) -> float:
         stored = sum(storage.append(batch, checked=checked).inserted for batch in given)
         taken = time.perf_counter() - began
     assert stored == events
+    return taken
+
+
+def module(path: Path, events: int) -> float:
+    """Seconds for that many rows by the standard library."""
+    import sqlite3
+
+    from generate import batches
+
+    columns = "id, category, event_type, timestamp, session_id, priority, data, metadata"
+    given = [
+        batch.set_column(3, "timestamp", batch["timestamp"].cast("int64"))
+        for start in range(0, events, _BATCH)
+        for batch in batches(start, min(start + _BATCH, events))
+    ]
+    rows = [list(zip(*(column.to_pylist() for column in batch.columns), strict=True)) for batch in given]
+    database = sqlite3.connect(path, isolation_level=None)
+    database.executescript(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;"
+        f"CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, {columns}, UNIQUE (id))"
+    )
+    began = time.perf_counter()
+    for some in rows:
+        database.execute("BEGIN")
+        database.executemany(f"INSERT INTO events ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", some)
+        database.execute("COMMIT")
+    taken = time.perf_counter() - began
+    database.close()
     return taken
 
 
@@ -73,6 +103,7 @@ def synced_pages(path: Path, events: int) -> float:
 _RUN: dict[str, Callable[[Path, int], float]] = {
     "arrow-checked": lambda path, events: bulk(path, events, checked=True),
     "arrow": lambda path, events: bulk(path, events, checked=False),
+    "module": module,
     "normal": lambda path, events: singles(path, events, "normal"),
     "full": lambda path, events: singles(path, events, "full"),
     "sync": synced_pages,
