@@ -333,3 +333,13 @@ def test_a_log_that_a_killed_application_left_is_read_and_left(app: Path, pensto
     with closing(sqlite3.connect(app)) as connection:
         assert connection.execute("SELECT count(*) FROM pageviews").fetchone() == (901,)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_lineage_of_a_table_keeps_its_mapping(app: Path, penstock: Command) -> None:
+    table = ("--table", "pageviews", "--incremental", "--map")
+    assert penstock("export", app, "runs/", *table, MAPPING).code == 0
+    other = penstock("export", app, "runs/", *table, "timestamp=created_at,event_type=name,session_id=path")
+    assert other.code == 2
+    assert "the lineage was begun with another mapping" in other.stderr
+    assert penstock("export", app, "runs/", *table, MAPPING).code == 0
+    assert len(list((app.parent / "runs").glob("run-*.manifest.json"))) == 2

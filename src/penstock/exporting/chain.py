@@ -10,7 +10,7 @@ from penstock.errors import ManifestError, UsageError
 from penstock.model.lineage import Anchor, Lineage, run_name, run_number
 from penstock.model.manifest import Manifest, parse_manifest
 
-_PINNED = ("filter", "format", "compression", "options")
+_PINNED = ("filter", "format", "compression", "options", "mapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ def pinned(manifest: Manifest) -> Mapping[str, Any]:
         "format": str(manifest.format),
         "compression": [manifest.codec, manifest.level],
         "options": dict(manifest.options),
+        "mapping": {name: manifest.source.get(name) for name in ("mapping", "units") if name in manifest.source},
     }
 
 
