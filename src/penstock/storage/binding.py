@@ -16,6 +16,7 @@ _TYPES = {"timestamp": pa.int64(), "priority": pa.int64()}
 _SCHEMA = pa.schema(
     [*((name, _TYPES.get(name, pa.string())) for name in EVENT_FIELDS), pa.field("received_at", pa.int64())]
 )
+_ROW = pa.struct(list(_SCHEMA))
 #: The statement that such a batch is bound to.
 INSERT = (
     f"INSERT INTO events ({', '.join(_SCHEMA.names)}) VALUES ({', '.join('?' * len(_SCHEMA))})"
@@ -49,6 +50,4 @@ def bound_events(events: Iterable[AnalyticsEvent]) -> pa.RecordBatch:
         )
         for event in events
     ]
-    columns = zip(*rows, strict=True) if rows else ((),) * len(_SCHEMA)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=_SCHEMA)
+    return pa.RecordBatch.from_struct_array(pa.array(rows, _ROW))
