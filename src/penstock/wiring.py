@@ -76,6 +76,7 @@ def resolve_target(
 
     wanted = options.format if isinstance(options.format, ExportFormat) else None
     if isinstance(destination, ExportDestination):
+        _refuse(destination.single and options.partition_by, "one file has no folders", "--partition-by")
         named = destination.path.name if destination.single and destination.path is not None else None
         format, codec = _named(named, wanted) if named is not None else (wanted or ExportFormat.PARQUET, None)
         return Target(destination=destination, layout=options.resolve(format=format, codec=codec))
@@ -83,6 +84,7 @@ def resolve_target(
         layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None)
         stream = StreamDestination(_standard_output(), manifest=manifest)
         _refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
+        _refuse(options.partition_by, "a stream has no folders", "--partition-by")
         _refuse(options.verify_written, "a stream cannot be read back", "--verify-written")
         return Target(destination=stream, layout=layout)
     _refuse(manifest, "the manifest of a file or a directory has its own place", "--manifest")
@@ -92,6 +94,7 @@ def resolve_target(
     assert place.path is not None
     format, codec = _named(place.path.name, wanted)
     _refuse(options.part_rows or options.part_bytes, "one file is not cut into parts", "--part-size")
+    _refuse(options.partition_by, "one file has no folders", "--partition-by")
     return Target(destination=place, layout=options.resolve(format=format, codec=codec))
 
 

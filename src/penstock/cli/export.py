@@ -31,6 +31,11 @@ from penstock.model.storage_config import StorageConfig
 @click.option("--pretty", is_flag=True, help="Indent JSON.")
 @click.option("--csv-null", default="", metavar="TEXT", help="How CSV spells null; by default the empty field.")
 @click.option("--part-size", metavar="SIZE", help="Cut a directory into parts: 64MiB (uncompressed), 100000rows.")
+@click.option(
+    "--partition-by",
+    type=click.Choice(["day", "hour"]),
+    help="Put a directory's parts into folders by event time, UTC: date=2026-11-22/, hour=13/ in it.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an export that is there already.")
 @click.option("--incremental", is_flag=True, help="Add a run to the directory DEST: what arrived since the run before.")
 @click.option("--manifest", metavar="FILE", help="With DEST '-': write the manifest to this file.")

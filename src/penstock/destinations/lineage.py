@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from penstock.destinations.fileops import FileOps
+from penstock.destinations.folders import make_folders, remove_empty, strangers, sync_folders, within
 from penstock.destinations.local import SUMS_NAME, DirectoryDestination
 from penstock.destinations.naming import give_name, holds, read_if_there
 from penstock.destinations.staging import NEW, SUMS, LocalStagedFile, Staging
@@ -117,12 +118,11 @@ class LineageDirectory:
                 notes.append(f"{SUMS_NAME} does not cover the last run yet; the next export completes it")
             else:
                 problems.append((SUMS_NAME, f"{SUMS_NAME} is missing or does not match the manifests"))
-        ours = {entry.name for manifest in manifests for entry in manifest.parts} | {SUMS_NAME, ".penstock"}
-        there = sorted(entry.name for entry in os.scandir(self.path))
-        strangers = [name for name in there if name not in ours and run_number(name) is None]
-        if strangers:
-            shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
-            notes.append(f"{len(strangers)} files here are not of this lineage and were left alone: {shown}")
+        parts = [entry for manifest in manifests for entry in manifest.parts]
+        found = [name for name in strangers(self.path, parts, (SUMS_NAME, ".penstock")) if run_number(name) is None]
+        if found:
+            shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+            notes.append(f"{len(found)} files here are not of this lineage and were left alone: {shown}")
         return problems, notes
 
 
@@ -137,6 +137,8 @@ class RunPublication:
         self._staged: list[LocalStagedFile] = []
         self._made_directory = made_directory
         self._published = self._cleared = self._closed = False
+        #: The number of this run, once it is needed: nobody else adds one meanwhile.
+        self._next: int | None = None
         try:
             self.notes += self._recover()
         except BaseException:
@@ -153,9 +155,10 @@ class RunPublication:
 
     def part_name(self, index: int, entry: PartEntry, ending: str) -> str:
         assert entry.seq_range is not None
-        run = len(self.runs()) + 1
+        if self._next is None:
+            self._next = len(self.runs()) + 1
         span = f"{entry.seq_range.first}-{entry.seq_range.last}"
-        return f"run-{run:06d}-part-{index:05d}-{span}-{entry.sha256[:8]}{ending}"
+        return f"run-{self._next:06d}-part-{index:05d}-{span}-{entry.sha256[:8]}{ending}"
 
     def publish(self, manifest: Manifest) -> None:
         assert manifest.lineage is not None
@@ -163,9 +166,10 @@ class RunPublication:
         try:
             self._staging.store(NEW, manifest.to_bytes())
             self._staging.sync()
+            make_folders(self._ops, self._directory, manifest.parts)
             for index, entry in enumerate(manifest.parts):
                 self._name_part(self._staging.data(index), entry)
-            self._ops.fsync_directory(self._directory)
+            sync_folders(self._ops, self._directory, manifest.parts)
             try:
                 give_name(self._ops, self._staging.path(NEW), target)
             except DestinationExists:
@@ -218,11 +222,12 @@ class RunPublication:
                 kept = {entry.name for entry in committed.parts} if committed is not None else set()
                 for entry in pending.parts:
                     target = self._directory / entry.name
-                    if entry.name not in kept and holds(target, entry):
+                    if entry.name not in kept and within(self._directory, entry.name) and holds(target, entry):
                         self._ops.unlink(target)
+                remove_empty(self._ops, self._directory, pending.parts)
                 if pending.lineage is None and read_if_there(self._directory / SUMS_NAME) == pending.sums():
                     self._ops.unlink(self._directory / SUMS_NAME)
-                self._ops.fsync_directory(self._directory)
+                sync_folders(self._ops, self._directory, pending.parts)
             else:
                 done = [f"the interrupted run of {name} was committed already"]
         if self._bring_sums_up():

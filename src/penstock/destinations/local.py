@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from penstock.destinations.fileops import FileOps
+from penstock.destinations.folders import strangers, within
 from penstock.destinations.naming import open_plain, read_if_there
 from penstock.destinations.publication import LocalPublication, Place
 from penstock.destinations.staging import SUMS, Staging
@@ -96,10 +97,14 @@ class _LocalDestination:
     @contextmanager
     def open_part(self, name: str) -> Iterator[BinaryIO]:
         path = self._place.part(check_part_name(name, any_file=self.single))
+        if not self.single and not within(self._place.directory, name):
+            raise ManifestError(
+                f"{path.parent} is a link or no directory: no part is read from there", hint="bring the folder back"
+            )
         try:
             file = open_plain(path)
         except FileNotFoundError:
-            raise NotFound(f"{path.name} is missing") from None
+            raise NotFound(f"{name} is missing") from None
         except OSError as error:
             raise from_os_error(error, f"cannot read {path}") from None
         with file:
@@ -225,11 +230,10 @@ class DirectoryDestination(_LocalDestination):
             else:
                 state = "is missing" if sums is None else "does not match the manifest"
                 problems.append((SUMS_NAME, f"{SUMS_NAME} {state}"))
-        ours = {entry.name for entry in manifest.parts} | {self.manifest_name, SUMS_NAME, self._staging.name}
-        strangers = sorted(entry.name for entry in os.scandir(self.path) if entry.name not in ours)
-        if strangers:
-            shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
-            notes.append(f"{len(strangers)} files here are not of this export and were left alone: {shown}")
+        found = strangers(self.path, manifest.parts, (self.manifest_name, SUMS_NAME, self._staging.name))
+        if found:
+            shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+            notes.append(f"{len(found)} files here are not of this export and were left alone: {shown}")
         return problems, notes
 
 

@@ -12,11 +12,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from penstock.destinations.folders import make_folders, remove_empty, sync_folders, within
 from penstock.destinations.naming import CANNOT_LINK, give_name, holds, read_if_there
 from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, LocalStagedFile, Staging
 from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
 from penstock.model.lineage import run_number
-from penstock.model.manifest import PART_NAME, Manifest, PartEntry, parse_manifest
+from penstock.model.manifest import Manifest, PartEntry, is_part_name, parse_manifest
 from penstock.ports import StagedFile
 
 #: What every manifest of ours holds, however damaged, as long as it can be told from another program's file.
@@ -41,7 +42,7 @@ class Place:
         if self.single is not None:
             return names == [self.single.name]
         own = {path.name for path in (self.manifest, self.sums) if path is not None}
-        return all(PART_NAME.match(name) and name not in own for name in names)
+        return all(is_part_name(name) and name not in own for name in names)
 
 
 class LocalPublication:
@@ -175,6 +176,7 @@ class LocalPublication:
         self._ops.rename(self._staging.path(REPLACING), self._place.manifest)
 
     def _publish_directory(self, manifest: Manifest) -> None:
+        make_folders(self._ops, self._place.directory, manifest.parts)
         for index, entry in enumerate(manifest.parts):
             target = self._place.part(entry.name)
             try:
@@ -182,13 +184,13 @@ class LocalPublication:
             except DestinationExists:
                 if not holds(target, entry):
                     raise
+        if not self._replacing:
+            assert self._place.sums is not None
+            self._name(self._staging.path(SUMS), self._place.sums)
+        sync_folders(self._ops, self._place.directory, manifest.parts)
         if self._replacing:
-            self._sync()
             self._ops.rename(self._staging.path(REPLACING), self._place.manifest)
             return
-        assert self._place.sums is not None
-        self._name(self._staging.path(SUMS), self._place.sums)
-        self._sync()
         self._name(self._staging.path(NEW), self._place.manifest)
 
     def _name(self, source: Path, target: Path) -> None:
@@ -269,12 +271,17 @@ class LocalPublication:
         kept = {entry.name for entry in committed.parts} if committed is not None else set()
         for entry in manifest.parts:
             target = self._place.part(entry.name)
-            if entry.name not in kept and self._gave(target) and holds(target, entry):
+            if entry.name not in kept and self._gave(target) and self._is(target, entry):
                 self._ops.unlink(target)
+        remove_empty(self._ops, self._place.directory, manifest.parts)
         sums = self._place.sums
         if sums is not None and committed is None and self._gave(sums) and read_if_there(sums) == manifest.sums():
             self._ops.unlink(sums)
-        self._sync()
+        sync_folders(self._ops, self._place.directory, manifest.parts)
+
+    def _is(self, target: Path, entry: PartEntry) -> bool:
+        """Whether a file inside the directory is what a manifest's entry says."""
+        return within(self._place.directory, entry.name) and holds(target, entry)
 
     def _gave(self, target: Path) -> bool:
         """Whether a name may be from the attempt that is being cleared up."""
@@ -287,11 +294,13 @@ class LocalPublication:
             self._ops.rename(self._staging.path(SUMS), self._place.sums)
             self._sync()
         kept = {entry.name for entry in manifest.parts}
-        for entry in old.parts if old is not None else ():
+        gone = [entry for entry in (old.parts if old is not None else ()) if entry.name not in kept]
+        for entry in gone:
             target = self._place.part(entry.name)
-            if entry.name not in kept and holds(target, entry):
+            if self._is(target, entry):
                 self._ops.unlink(target)
-        self._sync()
+        remove_empty(self._ops, self._place.directory, gone)
+        sync_folders(self._ops, self._place.directory, gone)
 
     def _parsed(self, text: bytes | None) -> Manifest | None:
         """A manifest for this place, unless it is torn, in which case nothing was published from it yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,13 +50,17 @@ class Extractor:
         return self.extract(span, self._filter)
 
     def extract(self, span: SeqRange, filter: ExportFilter) -> Chunk:
-        """The matching rows of a range, rendered and compressed, with their counts, spans and digest."""
+        """The matching rows of a range, as a chunk."""
+        return self.chunk(self._snapshot.read(span, filter))
+
+    def chunk(self, source: Iterable[pa.RecordBatch]) -> Chunk:
+        """Batches of all columns, rendered and compressed, with their counts, spans and digest."""
         rows = size = digest = 0
         times: Span | None = None
         seqs: Span | None = None
         content: list[Any] = []
         batches: list[pa.RecordBatch] = []
-        for batch in self._snapshot.read(span, filter):
+        for batch in source:
             rows += batch.num_rows
             times = _span(batch, "timestamp").union(times)
             seqs = _span(batch, "seq").union(seqs)

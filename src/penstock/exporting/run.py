@@ -6,13 +6,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
-from penstock.errors import IntegrityError
+import pyarrow as pa
+
+from penstock.errors import IntegrityError, UsageError
 from penstock.exporting.decode import decoded
 from penstock.exporting.extract import Chunk, Extractor
+from penstock.exporting.partitions import Gathered, PartitionReader
 from penstock.exporting.parts import ColumnarPart, PartWriter, TextPart, named
 from penstock.formats import FORMATS
 from penstock.model import times
@@ -20,6 +26,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage
 from penstock.model.manifest import Manifest, PartEntry, Span
 from penstock.model.options import ExportFormat, ExportOptions, Layout
+from penstock.model.partition import partition_folders
 from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.ordered import ordered_map
@@ -30,6 +37,10 @@ _MOST_RANGE_BYTES = 8 << 20
 _LEAST_RANGE_BYTES = 1 << 20
 #: A range is at most this share of the memory limit; about three are in flight, each in three shapes.
 _RANGE_SHARE = 48
+#: Rows that are gathered for partitions are in memory up to this share of the limit.
+_GATHERED_SHARE = 8
+#: Parts that a manifest can name: one of so many is as large as a manifest may be.
+MOST_PARTS = 50_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,15 +74,12 @@ class Run:
         text = FORMATS[layout.format].text
         self._encoder = text(layout) if text is not None else None
         self._extract = Extractor(snapshot, filter, layout, self._encoder)
+        by = layout.partition_by
+        self._read = self._extract if by is None else PartitionReader(snapshot, filter, by)
         range_bytes = max(min(options.memory_limit // _RANGE_SHARE, _MOST_RANGE_BYTES), _LEAST_RANGE_BYTES)
-        self._ranges = list(
-            snapshot.ranges(
-                filter,
-                max_rows=min(_RANGE_ROWS, options.part_rows or _RANGE_ROWS),
-                max_bytes=min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1)),
-                after=after,
-            )
-        )
+        self._most_rows = min(_RANGE_ROWS, options.part_rows or _RANGE_ROWS)
+        self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
+        self._ranges = list(snapshot.ranges(filter, max_rows=self._most_rows, max_bytes=self._most_bytes, after=after))
         self._stopped: str | None = None
 
     def estimate(self) -> int | None:
@@ -89,55 +97,117 @@ class Run:
         single: bool,
         keep_empty: bool = True,
     ) -> list[PartEntry]:
-        """Stage every part; returns their entries under their final names. Without ``keep_empty`` no row is no part."""
-        with ThreadPoolExecutor(1, thread_name_prefix="penstock-hash") as self._hashing:
-            entries: list[PartEntry] = []
+        """Stage every part; returns their entries under their final names. Without ``keep_empty`` no row is no part,
+        and so it is with partitions, since no row is in none of them."""
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="penstock-hash") as self._hashing,
+            ThreadPoolExecutor(workers, thread_name_prefix="penstock") as pool,
+            closing(self._chunks(pool, workers, progress)) as chunks,
+        ):
+            if self._layout.partition_by is not None:
+                return self._write_partitions(publication, chunks, pool, workers, self._layout.partition_by)
+            return self._write_in_order(publication, chunks, single, keep_empty)
+
+    def _write_in_order(
+        self, publication: Publication, chunks: Iterator[Chunk], single: bool, keep_empty: bool
+    ) -> list[PartEntry]:
+        entries: list[PartEntry] = []
+        part, staged = self._begin(publication)
+        try:
+            for number, chunk in enumerate(chunks, 1):
+                if not single and part.rows and self._full(part, chunk):
+                    entries.append(self._end(publication, part, staged, len(entries)))
+                    part, staged = self._begin(publication)
+                part.add(chunk)
+                stored = part.stored_bytes + sum(entry.bytes for entry in entries)
+                if number < len(self._ranges) and self._past_limit(stored):
+                    break
+            if part.rows or keep_empty:
+                entries.append(self._end(publication, part, staged, len(entries)))
+            else:
+                part.abort()
+        except BaseException:
+            part.abort()
+            raise
+        return entries
+
+    def _write_partitions(
+        self, publication: Publication, chunks: Iterator[Chunk], pool: Executor, workers: int, by: str
+    ) -> list[PartEntry]:
+        """As rows come, they are gathered by partition; see :mod:`penstock.exporting.partitions`."""
+        entries: list[PartEntry] = []
+        with Gathered(by, self._options.memory_limit // _GATHERED_SHARE) as gathered:
+
+            def write(everything: bool) -> None:
+                pieces = gathered.take(max_rows=self._most_rows, max_bytes=self._most_bytes, everything=everything)
+                rendered = ordered_map(pool, self._partition_chunk, pieces, in_flight=workers + 1)
+                with closing(rendered):
+                    self._write_gathered(publication, rendered, entries, by)
+
+            for number, chunk in enumerate(chunks, 1):
+                gathered.add(chunk)
+                if number < len(self._ranges) and self._past_limit(0):
+                    break
+                if gathered.full and gathered.scattered:
+                    gathered.spill()
+                elif gathered.full:
+                    write(everything=False)
+            write(everything=True)
+            written = sum(entry.rows for entry in entries)
+            if written != gathered.rows:
+                raise IntegrityError(
+                    f"{gathered.rows} rows were read and {written} written; nothing was published",
+                    hint="this is a fault of the disk or the memory: keep the store and report it",
+                )
+        return entries
+
+    def _partition_chunk(self, piece: tuple[int, list[pa.RecordBatch]]) -> tuple[int, Chunk]:
+        number, batches = piece
+        return number, self._extract.chunk([pa.concat_batches(batches)])
+
+    def _write_gathered(
+        self, publication: Publication, rendered: Iterator[tuple[int, Chunk]], entries: list[PartEntry], by: str
+    ) -> None:
+        """One part after the other, so that one is open at a time: for each partition one, or more that are full."""
+        for number, chunks in groupby(rendered, key=itemgetter(0)):
+            folders = partition_folders(number, by)
             part, staged = self._begin(publication)
             try:
-                for number, chunk in enumerate(self._chunks(workers, progress), 1):
-                    if not single and part.rows and self._full(part, chunk):
-                        entries.append(self._end(publication, part, staged, len(entries)))
+                for _, chunk in chunks:
+                    if part.rows and self._full(part, chunk):
+                        entries.append(self._end(publication, part, staged, len(entries), folders))
                         part, staged = self._begin(publication)
                     part.add(chunk)
-                    stored = part.stored_bytes + sum(entry.bytes for entry in entries)
-                    if number < len(self._ranges) and self._past_limit(stored):
-                        break
-                if part.rows or keep_empty:
-                    entries.append(self._end(publication, part, staged, len(entries)))
-                else:
-                    part.abort()
+                entries.append(self._end(publication, part, staged, len(entries), folders))
             except BaseException:
                 part.abort()
                 raise
-            return entries
 
-    def _chunks(self, workers: int, progress: Callable[[Progress], None] | None) -> Iterator[Chunk]:
+    def _chunks(
+        self, pool: Executor, workers: int, progress: Callable[[Progress], None] | None
+    ) -> Generator[Chunk, None, None]:
         """Chunks in order, cut off exactly at the filter's limit."""
         self._deadline = None if self._options.max_duration is None else time.monotonic() + self._options.max_duration
         left = self._filter.limit
         total = sum(span.bytes_hint for span in self._ranges)
         rows = stored = done = 0
-        with ThreadPoolExecutor(workers, thread_name_prefix="penstock") as pool:
-            chunks = ordered_map(pool, self._extract, self._ranges, in_flight=workers + 1)
-            try:
-                for span, chunk in zip(self._ranges, chunks, strict=False):
-                    if left is not None and chunk.rows > left:
-                        chunk = self._first_rows(span, left)
-                    yield chunk
-                    rows += chunk.rows
-                    stored += sum(memoryview(piece).nbytes for piece in chunk.stored)
-                    done += span.bytes_hint
-                    if progress is not None:
-                        progress(Progress(rows=rows, stored=stored, done=done, total=total))
-                    if left is not None:
-                        left -= chunk.rows
-                        if left == 0:
-                            return
-            finally:
-                chunks.close()
+        with closing(ordered_map(pool, self._read, self._ranges, in_flight=workers + 1)) as chunks:
+            for span, chunk in zip(self._ranges, chunks, strict=False):
+                if left is not None and chunk.rows > left:
+                    chunk = self._first_rows(span, left)
+                yield chunk
+                rows += chunk.rows
+                stored += sum(memoryview(piece).nbytes for piece in chunk.stored)
+                done += span.bytes_hint
+                if progress is not None:
+                    progress(Progress(rows=rows, stored=stored, done=done, total=total))
+                if left is not None:
+                    left -= chunk.rows
+                    if left == 0:
+                        return
 
     def _first_rows(self, span: SeqRange, count: int) -> Chunk:
-        return self._extract.extract(span, replace(self._filter, limit=count))
+        return self._read.extract(span, replace(self._filter, limit=count))
 
     def _begin(self, publication: Publication) -> tuple[PartWriter, StagedFile]:
         staged = publication.stage()
@@ -146,11 +216,18 @@ class Run:
         description = self._description() if self._options.include_metadata else {}
         return ColumnarPart(self._layout, staged, self._hashing, description, streamed=self._streamed), staged
 
-    def _end(self, publication: Publication, part: PartWriter, staged: StagedFile, index: int) -> PartEntry:
+    def _end(
+        self, publication: Publication, part: PartWriter, staged: StagedFile, index: int, folders: str = ""
+    ) -> PartEntry:
+        if index >= MOST_PARTS:
+            raise UsageError(
+                f"the export would have more than {MOST_PARTS:,} parts, and its manifest could not be read",
+                hint="make larger parts, or partition by day",
+            )
         entry = part.finish()
         if self._options.verify_written:
             self._check(staged, entry)
-        return named(entry, publication.part_name(index, entry, self._layout.file_ending))
+        return named(entry, folders + publication.part_name(index, entry, self._layout.file_ending))
 
     def _check(self, staged: StagedFile, entry: PartEntry) -> None:
         """Decode what was written, before anything is published."""

@@ -31,7 +31,7 @@ class ByteSink(io.RawIOBase):
         return memoryview(data).nbytes
 
     def drop(self) -> None:
-        """Let no further byte through."""
+        """Let no further byte through, and let go of where they went."""
         self._write = None
 
 
@@ -56,6 +56,7 @@ class ArrowEncoder:
 
     def finish(self) -> None:
         self._writer.close()
+        self._sink.drop()
 
     def abort(self) -> None:
         self._sink.drop()

@@ -70,6 +70,7 @@ class ParquetEncoder:
     def finish(self) -> None:
         self._flush()
         self._writer.close()
+        self._sink.drop()
 
     def abort(self) -> None:
         self._sink.drop()

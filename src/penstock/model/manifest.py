@@ -18,6 +18,7 @@ from penstock.model import times
 from penstock.model.columns import COLUMNS, select_columns
 from penstock.model.lineage import Lineage, parse_lineage
 from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
+from penstock.model.partition import WIDTHS, folders_at, split_name
 
 MANIFEST_VERSION = 1
 #: Largest manifest that is read, in bytes.
@@ -25,7 +26,7 @@ MAX_MANIFEST_BYTES = 64 << 20
 _TAIL = re.compile(rb',\n  "manifest_sha256": "([0-9a-f]{64})"\n\}\n\Z')
 _HEX = {"sha256": 64, "content_sha256": 64, "events_digest": 32}
 #: A name may not leave its directory, hide itself, or mean something to a shell or another file system.
-PART_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,254}\Z")
+_PART_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,254}\Z")
 _FORBIDDEN_IN_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -111,6 +112,7 @@ class Manifest:
             columns=tuple(self.options.get("columns", COLUMNS)),
             pretty=bool(self.options.get("pretty", False)),
             csv_null=str(csv.get("null", "")),
+            partition_by=self.options.get("partition_by"),
         )
 
     def to_bytes(self) -> bytes:
@@ -175,16 +177,25 @@ def parse_manifest(text: bytes, *, where: str) -> Manifest:
 
 
 def check_part_name(name: object, *, any_file: bool = False) -> str:
-    """Return the name if it stays inside its directory. ``any_file`` allows what a person may call a single file."""
-    if not isinstance(name, str) or name in ("", ".", "..") or _FORBIDDEN_IN_NAME.search(name):
+    """Return the name if it stays inside its directory, or a partition's folders there. ``any_file`` allows what a
+    person may call a single file, and no folders."""
+    plain = name if any_file or not isinstance(name, str) else split_name(name)[1]
+    if not isinstance(plain, str) or plain in ("", ".", "..") or _FORBIDDEN_IN_NAME.search(plain):
         raise ManifestError(f"a part is named {name!r}, which is not a plain file name")
-    if not any_file and not PART_NAME.match(name):
+    if not any_file and not is_part_name(name):
         raise ManifestError(f"a part is named {name!r}, which is not a plain file name")
-    return name
+    return str(name)
+
+
+def is_part_name(name: object) -> bool:
+    """Whether a part of a directory can have this name."""
+    return isinstance(name, str) and _PART_NAME.match(split_name(name)[1]) is not None
 
 
 def _from_json(raw: Mapping[str, Any]) -> Manifest:
-    parts = tuple(_part(entry, alone=len(raw["parts"]) == 1) for entry in raw["parts"])
+    by = _object(raw["options"]).get("partition_by")
+    parts = tuple(_part(entry, alone=len(raw["parts"]) == 1 and by is None) for entry in raw["parts"])
+    _check_partitions(parts, by)
     if len({part.name for part in parts}) != len(parts):
         raise ValueError("two parts share a name")
     if sum(part.rows for part in parts) != raw["event_count"]:
@@ -226,6 +237,18 @@ def _part(raw: Mapping[str, Any], *, alone: bool) -> PartEntry:
         seq_range=_span(raw["seq_range"]),
         **{name: _hex(raw[name], length) for name, length in _HEX.items()},
     )
+
+
+def _check_partitions(parts: tuple[PartEntry, ...], by: object) -> None:
+    """Each part lies in the folders of the one partition that all its events are of; without partitions, in none."""
+    if by is not None and by not in WIDTHS:
+        raise ValueError(f"unknown partitions {by!r}")
+    for part in parts:
+        span = part.time_range
+        ends = () if span is None else (span.first, span.last)
+        wanted = {""} if by is None else {folders_at(micros, str(by)) for micros in ends}
+        if wanted != {split_name(part.name)[0]}:
+            raise ValueError(f"{part.name} is not in the folder of its partition")
 
 
 def _count(value: Any) -> int:

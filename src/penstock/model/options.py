@@ -12,6 +12,7 @@ from typing import Any
 
 from penstock.errors import InvalidFormat, UsageError
 from penstock.model.columns import COLUMNS, select_columns
+from penstock.model.partition import WIDTHS
 
 MIB = 1 << 20
 #: Each worker is a thread with a connection of its own; far more would use up the process's open files.
@@ -99,9 +100,10 @@ class ExportOptions:
     ``compression`` is none, gzip, zstd, and snappy or lz4 where the format has them; ``compression_level`` is the
     codec's own scale and ``None`` its best trade. ``columns`` keeps only the named columns. ``pretty`` indents JSON.
     ``csv_null`` is the text of a null in CSV, unquoted. ``part_rows`` and ``part_bytes`` (uncompressed) cut a
-    directory into parts. ``row_group_rows`` sizes Parquet row groups. ``workers`` is the number of threads, and
-    ``memory_limit`` the ceiling in bytes that buffers are sized for. ``include_metadata`` puts a description of the
-    export inside Parquet and Arrow files. ``verify_written`` decodes what was written before it is published.
+    directory into parts; ``partition_by``, day or hour, puts them into folders by event time. ``row_group_rows`` sizes
+    Parquet row groups. ``workers`` is the number of threads, and ``memory_limit`` the ceiling in bytes that buffers are
+    sized for. ``include_metadata`` puts a description of the export inside Parquet and Arrow files. ``verify_written``
+    decodes what was written before it is published.
     ``fail_on_empty`` publishes nothing when nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end
     the export early: what was written by then is published and says so. Raises :class:`InvalidFormat` or
     :class:`UsageError`.
@@ -115,6 +117,7 @@ class ExportOptions:
     csv_null: str = ""
     part_rows: int | None = None
     part_bytes: int | None = None
+    partition_by: str | None = None
     row_group_rows: int = 131_072
     include_metadata: bool = True
     verify_written: bool = False
@@ -133,6 +136,13 @@ class ExportOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be 1 or more, not {value}")
+        if self.partition_by is not None and self.partition_by not in WIDTHS:
+            raise UsageError(f"partition_by must be {' or '.join(WIDTHS)}, not {self.partition_by!r}")
+        if self.partition_by is not None and self.max_bytes is not None:
+            raise UsageError(
+                "max_bytes does not go with partition_by: most rows are written at the end",
+                hint="leave one of them out",
+            )
         if self.workers is not None and self.workers > MAX_WORKERS:
             raise UsageError(f"workers must be 1 to {MAX_WORKERS}, not {self.workers}")
         if self.max_duration is not None and not self.max_duration > 0:
@@ -178,6 +188,7 @@ class ExportOptions:
             csv_null=self.csv_null,
             row_group_rows=self.row_group_rows,
             include_metadata=self.include_metadata,
+            partition_by=self.partition_by,
         )
 
 
@@ -193,6 +204,7 @@ class Layout:
     csv_null: str = ""
     row_group_rows: int = 131_072
     include_metadata: bool = True
+    partition_by: str | None = None
 
     @property
     def file_ending(self) -> str:
@@ -209,6 +221,8 @@ class Layout:
             said["csv"] = {"null": self.csv_null, "formulas": "raw"}
         if self.format is ExportFormat.PARQUET:
             said["row_group_rows"] = self.row_group_rows
+        if self.partition_by is not None:
+            said["partition_by"] = self.partition_by
         return said
 
 

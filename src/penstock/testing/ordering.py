@@ -37,6 +37,14 @@ class _Watch:
     def waiting(self, directory: str) -> set[str]:
         return self.unsynced_names.get(directory, set())
 
+    def _waiting_below(self) -> set[str]:
+        """Names in the place and in folders of it that are not durable yet."""
+        ours = (self.place, f"{self.place}{os.sep}")
+        places = [
+            directory for directory in self.unsynced_names if directory == ours[0] or directory.startswith(ours[1])
+        ]
+        return {name for directory in places if not self.staged(f"{directory}/_") for name in self.waiting(directory)}
+
     def name(self, operation: Operation) -> None:
         source, target = operation.path, str(operation.target)
         self.changed(target)
@@ -47,7 +55,7 @@ class _Watch:
         if source in self.unsynced_files:
             self.problems.append(f"{operation}: a file took its name before its bytes were durable")
         if target == self.manifest:
-            others = self.waiting(self.place) - {target, source}
+            others = self._waiting_below() - {target, source}
             if others:
                 self.problems.append(f"{operation}: the commit came before the names of {_names(others)} were durable")
             self.committed = True
