@@ -81,7 +81,8 @@ def read_csv(path: Path, *, null: str = "") -> list[Row]:
     with duckdb.connect() as connection:
         found = connection.execute(
             f"SELECT * FROM read_csv(?, auto_detect=false, header=true, columns={columns}, delim=',', quote='\"',"
-            " escape='\"', nullstr=?, allow_quoted_nulls=false, new_line='\\n', parallel=false, strict_mode=true)",
+            " escape='\"', nullstr=?, allow_quoted_nulls=false, new_line='\\n', parallel=false, strict_mode=true,"
+            " hive_partitioning=false)",
             [str(copy), null],
         ).fetchall()
     copy.unlink()

@@ -29,6 +29,7 @@ from penstock.errors import (
 )
 from penstock.model.lineage import run_name, run_number
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
+from penstock.model.partition import split_name
 from penstock.ports import StagedFile
 
 _RUN_PART = re.compile(r"run-(\d{6,12})-part-\d")
@@ -308,7 +309,7 @@ def _pending(text: bytes | None) -> Manifest | None:
     except ManifestError:
         return None
     prefix = "part-" if manifest.lineage is None else f"run-{manifest.lineage.run:06d}-part-"
-    return manifest if all(entry.name.startswith(prefix) for entry in manifest.parts) else None
+    return manifest if all(split_name(entry.name)[1].startswith(prefix) for entry in manifest.parts) else None
 
 
 def _all_sums(manifests: Sequence[Manifest]) -> bytes:
