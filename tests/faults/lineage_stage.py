@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from crash_scenarios import BYSTANDERS, FixedClock
@@ -28,7 +29,12 @@ from penstock.testing.faults import Fail, Fault, FaultyOps, Operation
 
 #: Events in the store, and how many of them runs have covered before the one that is disturbed.
 EVENTS = 120
-SCENARIOS: dict[str, tuple[int, ...]] = {"first": (), "later": (30, 70), "empty": (50, EVENTS)}
+SCENARIOS: dict[str, tuple[int, ...]] = {
+    "first": (),
+    "later": (30, 70),
+    "empty": (50, EVENTS),
+    "partitioned": (30, 70),
+}
 
 
 @dataclass
@@ -67,13 +73,20 @@ class Stage:
         always = [Fail(on=("link",), code=errno.EPERM, lasting=True)] if self.no_links else []
         ops = FaultyOps(*faults, *always)
         self.log = ops.log
-        add_run(self.root / "store.db", self.base, ops, rows=rows)
+        add_run(self.root / "store.db", self.base, ops, rows=rows, partition_by=partitions(self.name))
         return ops.log
 
 
-def add_run(store: Path, base: Path, ops: FileOps | None, *, rows: int = 25) -> ExportResult:
+def partitions(name: str) -> str | None:
+    """Into which partitions a scenario exports."""
+    return "hour" if name == "partitioned" else None
+
+
+def add_run(
+    store: Path, base: Path, ops: FileOps | None, *, rows: int = 25, partition_by: str | None = None
+) -> ExportResult:
     """One more run of compressed NDJSON, by one worker."""
-    options = ExportOptions(workers=1, part_rows=rows, compression="gzip")
+    options = ExportOptions(workers=1, part_rows=rows, compression="gzip", partition_by=partition_by)
     with SqliteAnalyticsStorage(store, create=False, read_only=True) as storage:
         return export_incremental(
             storage,
@@ -97,7 +110,7 @@ def build(name: str, root: Path) -> None:
         with SqliteAnalyticsStorage(root / "store.db") as storage:
             storage.append(_event(number) for number in range(stored, upto))
         if number < len(stops):
-            add_run(root / "store.db", template / "runs", None)
+            add_run(root / "store.db", template / "runs", None, partition_by=partitions(name))
         stored = upto
     if name != "first":
         for file, text in BYSTANDERS.items():
@@ -105,7 +118,11 @@ def build(name: str, root: Path) -> None:
 
 
 def _event(number: int) -> AnalyticsEvent:
-    return AnalyticsEvent("feature_used", id=identity(number), data={"n": number, "ms": number * 1.25})
+    """An event of one of three hours, on two days; the third hour is new in the last run."""
+    moment = datetime(2026, 11, 1, 22 + number % 2, tzinfo=UTC) + timedelta(hours=1 if number > 90 else 0)
+    return AnalyticsEvent(
+        "feature_used", id=identity(number), timestamp=moment, data={"n": number, "ms": number * 1.25}
+    )
 
 
 def identity(number: int) -> str:
@@ -158,7 +175,8 @@ def settled(stage: Stage) -> list[str]:
     parts = [part for path in manifests for part in json.loads(path.read_bytes())["parts"]]
     expected = {"SHA256SUMS", *(path.name for path in manifests), *(part["name"] for part in parts)}
     expected |= set(BYSTANDERS) if stage.name != "first" else set()
-    there = {path.name for path in stage.base.iterdir()}
+    expected |= {str(folder) for part in parts for folder in Path(part["name"]).parents if folder.name}
+    there = {str(path.relative_to(stage.base)) for path in stage.base.rglob("*")}
     wrong += [f"{name} was left behind" for name in sorted(there - expected)]
     wrong += [f"{name} is gone" for name in sorted(expected - there)]
     wrong += _sums(stage.base, parts)

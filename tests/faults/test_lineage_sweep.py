@@ -49,7 +49,7 @@ def proven(tell: Callable[[str], None]) -> Prove:
     return prove
 
 
-@pytest.mark.parametrize(("name", "step"), [("first", 4), ("later", 4), ("empty", 2)])
+@pytest.mark.parametrize(("name", "step"), [("first", 4), ("later", 4), ("empty", 2), ("partitioned", 5)])
 def test_a_kill_at_any_step_of_a_run_is_harmless(name: str, step: int, proven: Prove) -> None:
     proven("kill_sweep", name, least=15, step=share(step))
 
@@ -59,12 +59,12 @@ def test_a_kill_of_a_run_is_harmless_without_hard_links(name: str, proven: Prove
     proven("kill_sweep", name, least=8, step=share(9), no_links=True)
 
 
-@pytest.mark.parametrize("name", ["first", "later"])
+@pytest.mark.parametrize("name", ["first", "later", "partitioned"])
 def test_a_kill_during_the_recovery_of_a_run_is_harmless(name: str, proven: Prove) -> None:
     proven("double_sweep", name, least=8, first=3 if FULL else 13, second=5 if FULL else 37)
 
 
-@pytest.mark.parametrize("name", ["first", "later", "empty"])
+@pytest.mark.parametrize("name", ["first", "later", "empty", "partitioned"])
 def test_a_full_disk_at_any_operation_of_a_run(name: str, proven: Prove) -> None:
     proven("error_sweep", name, least=9, step=share(2))
 

@@ -95,12 +95,17 @@ class Lineages(RuleBasedStateMachine):
 
     seen: ClassVar[Counter[str]] = Counter()
 
-    @initialize(filter=st.sampled_from(_FILTERS), rows=st.sampled_from([None, 1, 3]), strangers=st.booleans())
-    def begin(self, filter: ExportFilter, rows: int | None, strangers: bool) -> None:
+    @initialize(
+        filter=st.sampled_from(_FILTERS),
+        rows=st.sampled_from([None, 1, 3]),
+        strangers=st.booleans(),
+        by=st.sampled_from([None, None, "day"]),
+    )
+    def begin(self, filter: ExportFilter, rows: int | None, strangers: bool, by: str | None) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="penstock-history-"))
         self.place = self.root / "runs"
         self.store = SqliteAnalyticsStorage(self.root / "events.db")
-        self.filter, self.rows = filter, rows
+        self.filter, self.rows, self.by = filter, rows, by
         self.covered: list[str] = []
         self.fresh: list[AnalyticsEvent] = []
         self.live: list[AnalyticsEvent] = []
@@ -111,7 +116,7 @@ class Lineages(RuleBasedStateMachine):
             (self.place / "notes.txt").write_bytes(b"not ours")
 
     def _add(self, *faults: Fault, rows: int | None = None) -> int:
-        options = ExportOptions(workers=1, compression="gzip", part_rows=rows or self.rows)
+        options = ExportOptions(workers=1, compression="gzip", part_rows=rows or self.rows, partition_by=self.by)
         return export_incremental(
             self.store,
             LineageDirectory(self.place, ops=FaultyOps(*faults)),
@@ -231,11 +236,12 @@ class Lineages(RuleBasedStateMachine):
             for path in self.place.glob("run-*.manifest.json")
             for part in json.loads(path.read_bytes())["parts"]
         }
-        path = self.place / data.draw(st.sampled_from(sorted(named)))
+        name = data.draw(st.sampled_from(sorted(named)))
+        path = self.place / name
         whole = path.read_bytes()
         place = data.draw(st.integers(0, len(whole) - 1))
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        assert [problem.part for problem in verify(self.place).problems] == [path.name]
+        assert [problem.part for problem in verify(self.place).problems] == [name]
         with pytest.raises(IntegrityError), SqliteAnalyticsStorage(self.root / "damaged.db") as back:
             restore(self.place, back)
         path.write_bytes(whole)
@@ -274,7 +280,10 @@ class Lineages(RuleBasedStateMachine):
             manifests = [json.loads(path.read_bytes()) for path in self.place.glob("run-*.manifest.json")]
             named = {part["name"] for raw in manifests for part in raw["parts"]}
             named |= {f"run-{raw['lineage']['run']:06d}.manifest.json" for raw in manifests}
-            assert set(os.listdir(self.place)) == named | {"SHA256SUMS", *self.strangers}
+            named |= {"SHA256SUMS", *self.strangers}
+            assert {str(path.relative_to(self.place)) for path in self.place.rglob("*") if path.is_file()} == named
+            assert {path.name for path in self.place.iterdir()} == {name.partition("/")[0] for name in named}
+            self.seen["partitioned histories"] += self.by is not None
             self.seen["histories"] += 1
         finally:
             self.store.close()
@@ -285,5 +294,14 @@ def test_any_history_leaves_every_event_in_exactly_one_run() -> None:
     run_state_machine_as_test(Lineages, settings=limits(max_examples=HISTORIES, stateful_step_count=STEPS))
     print(dict(Lineages.seen))
     assert Lineages.seen["histories"] >= HISTORIES
-    for what in ("exports", "deaths", "deaths after the commit", "failures", "locked", "damages", "restores"):
+    for what in (
+        "partitioned histories",
+        "exports",
+        "deaths",
+        "deaths after the commit",
+        "failures",
+        "locked",
+        "damages",
+        "restores",
+    ):
         assert Lineages.seen[what] > 0, what
