@@ -9,11 +9,20 @@ from penstock.cli.talk import Bar, Talk, clean, human
 from penstock.errors import IntegrityError
 
 
-@click.command("verify", epilog="Example:\n\n  penstock verify out.ndjson.gz && echo whole")
+@click.command(
+    "verify",
+    epilog="Examples:\n\n  penstock verify out.ndjson.gz && echo whole\n\n  penstock verify archive/ --sample 1/7",
+)
 @click.argument("dest")
 @click.option("--quick", is_flag=True, help="Only look whether every part is there with its size.")
+@click.option(
+    "--sample",
+    metavar="1/N",
+    help="Read a share of the parts, of the others look at presence and size: 1/7 is the share of this day, in UTC, so "
+    "that seven days in a row read every part once; 3:1/7 is the third share of seven.",
+)
 @talk_options
-def command(dest: str, quick: bool, machine: bool, quiet: bool, verbose: bool) -> None:
+def command(dest: str, quick: bool, sample: str | None, machine: bool, quiet: bool, verbose: bool) -> None:
     """Check the export at DEST, a file or a directory, against its manifest.
 
     Stored bytes are compared with their SHA-256 first, then every event is decoded, counted and digested. No store is
@@ -24,7 +33,10 @@ def command(dest: str, quick: bool, machine: bool, quiet: bool, verbose: bool) -
     talk = Talk(machine=machine, quiet=quiet, verbose=verbose, data_on_stdout=False)
     with Bar(talk, "verifying") as bar:
         result = verify(
-            dest, quick=quick, progress=lambda done, total: bar.update(rows=None, size=done, done=done, total=total)
+            dest,
+            quick=quick,
+            sample=sample,
+            progress=lambda done, total: bar.update(rows=None, size=done, done=done, total=total),
         )
     for note in result.notes:
         talk.warn(note)
@@ -40,6 +52,9 @@ def command(dest: str, quick: bool, machine: bool, quiet: bool, verbose: bool) -
         parts=result.parts,
         event_count=result.event_count,
         bytes=result.bytes,
+        parts_read=result.parts_read,
+        bytes_read=result.bytes_read,
+        sample=None if result.sample is None else str(result.sample),
         problems=len(result.problems),
     )
     if not result.ok:
@@ -48,4 +63,9 @@ def command(dest: str, quick: bool, machine: bool, quiet: bool, verbose: bool) -
         click.get_current_context().exit(code)
     parts = "1 part" if result.parts == 1 else f"{result.parts:,} parts"
     runs = "" if result.runs is None else f" of {result.runs:,} runs"
+    if result.sample is not None:
+        read = f"share {result.sample}, {result.parts_read:,} of {parts}{runs}"
+        size = f"{human(result.bytes_read)} of {human(result.bytes)}"
+        talk.say(f"{dest} is whole as far as it was read: {read}, {size}; the others are there with their sizes")
+        return
     talk.say(f"{dest} is whole: {result.event_count:,} events in {parts}{runs}, {human(result.bytes)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,17 +13,32 @@ from penstock.errors import ExportError, IntegrityError, NotFound, UsageError
 from penstock.exporting.decode import decoded
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.model.result import Problem, VerifyResult
+from penstock.model.sample import Sample
 from penstock.pipeline.digests import Meter, digest_hex
 from penstock.ports import ExportDestination, LineageDestination
 
 _READ = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came of the parts: problems, and how many of them, of how many stored bytes, were read to the end."""
+
+    problems: list[Problem]
+    parts: int
+    bytes: int
+
+
 def verify(
-    destination: ExportDestination, *, quick: bool = False, progress: Callable[[int, int], None] | None = None
+    destination: ExportDestination,
+    *,
+    quick: bool = False,
+    sample: Sample | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> VerifyResult:
     """Check an export against its manifest. Stored bytes are hashed before any decoder sees them.
 
+    ``quick`` looks at presence and sizes of the parts only, and so it is with parts that are not in the ``sample``.
     Returns what does not hold, part by part; ``progress`` gets bytes done and bytes in all. Raises
     :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`, :class:`~penstock.errors.NewerVersion`.
     """
@@ -33,23 +49,43 @@ def verify(
     problems += [
         Problem(part=destination.manifest_name, message=text) for text in sums_up(manifest, single=destination.single)
     ]
-    done, total = 0, sum(entry.bytes for entry in manifest.parts)
-    for entry in manifest.parts:
-        problems += [
-            Problem(part=entry.name, message=text) for text in check_part(destination, manifest, entry, quick=quick)
-        ]
-        done += entry.bytes
-        if progress is not None:
-            progress(done, total)
+    read = check_parts(destination, [manifest], quick=quick, sample=sample, progress=progress)
     return VerifyResult(
         path=path,
         parts=len(manifest.parts),
         event_count=manifest.event_count,
-        bytes=total,
-        problems=tuple(problems),
+        bytes=sum(entry.bytes for entry in manifest.parts),
+        parts_read=read.parts,
+        bytes_read=read.bytes,
+        sample=sample,
+        problems=(*problems, *read.problems),
         notes=tuple(notes),
         manifest=manifest,
     )
+
+
+def check_parts(
+    destination: ExportDestination | LineageDestination,
+    manifests: Sequence[Manifest],
+    *,
+    quick: bool,
+    sample: Sample | None,
+    progress: Callable[[int, int], None] | None,
+) -> Read:
+    """Check the parts of all manifests in order, one after the other."""
+    parts = [(manifest, entry) for manifest in manifests for entry in manifest.parts]
+    done, total = 0, sum(entry.bytes for _, entry in parts)
+    problems: list[Problem] = []
+    read: list[int] = []
+    for number, (manifest, entry) in enumerate(parts):
+        whole = not quick and (sample is None or sample.takes(number))
+        found = check_part(destination, manifest, entry, quick=not whole)
+        problems += [Problem(part=entry.name, message=text) for text in found]
+        read += [entry.bytes] if whole else []
+        done += entry.bytes
+        if progress is not None:
+            progress(done, total)
+    return Read(problems, len(read), sum(read))
 
 
 def sums_up(manifest: Manifest, *, single: bool) -> list[str]:

@@ -5,39 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from penstock.exporting.chain import Link, read_chain
-from penstock.exporting.verify import check_part, sums_up
+from penstock.exporting.verify import check_parts, sums_up
 from penstock.model.manifest import Manifest
 from penstock.model.result import Problem, VerifyResult
+from penstock.model.sample import Sample
 from penstock.ports import LineageDestination
 
 
 def verify_chain(
-    destination: LineageDestination, *, quick: bool = False, progress: Callable[[int, int], None] | None = None
+    destination: LineageDestination,
+    *,
+    quick: bool = False,
+    sample: Sample | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> VerifyResult:
     """Check every run of a lineage against its manifest, and the manifests against each other.
 
-    ``quick`` looks at presence and sizes of the parts only. Returns what does not hold; raises
-    :class:`~penstock.errors.ManifestError` when the chain itself is broken, since then nothing proves what is missing.
+    ``quick`` looks at presence and sizes of the parts only, and so it is with parts that are not in the ``sample``.
+    Returns what does not hold; raises :class:`~penstock.errors.ManifestError` when the chain itself is broken, since
+    then nothing proves what is missing.
     """
     chain = read_chain(destination.runs())
     manifests = [link.manifest for link in chain]
     around, notes = destination.inspect(manifests)
     problems = [Problem(part=name, message=message) for name, message in around]
     problems += contradictions(chain)
-    done, total = 0, sum(entry.bytes for manifest in manifests for entry in manifest.parts)
-    for link in chain:
-        for entry in link.manifest.parts:
-            found = check_part(destination, link.manifest, entry, quick=quick)
-            problems += [Problem(part=entry.name, message=text) for text in found]
-            done += entry.bytes
-            if progress is not None:
-                progress(done, total)
+    read = check_parts(destination, manifests, quick=quick, sample=sample, progress=progress)
     return VerifyResult(
         path=destination.path,
         parts=sum(len(manifest.parts) for manifest in manifests),
         event_count=sum(manifest.event_count for manifest in manifests),
-        bytes=total,
-        problems=tuple(problems),
+        bytes=sum(entry.bytes for manifest in manifests for entry in manifest.parts),
+        parts_read=read.parts,
+        bytes_read=read.bytes,
+        sample=sample,
+        problems=(*problems, *read.problems),
         notes=tuple(notes),
         runs=len(chain),
         manifest=manifests[-1] if manifests else None,

@@ -14,6 +14,7 @@ import pyarrow as pa
 from penstock.model import times
 from penstock.model.manifest import Manifest
 from penstock.model.options import ExportFormat
+from penstock.model.sample import Sample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,12 +121,19 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyResult:
-    """What ``verify`` found. The export is whole if and only if ``problems`` is empty; a lineage has ``runs``."""
+    """What ``verify`` found. The export is whole if and only if ``problems`` is empty; a lineage has ``runs``.
+
+    ``parts_read`` and ``bytes_read`` (as stored) say how much of it was read to the last event, ``sample`` which share
+    that was; of the rest only presence and size are known.
+    """
 
     path: Path
     parts: int
     event_count: int
     bytes: int
+    parts_read: int = 0
+    bytes_read: int = 0
+    sample: Sample | None = None
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     manifest: Manifest | None = None
