@@ -12,8 +12,12 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from penstock.errors import SerializationError
+from penstock.formats.bounds import check_group, check_nesting, unpacked_size
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
+
+#: What a file begins with, before the messages that a stream begins with.
+_MAGIC_BYTES = 8
 
 
 class ByteSink(io.RawIOBase):
@@ -71,22 +75,38 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
             if stream.seekable() and stream.read(6) == b"ARROW1":
                 stream.seek(0)
                 file = pa.ipc.open_file(stream)
-                schema = check_schema(file.schema, layout.columns)
-                for number in range(file.num_record_batches):
-                    yield check_batch(file.get_batch(number), schema)
+                check_schema(file.schema, layout.columns)
+                stream.seek(_MAGIC_BYTES)
+                yield from _batches(stream, layout.columns, expected=file.num_record_batches)
                 return
             if stream.seekable():
                 stream.seek(0)
-            reader = pa.ipc.open_stream(stream)
-            schema = check_schema(reader.schema, layout.columns)
-            for batch in reader:
-                yield check_batch(batch, schema)
+            yield from _batches(stream, layout.columns)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise SerializationError(f"damaged Arrow data: {error}") from None
 
     return read
+
+
+def _batches(stream: BinaryIO, columns: tuple[str, ...], *, expected: int | None = None) -> Iterator[pa.RecordBatch]:
+    """The batches of a stream, each unpacked only when it is known how large it is then."""
+    messages = iter(pa.ipc.MessageReader.open_stream(stream))
+    first = next(messages, None)
+    if first is None:
+        raise SerializationError("damaged Arrow data: it is empty")
+    found = pa.ipc.read_schema(first)
+    schema = check_schema(found, columns)
+    count = 0
+    for message in messages:
+        if message.type != "record batch":
+            raise SerializationError(f"damaged Arrow data: a message of the kind {message.type!r}")
+        check_group(unpacked_size(message))
+        yield check_batch(pa.ipc.read_record_batch(message, found), schema)
+        count += 1
+    if expected is not None and count != expected:
+        raise SerializationError(f"damaged Arrow data: {count} batches, its footer says {expected}")
 
 
 def check_schema(found: pa.Schema, columns: tuple[str, ...]) -> pa.Schema:
@@ -103,4 +123,5 @@ def check_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     for field in schema:
         if not field.nullable and batch.column(field.name).null_count:
             raise pa.ArrowInvalid(f"a null in {field.name}")
+    check_nesting(batch)
     return batch.replace_schema_metadata(None)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import csv as pa_csv
 
 from penstock.errors import InvalidFormat, SerializationError
+from penstock.formats.bounds import check_nesting, check_record
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import Rendered, render_csv
@@ -96,6 +97,7 @@ def record_blocks(stream: BinaryIO, size: int = _BLOCK) -> Iterator[bytes]:
             end = line_end
         if cut < 0:
             held += data
+            check_record(len(held))
             continue
         yield bytes(held) + data[:cut]
         held = bytearray(data[cut:])
@@ -111,6 +113,8 @@ def _typed(batch: pa.RecordBatch, schema: pa.Schema, row: int) -> pa.RecordBatch
         for field, array in zip(schema, arrays, strict=True):
             if array.null_count and not field.nullable:
                 raise pa.ArrowInvalid(f"a null in {field.name}")
-        return pa.record_batch(arrays, schema=schema)
+        typed = pa.record_batch(arrays, schema=schema)
     except pa.ArrowException as error:
         raise SerializationError(f"CSV before row {row}: {error}") from None
+    check_nesting(typed)
+    return typed

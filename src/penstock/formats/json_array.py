@@ -14,12 +14,14 @@ import msgspec
 import pyarrow as pa
 
 from penstock.errors import InvalidEvent, SerializationError
+from penstock.formats.bounds import check_record
 from penstock.formats.ndjson import line_decoder
 from penstock.model import jsontext
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import Rendered, render_lines
 
 _BLOCK = 1 << 18
+_MOST = 8 << 20
 _LINES = 2048
 #: An event is one level above its payloads.
 _DEPTH = jsontext.MAX_DEPTH + 1
@@ -112,7 +114,9 @@ def elements(stream: BinaryIO) -> Iterator[bytes]:
             if closed:
                 break
         if not closed:
-            more = stream.read(max(_BLOCK, len(buffer) - begin))
+            held = len(buffer) - begin
+            check_record(held)
+            more = stream.read(min(max(_BLOCK, held), _MOST))
             if not more:
                 raise SerializationError("the JSON array is cut short: its closing bracket is missing")
             position -= begin

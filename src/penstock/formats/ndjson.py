@@ -11,6 +11,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from penstock.errors import SerializationError
+from penstock.formats.bounds import check_record
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_lines
 
@@ -48,13 +49,17 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
 def line_blocks(stream: BinaryIO, size: int = _BLOCK) -> Iterator[bytes]:
     """The stream in blocks that end with a line feed; the last line may lack one. Blocks hold at least one line."""
     rest: list[bytes] = []
+    held = 0
     while data := stream.read(size):
         cut = data.rfind(b"\n") + 1
         if not cut:
             rest.append(data)
+            held += len(data)
+            check_record(held)
             continue
         yield b"".join([*rest, data[:cut]])
         rest = [data[cut:]] if cut < len(data) else []
+        held = len(data) - cut
     if rest:
         yield b"".join(rest)
 

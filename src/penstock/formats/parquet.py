@@ -6,13 +6,18 @@ Row groups are cut by rows and by bytes, so that memory depends on neither the n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from operator import attrgetter
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from penstock.errors import SerializationError
 from penstock.formats.arrow import ByteSink, check_batch, check_schema
+from penstock.formats.bounds import check_group, check_record
+from penstock.formats.parquet_footer import columns_of
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
 
@@ -22,6 +27,11 @@ _REPEATING = ("category", "event_type", "priority", "session_id", "metadata")
 _ZSTD_LEVEL = 1
 _ROW_GROUP_BYTES = 32 << 20
 _ROWS = 4096
+#: Most bytes that rows become whose values stand in a dictionary once for all of them.
+_PIECE_BYTES = 8 << 20
+#: How values are laid out by the encoder here. In others one value may stand for any number of rows, unseen.
+_DICTIONARIES = frozenset({2, 8})  # PLAIN_DICTIONARY, RLE_DICTIONARY
+_ENCODINGS = _DICTIONARIES | {0, 3, 4}  # PLAIN, RLE, BIT_PACKED
 
 
 class ParquetEncoder:
@@ -84,11 +94,57 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
         try:
             with pq.ParquetFile(stream) as file:
                 schema = check_schema(file.schema_arrow, layout.columns)
+            repeating = _check_groups(stream, schema.names)
+            stream.seek(0)
+            with pq.ParquetFile(stream, read_dictionary=sorted(repeating)) as file:
                 for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
-                    yield check_batch(batch, schema)
+                    for piece in _bounded(batch, repeating):
+                        yield check_batch(_plain(piece, schema), schema)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise SerializationError(f"damaged Parquet data: {error}") from None
 
     return read
+
+
+def _check_groups(stream: BinaryIO, names: list[str]) -> set[str]:
+    """See by the file's own account that its row groups can be read; which text columns have dictionaries."""
+    repeating = set()
+    for _, columns in groupby(columns_of(stream), key=attrgetter("group")):
+        group = list(columns)
+        check_group(sum(column.size for column in group))
+        if [column.name for column in group] != names:
+            raise SerializationError("damaged Parquet data: a row group has other columns than the file")
+        for column in group:
+            if not _ENCODINGS.issuperset(column.encodings):
+                raise SerializationError(f"{column.name} is encoded in a way that is not Penstock's")
+            if EVENT_SCHEMA.field(column.name).type == pa.string() and not _DICTIONARIES.isdisjoint(column.encodings):
+                repeating.add(column.name)
+    return repeating
+
+
+def _bounded(batch: pa.RecordBatch, repeating: set[str]) -> Iterator[pa.RecordBatch]:
+    """The rows in pieces that stay small when every value of a dictionary is put in its place."""
+    lengths = [
+        pc.fill_null(pc.binary_length(column.dictionary).take(column.indices), 0)
+        for column in (batch.column(name) for name in sorted(repeating))
+    ]
+    if not lengths or sum(pc.sum(one.cast(pa.int64())).as_py() or 0 for one in lengths) <= _PIECE_BYTES:
+        yield batch
+        return
+    begin = size = 0
+    for row, cells in enumerate(zip(*(one.to_pylist() for one in lengths), strict=True)):
+        check_record(sum(cells))
+        if row > begin and size + sum(cells) > _PIECE_BYTES:
+            yield batch.slice(begin, row - begin)
+            begin, size = row, 0
+        size += sum(cells)
+    yield batch.slice(begin)
+
+
+def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with its dictionaries' values in their places."""
+    columns = (batch.column(field.name) for field in schema)
+    arrays = [column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column for column in columns]
+    return pa.record_batch(arrays, schema=schema)
