@@ -146,14 +146,14 @@ def test_a_huge_cell_in_arrow(place: Path) -> None:
     refused(path, "rows that are read at once have more than 128 MiB")
 
 
-def test_a_value_that_stands_for_a_gibibyte_of_rows(place: Path) -> None:
+def test_a_value_that_stands_for_half_a_gibibyte_of_rows(place: Path) -> None:
     path = place / "rows.parquet"
     export(place / "events.db", path)
     values = pa.array(['{"a":"' + "a" * MIB + '"}'])
-    data = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), 1024), values)
+    data = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), 512), values)
     _with_payloads(path, data, dictionary_pagesize_limit=16 * MIB)
     assert path.stat().st_size < MIB
-    forge(path, rows=1024)
+    forge(path, rows=512)
     refused(path, "")
 
 
