@@ -535,3 +535,16 @@ def test_thousands_of_hours_in_random_order_stay_below_the_ceiling(tmp_path: Pat
     assert int(done.stdout.split()[-1]) < 300 << 10
     assert len(parts(tmp_path / "out")) == count
     assert verify(tmp_path / "out", quick=True).ok
+
+
+def test_other_verbs_know_partitions(place: Path, penstock: Command) -> None:
+    told = ("export", "events.db", "runs/", "--partition-by", "hour", "--incremental", "--format", "ndjson")
+    assert penstock(*told).code == 0
+    append(place, _some(5000, 9))
+    assert penstock("resume", "events.db", "runs").code == 0
+    assert len(rows_in(place / "runs", "hour")) == 129
+    whole(place / "runs")
+    assert penstock("diff", "runs", "events.db").code == 0
+    assert penstock("gaps", "runs").code == 0
+    (place / "runs" / parts(place / "runs")[0]["name"]).unlink()
+    assert penstock("gaps", "runs").code == penstock("resume", "events.db", "runs").code == 4
