@@ -48,7 +48,7 @@ proof: $(VENV)/.test
 
 # Every planted defect has to be caught by the check that is there for it.
 proof-of-proofs: $(VENV)/.test
-	$(BIN)/python -m pytest tests/faults/test_planted_defects.py
+	PENSTOCK_PROOF=full $(BIN)/python -m pytest tests/faults/test_planted_defects.py
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) penstock-demo bench/work build src/penstock/pipeline/_native*.so

@@ -39,7 +39,8 @@ PROMISED: dict[Kind, int] = {
     "steps": 500 * 40,
 }
 _VERDICTS = {
-    "lost": r"is gone|was acknowledged|no manifest, although|the none export|next run (refused|failed)|is missing",
+    "lost": r"is gone|is missing|FileNotFoundError|was acknowledged|no manifest, although|the none export"
+    r"|next run (refused|failed)",
     "duplicated": r"twice|duplicate",
     "torn": r"is not what the manifest names|neither the old|is not whole|not those of a stretch|of another export"
     r"|^verify:| verify: ",
@@ -108,6 +109,8 @@ class Ledger:
 
     def shortfalls(self) -> list[str]:
         """Why this run is not the proof, as far as its size and its suites tell."""
+        if not self.lines:
+            return []
         totals = self.totals()
         wanted = {kind: int(least * min(TIMES, 1)) for kind, least in PROMISED.items()}
         short = [

@@ -9,7 +9,7 @@ _WANTED = os.environ.get("PENSTOCK_PROOF", "")
 TIMES = {"": 0.1, "tenth": 0.1, "full": 1.0}.get(_WANTED) or float(_WANTED)
 FULL = TIMES >= 1
 #: Whether this is a run of the whole proof, to be judged by its totals, and not of some tests of it.
-JUDGED = _WANTED != ""
+JUDGED = _WANTED != "" and TIMES >= 0.1
 SEED = int(os.environ.get("PENSTOCK_PROOF_SEED", "0"))
 
 

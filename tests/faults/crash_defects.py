@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from lineage_defects import LINEAGE_DEFECTS
+
 from penstock.destinations import publication as protocol
 from penstock.destinations.local import DirectoryDestination
 from penstock.destinations.naming import read_if_there
@@ -232,7 +234,7 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _fsync_tried_again,
         _failure_leaves_all,
     )
-}
+} | LINEAGE_DEFECTS
 
 
 @contextmanager
