@@ -210,7 +210,9 @@ class Lineages(RuleBasedStateMachine):
     def export_while_events_arrive(self, nth: int, count: int) -> None:
         """They arrive when the run writes already: it must not hold them, nor claim their stretch."""
         arriving = self._some(count, False, "{}")
-        fault = Meddle(nth=nth, ending="data-00000", action=lambda _: self.store.append(arriving))
+        fault = Meddle(
+            on=("create", "write", "fsync"), nth=nth, ending="data-00000", action=lambda _: self.store.append(arriving)
+        )
         before = len(self.covered)
         count = self._add(fault)
         assert self._committed()
