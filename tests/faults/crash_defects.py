@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from lineage_defects import LINEAGE_DEFECTS
+from reading_defects import READING_DEFECTS
 
 from penstock.destinations import publication as protocol
 from penstock.destinations.local import DirectoryDestination
@@ -234,7 +235,8 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _fsync_tried_again,
         _failure_leaves_all,
     )
-} | LINEAGE_DEFECTS
+}
+DEFECTS |= LINEAGE_DEFECTS | READING_DEFECTS
 
 
 @contextmanager

@@ -71,21 +71,22 @@ _CAUGHT: list[tuple[str, str, str, str, dict[str, Any]]] = [
 _LINEAGE = "acceptance/test_lineage.py::"
 _HISTORIES = "property/test_lineage.py"
 _INCIDENTS = "faults/test_incidents.py::test_incident_"
+_BETWEEN = "faults/test_incidents_of_runs.py::test_incident_"
 _READING = "acceptance/test_incidents_reading.py::test_incident_"
 _CHAIN = f"{_LINEAGE}test_a_damaged_chain_is_neither_verified_nor_continued_nor_restored"
 #: Defect, the test that sees it, and words of what it says.
 _SEEN: list[tuple[str, str, str]] = [
-    ("commit-replaces", f"{_INCIDENTS}two_writers_commit_one_run_under_one_number", "DID NOT RAISE"),
+    ("commit-replaces", f"{_BETWEEN}two_writers_commit_one_run_under_one_number", "DID NOT RAISE"),
     ("lock-not-held", f"{_LINEAGE}test_a_second_exporter_is_told_so", "assert (0, 0) == (11, 11)"),
-    ("lock-not-held", f"{_INCIDENTS}the_work_of_a_paused_writer_is_not_cleared", "DID NOT RAISE"),
+    ("lock-not-held", f"{_BETWEEN}the_work_of_a_paused_writer_is_not_cleared", "DID NOT RAISE"),
     ("boundary-read-twice", f"{_LINEAGE}test_runs_add_up_and_an_empty_run_is_a_run", "assert"),
     ("boundary-read-twice", _HISTORIES, "state = Lineages()"),
     ("boundary-skipped", _HISTORIES, "state = Lineages()"),
     ("horizon-left-out", _HISTORIES, "state = Lineages()"),
     ("end-not-pinned", _HISTORIES, "state = Lineages()"),
-    ("end-not-pinned", f"{_INCIDENTS}the_end_and_the_rows_are_of_one_moment", "assert 0 == 4"),
+    ("end-not-pinned", f"{_BETWEEN}the_end_and_the_rows_are_of_one_moment", "assert 0 == 4"),
     ("cursor-on-event-time", _HISTORIES, "state = Lineages()"),
-    ("cursor-on-event-time", f"{_INCIDENTS}events_of_one_instant_are_neither_lost_nor_repeated", "assert 0 == 100"),
+    ("cursor-on-event-time", f"{_BETWEEN}events_of_one_instant_are_neither_lost_nor_repeated", "assert 0 == 100"),
     ("cursor-before-commit", _HISTORIES, "leaves a gap"),
     ("empty-run-not-committed", f"{_LINEAGE}test_runs_add_up_and_an_empty_run_is_a_run", "run-000004.manifest.json"),
     ("predecessor-not-checked", f"{_CHAIN}[a fork]", "assert 0 == 4"),
