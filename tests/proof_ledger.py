@@ -25,6 +25,7 @@ Kind = Literal[
     "orders checked",
     "full disks",
     "races",
+    "deaths resumed",
     "histories",
     "steps",
     "of these",

@@ -58,10 +58,10 @@ def _run_names_not_synced() -> Patches:
 def _run_recovery_forgets() -> Patches:
     """The next run throws the staging directory away and looks no further."""
 
-    def recover(self: Any) -> bool:
+    def recover(self: Any) -> list[str]:
         self._bring_sums_up()
         self._staging.clear()
-        return False
+        return []
 
     return [(RunPublication, "_recover", recover)]
 
@@ -70,7 +70,7 @@ def _unknown_commit_cleaned_up() -> Patches:
     """A staged manifest means that its run failed: the parts go, whether it was committed or not."""
     real = RunPublication._recover
 
-    def recover(self: Any) -> bool:
+    def recover(self: Any) -> Any:
         pending = runs._pending(self._staging.read(NEW)) if not self._published else None
         for entry in pending.parts if pending is not None else ():
             if holds(self._directory / entry.name, entry):
@@ -84,7 +84,7 @@ def _retention_by_age() -> Patches:
     """Of the data files in the directory only the youngest stay."""
     real = RunPublication._recover
 
-    def recover(self: Any) -> bool:
+    def recover(self: Any) -> Any:
         cleared = real(self)
         data = [entry for entry in os.scandir(self._directory) if ".manifest." not in entry.name and entry.is_file()]
         for entry in sorted(data, key=lambda entry: entry.stat().st_mtime_ns)[:-6]:

@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 
 from penstock.destinations.lineage import RunPublication
 from penstock.errors import ExportError
-from penstock.exporting import chain, extract, incremental, parts, verify, verify_chain
-from penstock.exporting import restore as restoring
+from penstock.exporting import chain, extract, incremental, parts, published, verify, verify_chain
 from penstock.exporting import run as running
 from penstock.model.lineage import Lineage
 from penstock.model.manifest import Manifest
@@ -114,22 +113,17 @@ def _empty_run_not_committed() -> Patches:
     return [(RunPublication, "publish", publish)]
 
 
-def _follows_without(left_out: str) -> Patches:
-    real = chain._check_follows
-
-    def check(last: Any, name: str, manifest: Manifest, lineage: Lineage) -> None:
-        wanted = {"previous": last.digest, "after": last.lineage.upto}[left_out]
-        real(last, name, manifest, replace(lineage, **{left_out: wanted}))  # type: ignore[arg-type]
-
-    return [(chain, "_check_follows", check)]
+def _follows_without(*left_out: str) -> Patches:
+    real = chain.faults
+    return [(chain, "faults", lambda *links: (fault for fault in real(*links) if fault.what not in left_out))]
 
 
 def _predecessor_not_checked() -> Patches:
-    return _follows_without("previous")
+    return _follows_without("predecessor")
 
 
 def _gap_not_checked() -> Patches:
-    return _follows_without("after")
+    return _follows_without("gap", "overlap")
 
 
 def _pins_not_checked() -> Patches:
@@ -241,7 +235,7 @@ def _repeated_part_not_seen() -> Patches:
 
 
 def _restore_before_verification() -> Patches:
-    return [(restoring, "check_stored", lambda file, entry: [])]
+    return [(published, "check_stored", lambda file, entry: [])]
 
 
 def _restore_not_idempotent() -> Patches:
