@@ -104,14 +104,15 @@ def _may_leave(operation: Operation, late: bool) -> bool:
     return operation.name in ("unlink", "rmdir") and ".penstock" in operation.path
 
 
-def short_write_sweep(name: str, root: Path, *, defect: str | None = None) -> Count:
-    """Each write in turn takes 1, 7, 100 or 4095 bytes of what it is given, and no write ever more than 1000."""
+def short_write_sweep(name: str, root: Path, *, step: int = 1, defect: str | None = None) -> Count:
+    """Each write in turn, or every ``step``-th case, takes 1, 7, 100 or 4095 bytes of what it is given; and no write
+    ever more than 1000."""
     stage = prepare(name, root, defect=defect)
     writes = sum(operation.name == "write" for operation in record(stage))
     plan = [
         Short(on=("write",), nth=number, take=take) for number in range(1, writes + 1) for take in (1, 7, 100, 4095)
     ]
-    plan.append(Short(on=("write",), take=1000, lasting=True))
+    plan = [*every(plan, step, defect=defect), Short(on=("write",), take=1000, lasting=True)]
     count = Count(f"{stage.name}: short writes", planned=len(plan))
     for start in range(0, len(plan), _BATCH):
         batch = plan[start : start + _BATCH]

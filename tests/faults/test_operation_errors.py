@@ -9,8 +9,8 @@ from sweep_requests import FULL, Sweep, share, sweep
 
 _CODES = ("ENOSPC", "EIO", "EACCES", "EDQUOT")
 _TURNS = not FULL
-#: Every format, a codec, and a directory that is replaced.
-_SHORT = ("file", "file-json", "file-csv", "file-parquet", "file-arrow", "file-gzip", "directory-overwrite")
+#: Text formats, a codec, and a directory that is replaced.
+_SHORT = ("file", "file-json", "file-csv", "file-gzip", "directory-overwrite")
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,7 @@ def test_an_error_of_something_that_happened(wanted: Sweep, proven: Callable[[Sw
     "wanted",
     [
         *(sweep("short_write_sweep", name, least=10) for name in _SHORT),
+        *(sweep("short_write_sweep", name, least=50, step=share(5)) for name in ("file-parquet", "file-arrow")),
         sweep("lineage_short_write_sweep", "later", least=10),
     ],
 )
