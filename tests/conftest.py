@@ -11,6 +11,10 @@ from hypothesis import HealthCheck, settings
 import penstock_command
 import sample_events
 from penstock import SqliteAnalyticsStorage
+from proof_ledger import Ledger
+from proof_size import JUDGED, SEED, TIMES
+
+_LEDGER = pytest.StashKey[Ledger]()
 
 settings.register_profile(
     "penstock", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -49,3 +53,36 @@ def penstock(tmp_path: Path, command_server: penstock_command.Server) -> Callabl
 def penstock_process(tmp_path: Path) -> Callable[..., penstock_command.Run]:
     """The same, in a process of its own for each command line."""
     return lambda *arguments: penstock_command.run(*arguments, cwd=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    """Where a suite of faults says how many it planned, and how many fired and passed."""
+    return request.config.stash[_LEDGER]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LEDGER] = Ledger()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    ledger = config.stash[_LEDGER]
+    if ledger.lines:
+        terminalreporter.section(f"the proof, {TIMES:g} of its full size, seed {SEED}")
+        for text in (*ledger.table(), "", *ledger.summary()):
+            terminalreporter.write_line(text)
+        for text in ledger.shortfalls() if JUDGED else ():
+            terminalreporter.write_line(f"NOT THE PROOF: {text}", red=True)
+    if ledger.planted:
+        terminalreporter.section("the proof of the proofs")
+        for name, checks in ledger.planted.items():
+            seen = ledger.caught.get(name)
+            terminalreporter.write_line(
+                f"{name}: " + ("caught by " + "; ".join(seen) if seen else f"MISSED by {checks}")
+            )
+        terminalreporter.write_line(f"planted {len(ledger.planted)} = caught {len(ledger.caught)}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if JUDGED and session.exitstatus == pytest.ExitCode.OK and session.config.stash[_LEDGER].shortfalls():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -15,9 +15,11 @@ import xxhash
 import penstock
 from penstock import AnalyticsEvent, Exporter, SqliteAnalyticsStorage
 from penstock.cli import VERBS
+from proof_ledger import PROMISED
 
 ROOT = Path(__file__).parents[2]
 FORMAT = (ROOT / "docs" / "format.md").read_text()
+GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
 
 
 @pytest.fixture
@@ -117,3 +119,33 @@ def test_layers_of_the_architecture_page_are_the_contract() -> None:
     page = " ".join((ROOT / "docs" / "architecture.md").read_text().split()).replace("> ", "").replace("`", "")
 
     assert " ".join(layers) in " ".join(page.split())
+
+
+def test_every_test_that_the_guarantees_name_exists() -> None:
+    named = set(re.findall(r"`((?:\w+/)+\w+\.py)::(\w+)`", GUARANTEES))
+    there = {file: set(re.findall(r"^def (test_\w+)", _source(file), re.MULTILINE)) for file, _ in named}
+
+    assert len(named) > 60
+    assert {f"{file}::{test}" for file, test in named if test not in there[file]} == set()
+
+
+def test_the_guarantees_name_every_incident_that_is_tried() -> None:
+    tests = ROOT / "tests"
+    tried = {
+        f"{path.relative_to(tests)}::{name}"
+        for path in tests.rglob("test_incidents*.py")
+        for name in re.findall(r"^def (test_incident_\w+)", path.read_text(), re.MULTILINE)
+    }
+
+    assert {name for name in tried if f"`{name}`" not in GUARANTEES} == set()
+
+
+def test_the_guarantees_state_the_size_of_the_proof() -> None:
+    table = GUARANTEES[GUARANTEES.index("| | at least |") :].split("\n\n")[0]
+    stated = [int(count.replace(",", "")) for count in re.findall(r"\| ([\d,]+) \|$", table, re.MULTILINE)]
+
+    assert stated == [count for kind, count in PROMISED.items() if kind != "steps"]
+
+
+def _source(file: str) -> str:
+    return (ROOT / "tests" / file).read_text()

@@ -1,4 +1,4 @@
-"""What the fault tests share: servers that run the sweeps, the command in a process of its own, and the report."""
+"""What the fault tests share: servers that run the sweeps, and what these say."""
 
 from __future__ import annotations
 
@@ -7,23 +7,36 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
 
 import pytest
-from sweep_requests import FULL, Sweep, share
+from sweep_requests import Sweep
 
 from penstock.testing.forks import QUIET
+from proof_ledger import Kind, Ledger
 
 _SERVER = Path(__file__).with_name("crash_server.py")
 _SERVERS = 2
-_LINES = pytest.StashKey[list[str]]()
-
-
-__all__ = ["FULL", "share"]
+#: What a sweep's faults count as.
+_KINDS: dict[str, Kind] = {
+    "kill_sweep": "crash points",
+    "double_sweep": "double crashes",
+    "error_sweep": "operation faults",
+    "short_write_sweep": "operation faults",
+    "interrupt_sweep": "interrupts",
+    "intruder_sweep": "names taken by others",
+    "power_sweep": "power losses",
+    "power_in_recovery_sweep": "power losses",
+    "order_check": "orders checked",
+    "lineage_error_sweep": "operation faults",
+    "lineage_short_write_sweep": "operation faults",
+    "lineage_order_check": "orders checked",
+    "lineage_power_sweep": "power losses",
+}
 
 
 class _Server:
@@ -61,7 +74,7 @@ class _Server:
 def _pending(request: pytest.FixtureRequest) -> Iterator[dict[Sweep, Any]]:
     """Every sweep that was selected, begun in order on the servers. They work in memory where that can be: what a real
     disk does is in the model of it, and in the tests of the command."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and not FULL else None
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     wanted = [
         cast(Sweep, item.callspec.params["wanted"])
         for item in request.session.items
@@ -91,44 +104,35 @@ def _pending(request: pytest.FixtureRequest) -> Iterator[dict[Sweep, Any]]:
 
 
 @pytest.fixture
-def counted(_pending: dict[Sweep, Any], tell: Callable[[str], None]) -> Callable[[Sweep], dict[str, Any]]:
-    """The outcome of a sweep: fails unless as many faults fired as were planned."""
+def enter(ledger: Ledger) -> Callable[..., None]:
+    """Put the outcome of a sweep into the table; fails unless every fault fired and left everything right."""
+
+    def put(sweep: str, count: Mapping[str, Any], *, least: int, sampled: bool) -> None:
+        numbers = {name: count[name] for name in ("planned", "fired", "passed")}
+        ledger.add(count["name"], _KINDS[sweep], **numbers, sampled=sampled, wrong=count["wrong"])
+        assert not count["wrong"], "\n".join(count["wrong"][:20])
+        assert least <= count["planned"] == count["fired"] == count["passed"]
+
+    return put
+
+
+@pytest.fixture
+def counted(_pending: dict[Sweep, Any]) -> Callable[[Sweep], dict[str, Any]]:
+    """The outcome of a sweep, which has to have fired as many faults as it planned."""
 
     def wait(wanted: Sweep) -> dict[str, Any]:
         count: dict[str, Any] = _pending[wanted].result()
-        tell(f"{count['name']}: planned {count['planned']}, fired {count['fired']}, passed {count['passed']}")
-        assert count["planned"] >= wanted.least
-        assert count["fired"] == count["planned"]
+        assert wanted.least <= count["planned"] == count["fired"]
         return count
 
     return wait
 
 
 @pytest.fixture
-def proven(counted: Callable[[Sweep], dict[str, Any]]) -> Callable[[Sweep], None]:
+def proven(_pending: dict[Sweep, Any], enter: Callable[..., None]) -> Callable[[Sweep], None]:
     """Fails unless every fault of the sweep fired and left everything right."""
 
     def check(wanted: Sweep) -> None:
-        count = counted(wanted)
-        assert not count["wrong"], "\n".join(count["wrong"][:20])
-        assert count["passed"] == count["planned"]
+        enter(wanted.sweep, _pending[wanted].result(), least=wanted.least, sampled=wanted.sampled)
 
     return check
-
-
-@pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Add a line to the report at the end."""
-    return request.config.stash[_LINES].append
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_LINES] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    lines = config.stash[_LINES]
-    if lines:
-        terminalreporter.section("faults planned, fired and passed" + (", full proof" if FULL else ""))
-        for line in lines:
-            terminalreporter.write_line(line)

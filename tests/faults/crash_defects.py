@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from lineage_defects import LINEAGE_DEFECTS
+from reading_defects import READING_DEFECTS
+
 from penstock.destinations import publication as protocol
 from penstock.destinations.local import DirectoryDestination
 from penstock.destinations.naming import read_if_there
@@ -73,7 +76,7 @@ def _data_not_synced() -> Patches:
 
 
 def _names_not_synced() -> Patches:
-    return [(LocalPublication, "_sync", lambda self: None)]
+    return [(LocalPublication, "_sync", lambda self: None), (protocol, "sync_folders", lambda *given: None)]
 
 
 def _new_directory_not_synced() -> Patches:
@@ -233,6 +236,7 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _failure_leaves_all,
     )
 }
+DEFECTS |= LINEAGE_DEFECTS | READING_DEFECTS
 
 
 @contextmanager

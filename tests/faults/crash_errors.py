@@ -10,7 +10,7 @@ from typing import Literal
 
 from crash_judge import NEW, NONE, OLD, judge, settle, settled
 from crash_scenarios import Stage
-from crash_sweeps import Count, prepare, record
+from crash_sweeps import Count, every, prepare, record
 
 from penstock.errors import AccessDenied, DestinationExists, ExportError, IoError, NoSpace
 from penstock.testing.faults import Fail, Meddle, Operation, Short
@@ -46,7 +46,7 @@ def error_sweep(
     stage = prepare(name, root, defect=defect)
     plan = [
         (operation, code)
-        for operation in record(stage)[::step]
+        for operation in every(record(stage), step, defect=defect)
         for index, code in enumerate(codes)
         if not turns or operation.number % len(codes) == index
     ]
@@ -74,7 +74,7 @@ def _one_error(stage: Stage, operation: Operation, code: str, lasting: bool, lat
     except BaseException as error:
         raised = error
     state, wrong = judge(stage)
-    wrong += _told(code, raised, state)
+    wrong += _told(code, raised, state, operation)
     if raised is not None and not lasting and state != NEW and not _may_leave(operation, late):
         wrong += settled(stage, state)
     synced = [entry.path for entry in stage.log if entry.name == "fsync"]
@@ -83,10 +83,11 @@ def _one_error(stage: Stage, operation: Operation, code: str, lasting: bool, lat
     return f"{code} at {operation}", fault.fired > 0, wrong + settle(stage, state)
 
 
-def _told(code: str, raised: BaseException | None, state: str) -> list[str]:
+def _told(code: str, raised: BaseException | None, state: str, operation: Operation) -> list[str]:
     """Whether the error is of the right kind, and tells the truth about what is there now."""
     if raised is None:
-        return [] if state == NEW else [f"no error was raised, and the {state} export is there"]
+        quiet = state == NEW and operation.name not in ("write", "fsync")
+        return [] if quiet else [f"no error was raised, and the {state} export is there"]
     expected, exit_code = ERRORS[code]
     if not isinstance(raised, expected):
         return [f"raised {type(raised).__name__}: {raised}"]
@@ -103,14 +104,15 @@ def _may_leave(operation: Operation, late: bool) -> bool:
     return operation.name in ("unlink", "rmdir") and ".penstock" in operation.path
 
 
-def short_write_sweep(name: str, root: Path, *, defect: str | None = None) -> Count:
-    """Each write in turn takes 1, 7, 100 or 4095 bytes of what it is given, and no write ever more than 1000."""
+def short_write_sweep(name: str, root: Path, *, step: int = 1, defect: str | None = None) -> Count:
+    """Each write in turn, or every ``step``-th case, takes 1, 7, 100 or 4095 bytes of what it is given; and no write
+    ever more than 1000."""
     stage = prepare(name, root, defect=defect)
     writes = sum(operation.name == "write" for operation in record(stage))
     plan = [
         Short(on=("write",), nth=number, take=take) for number in range(1, writes + 1) for take in (1, 7, 100, 4095)
     ]
-    plan.append(Short(on=("write",), take=1000, lasting=True))
+    plan = [*every(plan, step, defect=defect), Short(on=("write",), take=1000, lasting=True)]
     count = Count(f"{stage.name}: short writes", planned=len(plan))
     for start in range(0, len(plan), _BATCH):
         batch = plan[start : start + _BATCH]
@@ -145,7 +147,7 @@ def interrupt_sweep(name: str, root: Path, *, step: int = 1, defect: str | None 
         plan.append((operation, "before"))
         if not operation.failed:
             plan.append((operation, "after"))
-    plan = plan[::step]
+    plan = list(every(plan, step, defect=defect))
     count = Count(f"{stage.name}: interrupted", planned=len(plan))
     for start in range(0, len(plan), _BATCH):
         for outcome in run_forked(partial(_interrupts, stage, plan[start : start + _BATCH])).value:

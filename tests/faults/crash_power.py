@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crash_judge import NEW, judge
 from crash_scenarios import Stage
-from crash_sweeps import Count, judged, kill_points, killed_at, next_run, prepare, record
+from crash_sweeps import SEED, Count, judged, kill_points, killed_at, next_run, prepare, record
 
 from penstock.testing.faults import Operation
 from penstock.testing.forks import run_forked
@@ -40,7 +40,7 @@ def power_sweep(name: str, root: Path, *, most: int, step: int = 1, defect: str 
     for operation in log:
         disk.apply(operation)
         last = operation is log[-1]
-        for tree in found.new(disk.after_power_loss(most=most), last):
+        for tree in found.new(disk.after_power_loss(most=most, seed=SEED), last):
             _judge_tree(stage, count, f"after {operation}", tree, acknowledged=last)
     _check_model(stage, log, count)
     return count
@@ -69,7 +69,7 @@ def power_in_recovery_sweep(
             disk.apply(operation)
             last = operation is recovery[-1]
             label = f"killed {when} {log[number - 1]}, then power loss after {operation}"
-            for tree in found.new(disk.after_power_loss(most=most), last):
+            for tree in found.new(disk.after_power_loss(most=most, seed=SEED), last):
                 _judge_tree(stage, count, label, tree, acknowledged=last)
     return count
 

@@ -67,6 +67,9 @@ SCENARIOS = {
     for scenario in (
         Scenario(name="file", dest="out.ndjson"),
         Scenario(name="file-gzip", dest="out.json.gz"),
+        Scenario(name="file-json", dest="out.json", rows=100),
+        Scenario(name="file-csv", dest="out.csv", rows=100),
+        Scenario(name="file-arrow", dest="out.arrow", rows=100),
         Scenario(name="file-parquet", dest="out.parquet", options={"row_group_rows": 60}),
         Scenario(name="file-overwrite", dest="out.ndjson", before="export", overwrite=True),
         Scenario(name="file-overwrite-bare", dest="out.csv", before="bare", overwrite=True, rows=100),

@@ -18,6 +18,7 @@ import adbc_driver_sqlite
 import crash_errors
 import crash_power
 import crash_sweeps
+import lineage_errors
 import pyarrow as pa
 
 from penstock.model.columns import EVENT_SCHEMA, batch_of
@@ -37,6 +38,11 @@ SWEEPS: dict[str, Any] = {
         crash_power.power_sweep,
         crash_power.power_in_recovery_sweep,
         crash_power.order_check,
+        lineage_errors.lineage_error_sweep,
+        lineage_errors.lineage_short_write_sweep,
+        lineage_errors.lineage_order_check,
+        lineage_errors.lineage_power_sweep,
+        lineage_errors.lineage_kill_sweep,
     )
 }
 

@@ -7,10 +7,11 @@ fired, how many left everything right, and what was wrong with the others. They 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from crash_judge import NONE, OLD, judge, settle
 from crash_scenarios import SCENARIOS, Stage, build
@@ -19,6 +20,9 @@ from penstock.errors import ExportError
 from penstock.testing.faults import Kill, Operation
 from penstock.testing.forks import ChildFailed, run_forked
 
+Item = TypeVar("Item")
+#: Where samples begin.
+SEED = int(os.environ.get("PENSTOCK_PROOF_SEED", "0"))
 #: The number of an operation, and when to die.
 Point = tuple[int, Literal["before", "during", "after"]]
 
@@ -42,6 +46,11 @@ class Count:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def every(items: Sequence[Item], step: int, *, defect: str | None = None) -> Sequence[Item]:
+    """Every ``step``-th of them; which ones, the seed says, unless it is a ``defect`` that they have to hit."""
+    return items[SEED % step if defect is None else 0 :: step]
 
 
 def prepare(name: str, root: Path, *, defect: str | None = None, no_links: bool = False) -> Stage:
@@ -115,7 +124,7 @@ def kill_sweep(
     ``overwrite``."""
     stage = prepare(name, root, defect=defect, no_links=no_links)
     log = record(stage)
-    points = kill_points(log, most_writes=most_writes)[::step]
+    points = every(kill_points(log, most_writes=most_writes), step, defect=defect)
     count = Count(f"{stage.name}: killed" + ", then run without --overwrite" * then_plain, planned=len(points))
     seen = set()
     for point in points:
@@ -138,8 +147,8 @@ def double_sweep(name: str, root: Path, *, first: int, second: int, no_links: bo
     stage = prepare(name, root, no_links=no_links)
     log = record(stage)
     count = Count(f"{stage.name}: killed twice")
-    for turn, point in enumerate(kill_points(log)[::first]):
-        for place in _recovery_points(stage, point)[turn % second :: second]:
+    for turn, point in enumerate(every(kill_points(log), first)):
+        for place in _recovery_points(stage, point)[(turn + SEED) % second :: second]:
             count.planned += 1
             stage.reset()
             died = killed_at(stage, point) and killed_at(stage, place)

@@ -18,9 +18,12 @@ from typing import IO
 from penstock import AnalyticsEvent, verify
 from penstock.errors import ManifestError, NotFound
 from penstock.storage.sqlite import SqliteAnalyticsStorage
+from proof_ledger import Kind
 
 STRACE = shutil.which("strace")
 NO_STRACE = "strace is not installed: no real system call can be made to fail (apt-get install strace)"
+#: What these kills count as.
+KILLS: Kind = "SIGKILLs in system calls"
 _CALL = re.compile(r"^\d+ +(\w+)\((.*?)(?:\) += |<unfinished)", re.MULTILINE)
 _EPOCH = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -1,17 +1,15 @@
-"""What the test files ask of the crash servers, and how much of it.
-
-``PENSTOCK_PROOF=full`` takes every point; without it a fixed share of them is taken, so that a run ends in minutes.
-"""
+"""What the test files ask of the crash servers; how much of it is in ``proof_size``."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-FULL = os.environ.get("PENSTOCK_PROOF") == "full"
+from proof_size import FULL, share
+
+__all__ = ["FULL", "Sweep", "share", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,15 @@ class Sweep:
     arguments: tuple[tuple[str, Any], ...] = ()
     least: int = 1
 
+    @property
+    def sampled(self) -> bool:
+        """Whether not every point is taken."""
+        strides = ("step", "first", "second")
+        given = dict(self.arguments)
+        return any(given.get(name, 1) > 1 for name in strides) or any(
+            given.get(name) for name in ("most", "most_writes")
+        )
+
 
 def sweep(function: str, scenario: str, *, least: int = 1, **arguments: Any) -> Any:
     """A test parameter with a readable name."""
@@ -30,8 +37,3 @@ def sweep(function: str, scenario: str, *, least: int = 1, **arguments: Any) -> 
     given = {key: value for key, value in arguments.items() if value not in (None, False)}
     flags = [key if value is True else f"{key}={value}" for key, value in given.items()]
     return pytest.param(wanted, id="-".join([scenario, *flags]))
-
-
-def share(ci: int, full: int = 1) -> int:
-    """Every how many points are taken: ``ci``, or in a full proof every one, or as many as ``full`` says."""
-    return full if FULL else ci

@@ -15,6 +15,7 @@ import real_command as real
 from sweep_requests import FULL, Sweep, sweep
 
 from penstock import verify
+from proof_ledger import Ledger
 
 _PATIENCE = 60.0
 
@@ -136,7 +137,7 @@ def test_a_second_exporter_is_told_to_wait(shape: str, store: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwrite"])
 @pytest.mark.parametrize("name", ["out.ndjson", "out"])
-def test_of_racing_exporters_one_wins(name: str, overwrite: bool, tmp_path: Path, tell: Callable[[str], None]) -> None:
+def test_of_racing_exporters_one_wins(name: str, overwrite: bool, tmp_path: Path, ledger: Ledger) -> None:
     small = real.fill_store(tmp_path / "events.db", 200)
     place = tmp_path / "place"
     place.mkdir()
@@ -152,7 +153,8 @@ def test_of_racing_exporters_one_wins(name: str, overwrite: bool, tmp_path: Path
         assert set(codes[1:]) <= ({0, 11} if overwrite else {2, 11}), told
         assert verify(dest).ok
         assert not real.leftovers(place)
-    tell(f"{name}: three racing exporters, {'with' if overwrite else 'without'} --overwrite: {rounds} rounds")
+    suite = f"{name}: three racing exporters, {'with' if overwrite else 'without'} --overwrite"
+    ledger.add(suite, "races", planned=rounds, fired=rounds, passed=rounds)
 
 
 @pytest.mark.parametrize(

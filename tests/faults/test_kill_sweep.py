@@ -50,12 +50,12 @@ def test_a_plain_run_completes_an_interrupted_replacement(wanted: Sweep, proven:
 @pytest.mark.parametrize(
     "wanted",
     [
-        sweep("double_sweep", "file", least=25, first=share(7), second=share(7)),
-        sweep("double_sweep", "file-overwrite", least=25, first=share(7), second=share(11)),
-        sweep("double_sweep", "file-overwrite-bare", least=15, first=share(13), second=share(9)),
-        sweep("double_sweep", "directory", least=25, first=share(11), second=share(17, 5)),
-        sweep("double_sweep", "directory-overwrite", least=25, first=share(11), second=share(17, 5)),
-        sweep("double_sweep", "directory-overwrite", least=5, first=share(19), second=share(29, 11), no_links=True),
+        sweep("double_sweep", "file", least=25, first=share(7), second=share(7, 2)),
+        sweep("double_sweep", "file-overwrite", least=25, first=share(7), second=share(11, 3)),
+        sweep("double_sweep", "file-overwrite-bare", least=15, first=share(13, 2), second=share(9, 2)),
+        sweep("double_sweep", "directory", least=25, first=share(11, 2), second=share(17, 5)),
+        sweep("double_sweep", "directory-overwrite", least=25, first=share(11, 2), second=share(17, 5)),
+        sweep("double_sweep", "directory-overwrite", least=5, first=share(19, 5), second=share(29, 9), no_links=True),
     ],
 )
 def test_a_kill_during_the_recovery_is_harmless(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:

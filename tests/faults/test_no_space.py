@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import real_command as real
 
 from penstock import ExportFilter, ExportOptions, export, verify
 from penstock.errors import NoSpace
+from proof_ledger import Ledger
 
 _PAGE = 4096
 
@@ -54,7 +55,7 @@ _SHAPES = {
 @pytest.mark.parametrize("shape", _SHAPES)
 @pytest.mark.parametrize("resource", ["bytes", "inodes"])
 def test_every_size_of_disk_until_it_is_enough(
-    shape: str, resource: str, store: Path, tmp_path: Path, tell: Callable[[str], None]
+    shape: str, resource: str, store: Path, tmp_path: Path, ledger: Ledger
 ) -> None:
     dest, options = _SHAPES[shape]
     for step in range(1, 80):
@@ -65,7 +66,8 @@ def test_every_size_of_disk_until_it_is_enough(
     else:
         raise AssertionError("no size was enough")
     assert step > 3
-    tell(f"{shape} on a disk short of {resource}: planned {step - 1}, fired {step - 1}, passed {step - 1}")
+    name = f"{shape} on a disk short of {resource}"
+    ledger.add(name, "full disks", planned=step - 1, fired=step - 1, passed=step - 1)
 
 
 def _full(store: Path, dest: Path, options: ExportOptions) -> bool:

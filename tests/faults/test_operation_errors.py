@@ -9,6 +9,8 @@ from sweep_requests import FULL, Sweep, share, sweep
 
 _CODES = ("ENOSPC", "EIO", "EACCES", "EDQUOT")
 _TURNS = not FULL
+#: Text formats, a codec, and a directory that is replaced.
+_SHORT = ("file", "file-json", "file-csv", "file-gzip", "directory-overwrite")
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,12 @@ _TURNS = not FULL
             sweep("error_sweep", name, least=20, codes=_CODES, turns=_TURNS)
             for name in ("file-overwrite-bare", "directory", "directory-overwrite")
         ),
-        sweep("error_sweep", "file-parquet", least=20, codes=_CODES, turns=_TURNS, step=share(3)),
+        *(
+            sweep("error_sweep", name, least=20, codes=_CODES, turns=_TURNS)
+            for name in ("file-json", "file-csv", "file-arrow", "file-gzip", "file-parquet")
+        ),
+        sweep("lineage_error_sweep", "first", least=15, codes=("EIO", "EACCES"), step=share(4)),
+        sweep("lineage_error_sweep", "later", least=15, codes=("EIO", "EACCES"), step=share(2)),
     ],
 )
 def test_an_error_at_any_operation(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:
@@ -49,7 +56,12 @@ def test_an_error_of_something_that_happened(wanted: Sweep, proven: Callable[[Sw
 
 
 @pytest.mark.parametrize(
-    "wanted", [sweep("short_write_sweep", name, least=10) for name in ("file", "file-gzip", "directory-overwrite")]
+    "wanted",
+    [
+        *(sweep("short_write_sweep", name, least=10) for name in _SHORT),
+        *(sweep("short_write_sweep", name, least=50, step=share(5)) for name in ("file-parquet", "file-arrow")),
+        sweep("lineage_short_write_sweep", "later", least=10),
+    ],
 )
 def test_short_writes(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:
     proven(wanted)

@@ -1,15 +1,24 @@
-"""The proof of the proofs: with a defect planted in the protocol, the sweep that is there for it has to turn red, and
-for the right reason."""
+"""The proof of the proofs: with a defect planted, the check that is there for it has to turn red, and for the right
+reason. Some checks are sweeps, others are tests of this suite, run once more in a process that has the defect."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from crash_defects import DEFECTS
-from sweep_requests import Sweep, sweep
+from sweep_requests import FULL, Sweep, sweep
 
+from proof_ledger import Ledger
+
+Check = TypeVar("Check", bound=tuple[Any, ...])
+_TESTS = Path(__file__).parents[1]
 #: Defect, the sweep that sees it, and words of what it says.
 _CAUGHT: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("no-pending-manifest", "kill_sweep", "file", "the next run refused", {"step": 2}),
@@ -45,21 +54,136 @@ _CAUGHT: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("short-writes-ignored", "short_write_sweep", "file", "is not what the manifest names", {}),
     ("fsync-tried-again", "error_sweep", "file", "an fsync was tried again", {"codes": ("EIO",)}),
     ("failure-leaves-all", "error_sweep", "directory", "was left behind", {"codes": ("ENOSPC",)}),
+    ("fsync-error-swallowed", "error_sweep", "file", "no error was raised", {"codes": ("EIO",)}),
+    ("fsync-error-swallowed", "lineage_error_sweep", "first", "no error was raised", {"codes": ("EIO",)}),
+    ("short-writes-ignored", "lineage_short_write_sweep", "later", "a committed run is not whole", {}),
+    ("data-not-synced", "lineage_order_check", "later", "before its bytes were durable", {}),
+    ("run-manifest-first", "lineage_kill_sweep", "first", "FileNotFoundError", {"step": 2}),
+    ("run-names-not-synced", "lineage_order_check", "later", "the commit came before the names", {}),
+    ("run-names-not-synced", "lineage_power_sweep", "later", "FileNotFoundError", {"most": 32}),
+    ("run-recovery-forgets", "lineage_kill_sweep", "first", "was left behind", {"step": 2}),
+    ("unknown-commit-cleaned-up", "lineage_kill_sweep", "first", "FileNotFoundError", {}),
+    ("retention-by-age", "lineage_kill_sweep", "later", "FileNotFoundError", {"step": 9}),
+    ("sums-of-the-plan", "lineage_kill_sweep", "later", "SHA256SUMS does not cover", {"step": 9}),
 ]
 
 
+_LINEAGE = "acceptance/test_lineage.py::"
+_HISTORIES = "property/test_lineage.py"
+_INCIDENTS = "faults/test_incidents.py::test_incident_"
+_BETWEEN = "faults/test_incidents_of_runs.py::test_incident_"
+_READING = "acceptance/test_incidents_reading.py::test_incident_"
+_CHAIN = f"{_LINEAGE}test_a_damaged_chain_is_neither_verified_nor_continued_nor_restored"
+#: Defect, the test that sees it, and words of what it says.
+_SEEN: list[tuple[str, str, str]] = [
+    ("commit-replaces", f"{_BETWEEN}two_writers_commit_one_run_under_one_number", "DID NOT RAISE"),
+    ("lock-not-held", f"{_LINEAGE}test_a_second_exporter_is_told_so", "assert (0, 0) == (11, 11)"),
+    ("lock-not-held", f"{_BETWEEN}the_work_of_a_paused_writer_is_not_cleared", "DID NOT RAISE"),
+    ("boundary-read-twice", f"{_LINEAGE}test_runs_add_up_and_an_empty_run_is_a_run", "assert"),
+    ("boundary-read-twice", _HISTORIES, "state = Lineages()"),
+    ("boundary-skipped", _HISTORIES, "state = Lineages()"),
+    ("horizon-left-out", _HISTORIES, "state = Lineages()"),
+    ("end-not-pinned", _HISTORIES, "state = Lineages()"),
+    ("end-not-pinned", f"{_BETWEEN}the_end_and_the_rows_are_of_one_moment", "assert 0 == 4"),
+    ("cursor-on-event-time", _HISTORIES, "state = Lineages()"),
+    ("cursor-on-event-time", f"{_BETWEEN}events_of_one_instant_are_neither_lost_nor_repeated", "assert 0 == 100"),
+    ("cursor-before-commit", _HISTORIES, "leaves a gap"),
+    ("empty-run-not-committed", f"{_LINEAGE}test_runs_add_up_and_an_empty_run_is_a_run", "run-000004.manifest.json"),
+    ("predecessor-not-checked", f"{_CHAIN}[a fork]", "assert 0 == 4"),
+    ("gap-not-checked", f"{_CHAIN}[a gap]", "assert 0 == 4"),
+    ("pins-not-checked", f"{_LINEAGE}test_what_a_lineage_was_begun_with_it_keeps", "assert 0 == 2"),
+    ("rewound-store-not-seen", f"{_LINEAGE}test_another_store_and_one_that_was_rewound", "assert 0 == 2"),
+    ("commit-on-error", f"{_INCIDENTS}an_exception_while_writing_commits_nothing", "DID NOT RAISE"),
+    (
+        "limit-before-filter",
+        "acceptance/test_export.py::test_filters_of_the_command_are_those_of_the_library",
+        "assert",
+    ),
+    ("silent-row-limit", f"{_READING}there_is_no_hidden_limit_of_rows_or_time", "assert 100000 == 120000"),
+    ("window-end-included", f"{_READING}windows_that_meet_share_no_event_and_miss_none", "assert"),
+    ("codec-not-closed", "acceptance/test_verify.py::test_a_whole_export_is_whole", "diff: False != True"),
+    ("digest-before-close", "acceptance/test_verify.py::test_a_whole_export_is_whole", "diff: False != True"),
+    ("digest-before-close", f"{_INCIDENTS}the_manifest_is_of_the_bytes_that_are_stored", "assert"),
+    ("verify-counts-only", "acceptance/test_verify.py::test_a_changed_part_is_found_and_named", "assert set() =="),
+    (
+        "repeated-part-not-seen",
+        "unit/test_exporting_chain.py::test_manifests_that_say_what_cannot_be_are_found",
+        "assert 0 == 1",
+    ),
+    ("restore-before-verification", "acceptance/test_restore.py::test_nothing_of_a_damaged_part_is_stored", "assert"),
+    ("restore-not-idempotent", f"{_READING}a_restore_that_is_repeated_doubles_nothing", "assert"),
+    ("restore-not-idempotent", _HISTORIES, "state = Lineages()"),
+]
+
+
+def _taken(checks: list[Check]) -> list[Check]:
+    """Of the checks that see a defect, the first; all of them in a full proof."""
+    first = {check[0]: check for check in reversed([*_CAUGHT, *_SEEN])}
+    return [check for check in checks if FULL or first[check[0]] is check]
+
+
+def _checked(defect: str, node: str) -> subprocess.CompletedProcess[str]:
+    """Run a test with the defect in the product."""
+    path, _, name = node.partition("::")
+    place = f"{_TESTS / path}::{name}" if name else str(_TESTS / path)
+    paths = [str(Path(__file__).parent), str(_TESTS), os.environ.get("PYTHONPATH", "")]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "plant", "-p", "no:cacheprovider", "-x", "--tb=short", place],
+        cwd=_TESTS.parent,
+        env={
+            **os.environ,
+            "PENSTOCK_DEFECT": defect,
+            "PENSTOCK_PROOF": "0.1",
+            "PENSTOCK_PROOF_SEED": "0",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest,
+) -> Iterator[dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]]]:
+    """Every selected check, begun in order, two at a time."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    chosen = [item.callspec.params for item in items if "node" in item.callspec.params]
+    with ThreadPoolExecutor(2) as pool:
+        yield {(one["defect"], one["node"]): pool.submit(_checked, one["defect"], one["node"]) for one in chosen}
+
+
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("wanted", "defect", "said"),
     [
-        pytest.param(*sweep(function, scenario, defect=defect, **more).values, said, id=f"{defect}-{function}")
-        for defect, function, scenario, said, more in _CAUGHT
+        pytest.param(*sweep(function, scenario, defect=defect, **more).values, defect, said, id=f"{defect}-{function}")
+        for defect, function, scenario, said, more in _taken(_CAUGHT)
     ],
 )
-def test_a_planted_defect_is_seen(wanted: Sweep, said: str, counted: Callable[[Sweep], dict[str, Any]]) -> None:
+def test_a_sweep_sees_a_planted_defect(
+    wanted: Sweep, defect: str, said: str, counted: Callable[[Sweep], dict[str, Any]], ledger: Ledger
+) -> None:
     wrong = counted(wanted)["wrong"]
-    assert any(said in text for text in wrong), wrong[:5]
+    seen = any(said in text for text in wrong)
+    ledger.defect(defect, f"{wanted.sweep} of {wanted.scenario}", caught=seen)
+    assert seen, wrong[:5]
+
+
+@pytest.mark.parametrize(("defect", "node", "said"), _taken(_SEEN))
+def test_a_test_sees_a_planted_defect(
+    defect: str,
+    node: str,
+    said: str,
+    outcomes: dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]],
+    ledger: Ledger,
+) -> None:
+    done = outcomes[defect, node].result()
+    seen = done.returncode == 1 and "1 failed" in done.stdout and said in done.stdout
+    ledger.defect(defect, node, caught=seen)
+    assert seen, done.stdout[-3000:] + done.stderr[-1000:]
 
 
 def test_every_defect_is_caught_by_something() -> None:
-    assert {defect for defect, *_ in _CAUGHT} == set(DEFECTS)
-    assert len(DEFECTS) >= 15
+    assert {defect for defect, *_ in (*_CAUGHT, *_SEEN)} == set(DEFECTS)
+    assert len(DEFECTS) >= 25

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import real_command as real
 from sweep_requests import FULL, share
+
+from proof_ledger import Ledger
+from proof_size import SEED
 
 pytestmark = pytest.mark.skipif(real.STRACE is None, reason=real.NO_STRACE)
 
@@ -30,7 +33,7 @@ class Case:
 
 
 _CASES = [
-    Case("file", "out.ndjson", flags=("--workers", "1"), step=2),
+    Case("file", "out.ndjson", flags=("--workers", "1"), step=4),
     Case("file-overwrite", "out.csv.gz", old=("--limit", "100"), flags=("--workers", "1", "--overwrite"), step=3),
     Case("directory", "out", flags=("--workers", "1", "--format", "ndjson", "--part-size", "70rows"), step=5),
     Case(
@@ -90,15 +93,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)
-def test_a_kill_inside_a_system_call_is_harmless(
-    case: Case, store: Path, tmp_path: Path, tell: Callable[[str], None]
-) -> None:
+def test_a_kill_inside_a_system_call_is_harmless(case: Case, store: Path, tmp_path: Path, ledger: Ledger) -> None:
     bench = Bench(case, store, tmp_path)
     clean = bench.trace()
     assert clean.code == 0
     counts = {call: count for call, count in real.counted_calls(clean.trace).items() if call in _CALLS}
     points = [(call, number) for call in sorted(counts) for number in range(1, counts[call] + 1)]
-    points = points[:: share(case.step)]
+    points = points[SEED % share(case.step) :: share(case.step)]
     fired = passed = 0
     for call, number in points:
         fired += bench.trace(f"{call}:signal=KILL:when={number}").killed
@@ -111,7 +112,8 @@ def test_a_kill_inside_a_system_call_is_harmless(
         there = {path.name for path in (bench.place if bench.single else bench.dest).iterdir()}
         assert there - set(bench.new) <= {"manifest.json", "SHA256SUMS", f"{case.dest}.manifest.json"}
         passed += 1
-    tell(f"{case.name}: killed in a system call: planned {len(points)}, fired {fired}, passed {passed}")
+    name = f"{case.name}: killed in a system call"
+    ledger.add(name, real.KILLS, planned=len(points), fired=fired, passed=passed, sampled=share(case.step) > 1)
     assert len(points) == fired == passed
 
 
@@ -129,9 +131,7 @@ _ERRORS = [
 
 
 @pytest.mark.parametrize(("inject", "code", "said"), _ERRORS, ids=str)
-def test_an_error_of_the_kernel(
-    inject: str, code: int, said: str, store: Path, tmp_path: Path, tell: Callable[[str], None]
-) -> None:
+def test_an_error_of_the_kernel(inject: str, code: int, said: str, store: Path, tmp_path: Path, ledger: Ledger) -> None:
     bench = Bench(_CASES[0], store, tmp_path)
     ended = bench.trace(inject)
     assert ended.fired == 1, ended.trace
@@ -141,7 +141,7 @@ def test_an_error_of_the_kernel(
     assert list(bench.place.iterdir()) == []
     assert real.run(*bench.arguments).code == 0
     assert real.found(bench.dest, bench.new) == 0
-    tell(f"{inject}: planned 1, fired {ended.fired}, passed 1")
+    ledger.add(inject, "operation faults", planned=1, fired=ended.fired, passed=1)
 
 
 @pytest.mark.parametrize("error", ["EPERM", "EOPNOTSUPP"])
@@ -175,13 +175,14 @@ def test_a_fault_that_does_not_fire_is_noticed(store: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not FULL, reason="every read and close as well: only in a full proof (PENSTOCK_PROOF=full)")
-def test_a_kill_inside_every_other_call(store: Path, tmp_path: Path, tell: Callable[[str], None]) -> None:
+def test_a_kill_inside_every_other_call(store: Path, tmp_path: Path, ledger: Ledger) -> None:
     bench = Bench(_CASES[1], store, tmp_path)
     calls = "close,newfstatat,fstat,flock,getdents64,read"
     log = tmp_path / "trace"
     bench.reset()
     clean = real.run_under_strace(bench.arguments, log, paths=bench.paths(), calls=calls)
-    points = [(call, n) for call, count in sorted(real.counted_calls(clean.trace).items()) for n in range(1, count + 1)]
+    counts = sorted(real.counted_calls(clean.trace).items())
+    points = [(call, number) for call, count in counts for number in range(1, count + 1)][:: share(1, 2)]
     fired = 0
     for call, number in points:
         bench.reset()
@@ -191,5 +192,6 @@ def test_a_kill_inside_every_other_call(store: Path, tmp_path: Path, tell: Calla
         assert real.run(*bench.arguments).code == 0
         assert real.found(bench.dest, bench.old, bench.new) == 1
         assert not real.leftovers(bench.place)
-    tell(f"killed in other system calls: planned {len(points)}, fired {fired}, passed {len(points)}")
+    name = f"{bench.case.name}: killed in any other system call"
+    ledger.add(name, real.KILLS, planned=len(points), fired=fired, passed=len(points), sampled=share(1, 2) > 1)
     assert fired == len(points)

@@ -17,6 +17,7 @@ from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.testing.faults import Fault, FaultyOps, Operation
 from penstock.wiring import SystemClock
+from proof_ledger import Ledger
 
 OPTIONS = ExportOptions(format="ndjson", part_rows=8, workers=1)
 EVENTS = sample_events.varied(40)
@@ -80,7 +81,7 @@ def ids(place: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_every_death_is_recovered_from(when: Literal["before", "after"], tmp_path: Path) -> None:
+def test_every_death_is_recovered_from(when: Literal["before", "after"], tmp_path: Path, ledger: Ledger) -> None:
     planned = fired = passed = told = 0
     with SqliteAnalyticsStorage(tmp_path / "events.db") as store:
         store.append(EVENTS[:20])
@@ -105,5 +106,7 @@ def test_every_death_is_recovered_from(when: Literal["before", "after"], tmp_pat
             told += bool(result.recovered)
             passed += 1
 
+    name = f"resume after a death {when} every operation"
+    ledger.add(name, "deaths resumed", planned=planned, fired=fired, passed=passed)
     assert planned == fired == passed > 20
     assert told > planned // 2

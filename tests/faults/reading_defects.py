@@ -1,0 +1,279 @@
+"""Defects to plant in what is exported, read and checked, and in the codecs; see ``crash_defects``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.destinations.lineage import RunPublication
+from penstock.errors import ExportError
+from penstock.exporting import chain, extract, incremental, parts, published, verify, verify_chain
+from penstock.exporting import run as running
+from penstock.model.lineage import Lineage
+from penstock.model.manifest import Manifest
+from penstock.storage import snapshot as reading
+from penstock.storage.snapshot import EventsSnapshot
+from penstock.storage.sqlite import SqliteAnalyticsStorage
+
+Patches = list[tuple[Any, str, Any]]
+
+
+def _shifted(by: int) -> Patches:
+    class Shifted(running.Run):
+        def __init__(self, *given: Any, after: int | None = None, **more: Any) -> None:
+            super().__init__(*given, after=max((after or 0) + by, 0) if after else after, **more)
+
+    return [(incremental, "Run", Shifted)]
+
+
+def _boundary_read_twice() -> Patches:
+    """``>=`` for ``>`` where a run begins."""
+    return _shifted(-1)
+
+
+def _boundary_skipped() -> Patches:
+    """One too many is left out where a run begins."""
+    return _shifted(1)
+
+
+def _horizon_left_out() -> Patches:
+    """``<`` for ``<=`` where a run ends."""
+    real: Callable[..., Iterator[Any]] = EventsSnapshot.read
+
+    def read(self: Any, span: Any, filter: Any) -> Iterator[Any]:
+        yield from real(self, replace(span, upto=min(span.upto, self.horizon - 1)), filter)
+
+    return [(EventsSnapshot, "read", read)]
+
+
+def _end_not_pinned() -> Patches:
+    """The stretch ends where the store ends when the rows were read, not when they began to be."""
+    real = incremental.export_incremental
+
+    def export(storage: Any, *given: Any, **more: Any) -> Any:
+        drawn = running.Run.manifest
+
+        def manifest(self: Any, *given: Any, lineage: Any = None, **more: Any) -> Manifest:
+            with storage.snapshot(readers=1) as now:
+                return drawn(self, *given, lineage=replace(lineage, upto=now.horizon), **more)
+
+        with patch.object(running.Run, "manifest", manifest):
+            return real(storage, *given, **more)
+
+    return [(incremental, "export_incremental", export)]
+
+
+def _cursor_on_event_time() -> Patches:
+    """A run begins after the latest event of the run before: what arrives late is passed by."""
+    place, real = incremental._place, EventsSnapshot.read
+
+    def placed(links: Any, snapshot: Any) -> Lineage:
+        spans = [link.manifest.time_range for link in links if link.manifest.time_range is not None]
+        snapshot.since = max((span.last for span in spans), default=None)
+        return place(links, snapshot)
+
+    def read(self: Any, *given: Any) -> Iterator[Any]:
+        since = getattr(self, "since", None)
+        for batch in real(self, *given):
+            later = batch if since is None else batch.filter(pc.greater(batch["timestamp"].cast(pa.int64()), since))
+            if later.num_rows:
+                yield later
+
+    return [(incremental, "_place", placed), (EventsSnapshot, "read", read)]
+
+
+def _cursor_before_commit() -> Patches:
+    """Where the next run begins is remembered apart from the runs, and before they are committed."""
+    real = incremental.next_lineage
+    remembered: dict[str, int] = {}
+
+    def placed(*given: Any, store: str, **more: Any) -> Lineage:
+        lineage = real(*given, store=store, **more)
+        begin = remembered.get(store, lineage.after)
+        remembered[store] = lineage.upto
+        return replace(lineage, after=begin)
+
+    return [(incremental, "next_lineage", placed)]
+
+
+def _empty_run_not_committed() -> Patches:
+    real = RunPublication.publish
+
+    def publish(self: Any, manifest: Manifest) -> None:
+        if manifest.parts:
+            real(self, manifest)
+
+    return [(RunPublication, "publish", publish)]
+
+
+def _follows_without(*left_out: str) -> Patches:
+    real = chain.faults
+    return [(chain, "faults", lambda *links: (fault for fault in real(*links) if fault.what not in left_out))]
+
+
+def _predecessor_not_checked() -> Patches:
+    return _follows_without("predecessor")
+
+
+def _gap_not_checked() -> Patches:
+    return _follows_without("gap", "overlap")
+
+
+def _pins_not_checked() -> Patches:
+    """A run may have another filter or format than the lineage."""
+    return [(incremental, "_check_pinned", lambda *_: None)]
+
+
+def _rewound_store_not_seen() -> Patches:
+    real = incremental.next_lineage
+
+    def placed(links: Any, *, horizon: int, store: str, id_at: Any, **more: Any) -> Lineage:
+        if not links:
+            return real(links, horizon=horizon, store=store, id_at=id_at, **more)
+        last = links[-1].lineage
+        return real(links, horizon=max(horizon, last.upto), store=last.store, id_at={}, **more)
+
+    return [(incremental, "next_lineage", placed)]
+
+
+def _commit_on_error() -> Patches:
+    """A run that cannot be read to its end publishes what it has."""
+    real = running.Run._chunks
+
+    def chunks(self: Any, *given: Any) -> Iterator[Any]:
+        with suppress(Exception):
+            yield from real(self, *given)
+
+    return [(running.Run, "_chunks", chunks)]
+
+
+def _limit_before_filter() -> Patches:
+    """The limit cuts the rows of the store, and the filter then finds what it can among them."""
+    real = EventsSnapshot.ranges
+
+    def ranges(self: Any, filter: Any, **more: Any) -> Iterator[Any]:
+        for span in real(self, filter, **more):
+            if filter.limit is None or span.after < filter.limit:
+                yield span if filter.limit is None else replace(span, upto=min(span.upto, filter.limit))
+
+    return [(EventsSnapshot, "ranges", ranges)]
+
+
+def _silent_row_limit() -> Patches:
+    real = running.Run.__init__
+
+    def init(self: Any, snapshot: Any, layout: Any, filter: Any, *given: Any, **more: Any) -> None:
+        real(self, snapshot, layout, replace(filter, limit=filter.limit or 100_000), *given, **more)
+
+    return [(running.Run, "__init__", init)]
+
+
+def _window_end_included() -> Patches:
+    """``<=`` for ``<`` at the end of a window of time."""
+    real = reading.predicate
+
+    def predicate(filter: Any) -> Any:
+        found = real(filter)
+        return replace(found, sql=found.sql.replace("timestamp < ?", "timestamp <= ?"))
+
+    return [(reading, "predicate", predicate)]
+
+
+def _codec_not_closed() -> Patches:
+    """The end of a compressed member is not written."""
+    real = extract.compress
+
+    def compress(codec: str, *given: Any) -> list[Any]:
+        pieces = list(real(codec, *given))
+        return pieces if codec == "none" else [b"".join(pieces)[:-4]]
+
+    return [(extract, "compress", compress)]
+
+
+def _digest_before_close() -> Patches:
+    """The stored bytes are digested before the encoder wrote its end."""
+    store = parts.ColumnarPart._store
+
+    def stored(self: Any, data: Any) -> None:
+        if getattr(self, "ending", False):
+            self._staged.write(data)
+        else:
+            store(self, data)
+
+    def finish(self: Any) -> Any:
+        self.ending = True
+        self._encoder.finish()
+        return self._entry(self._stored)
+
+    return [(parts.ColumnarPart, "_store", stored), (parts.ColumnarPart, "finish", finish)]
+
+
+def _verify_counts_only() -> Patches:
+    """Verify compares numbers of rows, and no digest."""
+
+    def check(destination: Any, manifest: Manifest, entry: Any, *, quick: bool = False) -> list[str]:
+        try:
+            with destination.open_part(entry.name) as file:
+                rows = verify.decoded(file, manifest.layout, entry).rows
+        except ExportError as error:
+            return [str(error)]
+        return [] if rows == entry.rows else [f"rows is {rows}"]
+
+    return [(verify, "check_part", check)]
+
+
+def _repeated_part_not_seen() -> Patches:
+    """Verify takes each part once, however many runs name it."""
+    return [(verify_chain, "_repeats", lambda manifests: [])]
+
+
+def _restore_before_verification() -> Patches:
+    return [(published, "check_stored", lambda file, entry: [])]
+
+
+def _restore_not_idempotent() -> Patches:
+    """What is restored arrives under a new id."""
+    real = SqliteAnalyticsStorage.append
+
+    def append(self: Any, events: Any, *given: Any, **more: Any) -> Any:
+        if isinstance(events, pa.RecordBatch):
+            fresh = pa.array([str(uuid.uuid4()) for _ in range(events.num_rows)], pa.string())
+            events = events.set_column(events.schema.get_field_index("id"), "id", fresh)
+        return real(self, events, *given, **more)
+
+    return [(SqliteAnalyticsStorage, "append", append)]
+
+
+READING_DEFECTS: dict[str, Callable[[], Patches]] = {
+    make.__name__.strip("_").replace("_", "-"): make
+    for make in (
+        _boundary_read_twice,
+        _boundary_skipped,
+        _horizon_left_out,
+        _end_not_pinned,
+        _cursor_on_event_time,
+        _cursor_before_commit,
+        _empty_run_not_committed,
+        _predecessor_not_checked,
+        _gap_not_checked,
+        _pins_not_checked,
+        _rewound_store_not_seen,
+        _commit_on_error,
+        _limit_before_filter,
+        _silent_row_limit,
+        _window_end_included,
+        _codec_not_closed,
+        _digest_before_close,
+        _verify_counts_only,
+        _repeated_part_not_seen,
+        _restore_before_verification,
+        _restore_not_idempotent,
+    )
+}
