@@ -19,7 +19,8 @@ from penstock.destinations import publication as protocol
 from penstock.destinations.local import DirectoryDestination
 from penstock.destinations.naming import read_if_there
 from penstock.destinations.publication import LocalPublication
-from penstock.destinations.staging import NEW, OLD, REPLACING, LocalStagedFile
+from penstock.destinations.staged_file import LocalStagedFile
+from penstock.destinations.staging import NEW, OLD, REPLACING
 from penstock.model.manifest import Manifest
 
 Patches = list[tuple[Any, str, Callable[..., Any]]]

@@ -13,7 +13,8 @@ import pytest
 
 from penstock.destinations.fileops import FileOps
 from penstock.destinations.naming import give_name, open_plain, read_if_there
-from penstock.destinations.staging import LOCK, LocalStagedFile, Staging
+from penstock.destinations.staged_file import LocalStagedFile
+from penstock.destinations.staging import LOCK, Staging
 from penstock.errors import DestinationExists, IoError, Locked, ManifestError, NoSpace
 from penstock.model.manifest import MAX_MANIFEST_BYTES
 from penstock.testing.faults import Fail, FaultyOps, Meddle, Short

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ class FileOps:
     def write(self, fd: int, data: Any) -> int:
         """One write; may take less than all."""
         return os.write(fd, data)
+
+    def set_direct(self, fd: int, on: bool) -> None:
+        """Write past the page cache from now on, or not any more. Not every file system can."""
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
 
     def fsync(self, fd: int) -> None:
         os.fsync(fd)

@@ -17,7 +17,8 @@ from penstock.destinations.fileops import FileOps
 from penstock.destinations.folders import make_folders, remove_empty, strangers, sync_folders, within
 from penstock.destinations.local import SUMS_NAME, DirectoryDestination
 from penstock.destinations.naming import give_name, holds, read_if_there
-from penstock.destinations.staging import NEW, SUMS, LocalStagedFile, Staging
+from penstock.destinations.staged_file import LocalStagedFile
+from penstock.destinations.staging import NEW, SUMS, Staging
 from penstock.errors import (
     Cancelled,
     DestinationExists,

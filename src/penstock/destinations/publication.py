@@ -14,7 +14,8 @@ from pathlib import Path
 
 from penstock.destinations.folders import make_folders, remove_empty, sync_folders, within
 from penstock.destinations.naming import CANNOT_LINK, give_name, holds, read_if_there
-from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, LocalStagedFile, Staging
+from penstock.destinations.staged_file import LocalStagedFile
+from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, Staging
 from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
 from penstock.model.lineage import run_number
 from penstock.model.manifest import Manifest, PartEntry, is_part_name, parse_manifest

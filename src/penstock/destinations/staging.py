@@ -11,15 +11,12 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from penstock.destinations.fileops import FileOps
-from penstock.destinations.naming import open_plain, read_if_there
-from penstock.errors import AccessDenied, IoError, Locked, UsageError, from_os_error
-from penstock.ports import Buffer
+from penstock.destinations.naming import read_if_there
+from penstock.destinations.staged_file import LocalStagedFile
+from penstock.errors import AccessDenied, Locked, UsageError
 
 NEW = "new-manifest"
 REPLACING = "replacing-manifest"
@@ -163,53 +160,3 @@ class Staging:
         os.close(self._lock)
         self._lock = -1
         return tidy
-
-
-class LocalStagedFile:
-    """A part in the staging directory; see :class:`penstock.ports.StagedFile`."""
-
-    def __init__(self, path: Path, ops: FileOps) -> None:
-        self.path = path
-        self._ops = ops
-        self._written = 0
-        try:
-            self._fd = ops.create(path)
-        except OSError as error:
-            raise from_os_error(error, f"cannot write {path}") from None
-
-    def write(self, data: Buffer) -> None:
-        view = memoryview(data).cast("B")
-        try:
-            while view.nbytes:
-                taken = self._ops.write(self._fd, view)
-                if taken == 0:
-                    raise IoError(f"cannot write {self.path}: the disk takes no more bytes", hint="check the disk")
-                self._written += taken
-                view = view[taken:]
-        except OSError as error:
-            raise from_os_error(error, f"cannot write {self.path}") from None
-
-    def finish(self) -> int:
-        try:
-            self._ops.fsync(self._fd)
-            size = os.fstat(self._fd).st_size
-            fd, self._fd = self._fd, -1
-            self._ops.close(fd)
-        except OSError as error:
-            raise from_os_error(error, f"cannot finish {self.path}") from None
-        if size != self._written:
-            raise IoError(f"{self.path} has {size} bytes, {self._written} were written", hint="check the disk")
-        return size
-
-    def abort(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            try:
-                self._ops.close(fd)
-            except OSError:
-                return  # the file is dropped with the staging directory, whatever its descriptor said
-
-    @contextmanager
-    def read_back(self) -> Iterator[BinaryIO]:
-        with open_plain(self.path, follow=False) as file:
-            yield file

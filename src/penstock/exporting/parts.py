@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Executor
-from dataclasses import replace
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+import pyarrow as pa
 
 from penstock.exporting.extract import Chunk
 from penstock.formats import FORMATS
@@ -14,6 +17,17 @@ from penstock.model.options import Layout
 from penstock.pipeline.compression import compress
 from penstock.pipeline.digests import Meter, digest_hex
 from penstock.ports import StagedFile, TextEncoder
+
+#: Chunks that may wait for a columnar encoder while the next ones are read.
+_CHUNKS_BEHIND = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Two executors of one thread each, beside those that read: one encodes columnar parts, one hashes bytes."""
+
+    encoding: Executor
+    hashing: Executor
 
 
 class PartWriter(Protocol):
@@ -76,11 +90,11 @@ class _Tally:
 class TextPart(_Tally):
     """A part of a text format: the joiner of chunks, to which prologue, separators and epilogue belong."""
 
-    def __init__(self, layout: Layout, encoder: TextEncoder, staged: StagedFile, hashing: Executor) -> None:
-        super().__init__(staged, hashing)
+    def __init__(self, layout: Layout, encoder: TextEncoder, staged: StagedFile, threads: Threads) -> None:
+        super().__init__(staged, threads.hashing)
         self._layout = layout
         self._encoder = encoder
-        self._content = self._stored if layout.codec == "none" else Meter(hashing)
+        self._content = self._stored if layout.codec == "none" else Meter(threads.hashing)
         self._frame(encoder.prologue)
 
     def _frame(self, text: bytes) -> None:
@@ -118,26 +132,46 @@ class TextPart(_Tally):
 
 
 class ColumnarPart(_Tally):
-    """A part of a columnar format: one encoder, fed in order."""
+    """A part of a columnar format: one encoder, fed in order on a thread of its own."""
 
     def __init__(
-        self, layout: Layout, staged: StagedFile, hashing: Executor, description: Mapping[str, str], *, streamed: bool
+        self, layout: Layout, staged: StagedFile, threads: Threads, description: Mapping[str, str], *, streamed: bool
     ) -> None:
-        super().__init__(staged, hashing)
+        super().__init__(staged, threads.hashing)
+        self._encoding = threads.encoding
+        self._behind: deque[Future[None]] = deque()
         make = FORMATS[layout.format].columnar
         assert make is not None
         self._encoder = make(layout, self._store, description, streamed)
 
+    @property
+    def stored_bytes(self) -> int:
+        """What was stored once everything that was added is encoded, so that it does not depend on chance."""
+        self._catch_up(0)
+        return super().stored_bytes
+
     def add(self, chunk: Chunk) -> None:
         self._count(chunk)
-        for batch in chunk.batches:
+        self._behind.append(self._encoding.submit(self._encode, chunk.batches))
+        self._catch_up(_CHUNKS_BEHIND)
+
+    def _encode(self, batches: Sequence[pa.RecordBatch]) -> None:
+        for batch in batches:
             self._encoder.write(batch)
 
+    def _catch_up(self, left: int) -> None:
+        while len(self._behind) > left:
+            self._behind.popleft().result()
+
     def finish(self) -> PartEntry:
+        self._catch_up(0)
         self._encoder.finish()
         return self._entry(self._stored)
 
     def abort(self) -> None:
+        for encoding in self._behind:
+            encoding.cancel()
+        wait(self._behind)
         self._encoder.abort()
         self._staged.abort()
 

@@ -19,7 +19,7 @@ from penstock.errors import IntegrityError, UsageError
 from penstock.exporting.decode import decoded
 from penstock.exporting.extract import Chunk, Extractor
 from penstock.exporting.partitions import Gathered, PartitionReader
-from penstock.exporting.parts import ColumnarPart, PartWriter, TextPart, named
+from penstock.exporting.parts import ColumnarPart, PartWriter, TextPart, Threads, named
 from penstock.formats import FORMATS
 from penstock.model import times
 from penstock.model.filter import ExportFilter
@@ -100,10 +100,12 @@ class Run:
         """Stage every part; returns their entries under their final names. Without ``keep_empty`` no row is no part,
         and so it is with partitions, since no row is in none of them."""
         with (
-            ThreadPoolExecutor(1, thread_name_prefix="penstock-hash") as self._hashing,
+            ThreadPoolExecutor(1, thread_name_prefix="penstock-hash") as hashing,
+            ThreadPoolExecutor(1, thread_name_prefix="penstock-encode") as encoding,
             ThreadPoolExecutor(workers, thread_name_prefix="penstock") as pool,
             closing(self._chunks(pool, workers, progress)) as chunks,
         ):
+            self._threads = Threads(encoding, hashing)
             if self._layout.partition_by is not None:
                 return self._write_partitions(publication, chunks, pool, workers, self._layout.partition_by)
             return self._write_in_order(publication, chunks, single, keep_empty)
@@ -119,7 +121,8 @@ class Run:
                     entries.append(self._end(publication, part, staged, len(entries)))
                     part, staged = self._begin(publication)
                 part.add(chunk)
-                stored = part.stored_bytes + sum(entry.bytes for entry in entries)
+                limited = self._options.max_bytes is not None
+                stored = part.stored_bytes + sum(entry.bytes for entry in entries) if limited else 0
                 if number < len(self._ranges) and self._past_limit(stored):
                     break
             if part.rows or keep_empty:
@@ -212,9 +215,9 @@ class Run:
     def _begin(self, publication: Publication) -> tuple[PartWriter, StagedFile]:
         staged = publication.stage()
         if self._encoder is not None:
-            return TextPart(self._layout, self._encoder, staged, self._hashing), staged
+            return TextPart(self._layout, self._encoder, staged, self._threads), staged
         description = self._description() if self._options.include_metadata else {}
-        return ColumnarPart(self._layout, staged, self._hashing, description, streamed=self._streamed), staged
+        return ColumnarPart(self._layout, staged, self._threads, description, streamed=self._streamed), staged
 
     def _end(
         self, publication: Publication, part: PartWriter, staged: StagedFile, index: int, folders: str = ""

@@ -11,7 +11,9 @@ from penstock.pipeline import _native
 from penstock.ports import Buffer
 
 MODULUS = 1 << 128
-_PIECES_BEHIND = 3
+#: Bytes that are worth waking another thread for.
+_HANDED_OVER = 1 << 20
+_MOST_BEHIND = 3
 
 
 def digest_hex(total: int) -> str:
@@ -31,22 +33,37 @@ class Meter:
         self._sha = hashlib.sha256()
         self._hashing = hashing
         self._behind: deque[Future[None]] = deque()
+        self._held: list[memoryview] = []
+        self._held_bytes = 0
 
     def update(self, data: Buffer) -> None:
         """Count ``data``, which the caller may reuse afterwards, unless it is ``bytes`` or a text that was rendered."""
         view = memoryview(data)
         self.bytes += view.nbytes
         if self._hashing is not None and isinstance(view.obj, bytes | _native.Block):
-            self._behind.append(self._hashing.submit(self._sha.update, view))
-            if len(self._behind) > _PIECES_BEHIND:
-                self._behind.popleft().result()
+            self._held.append(view)
+            self._held_bytes += view.nbytes
+            if self._held_bytes >= _HANDED_OVER:
+                self._hand_over(self._hashing)
             return
         self._catch_up()
         self._sha.update(view)
 
+    def _hand_over(self, hashing: Executor) -> None:
+        self._behind.append(hashing.submit(self._hash, self._held))
+        self._held, self._held_bytes = [], 0
+        if len(self._behind) > _MOST_BEHIND:
+            self._behind.popleft().result()
+
+    def _hash(self, pieces: list[memoryview]) -> None:
+        for piece in pieces:
+            self._sha.update(piece)
+
     def _catch_up(self) -> None:
         while self._behind:
             self._behind.popleft().result()
+        self._hash(self._held)
+        self._held, self._held_bytes = [], 0
 
     @property
     def sha256(self) -> str:

@@ -197,6 +197,9 @@ class FaultyOps(FileOps):
         operation.data = bytes(view[:taken]) if self._keep_data else b""
         return taken
 
+    def set_direct(self, fd: int, on: bool) -> None:
+        self._perform("set_direct", self._name(fd), lambda _: self._inner.set_direct(fd, on), fd=fd)
+
     def fsync(self, fd: int) -> None:
         self._perform("fsync", self._name(fd), lambda _: self._inner.fsync(fd), fd=fd)
 
