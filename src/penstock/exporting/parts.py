@@ -24,10 +24,14 @@ _CHUNKS_BEHIND = 6
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Two executors of one thread each, beside those that read: one encodes columnar parts, one hashes bytes."""
+    """Two executors of one thread each, beside those that read: one encodes columnar parts, one hashes bytes.
+
+    ``group_bytes`` is how much a columnar encoder may gather; the format's own measure may be less.
+    """
 
     encoding: Executor
     hashing: Executor
+    group_bytes: int
 
 
 class PartWriter(Protocol):
@@ -139,6 +143,8 @@ class ColumnarPart(_Tally):
     ) -> None:
         super().__init__(staged, threads.hashing)
         self._encoding = threads.encoding
+        self._group_bytes = threads.group_bytes
+        self._gathered = 0
         self._behind: deque[Future[None]] = deque()
         make = FORMATS[layout.format].columnar
         assert make is not None
@@ -158,6 +164,10 @@ class ColumnarPart(_Tally):
     def _encode(self, batches: Sequence[pa.RecordBatch]) -> None:
         for batch in batches:
             self._encoder.write(batch)
+            self._gathered += batch.nbytes
+            if self._gathered >= self._group_bytes:
+                self._encoder.cut()
+                self._gathered = 0
 
     def _catch_up(self, left: int) -> None:
         while len(self._behind) > left:

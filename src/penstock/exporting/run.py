@@ -37,6 +37,8 @@ _MOST_RANGE_BYTES = 8 << 20
 _LEAST_RANGE_BYTES = 1 << 20
 #: A range is at most this share of the memory limit; about three are in flight, each in three shapes.
 _RANGE_SHARE = 48
+#: A row group is at most this share of it: the encoder needs several times its size.
+_GROUP_SHARE = 16
 #: Rows that are gathered for partitions are in memory up to this share of the limit.
 _GATHERED_SHARE = 8
 #: Parts that a manifest can name: one of so many is as large as a manifest may be.
@@ -105,7 +107,7 @@ class Run:
             ThreadPoolExecutor(workers, thread_name_prefix="penstock") as pool,
             closing(self._chunks(pool, workers, progress)) as chunks,
         ):
-            self._threads = Threads(encoding, hashing)
+            self._threads = Threads(encoding, hashing, self._options.memory_limit // _GROUP_SHARE)
             if self._layout.partition_by is not None:
                 return self._write_partitions(publication, chunks, pool, workers, self._layout.partition_by)
             return self._write_in_order(publication, chunks, single, keep_empty)

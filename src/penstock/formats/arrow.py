@@ -58,6 +58,9 @@ class ArrowEncoder:
     def write(self, batch: pa.RecordBatch) -> None:
         self._writer.write_batch(batch)
 
+    def cut(self) -> None:
+        """Nothing is gathered: a batch is written as it comes."""
+
     def finish(self) -> None:
         self._writer.close()
         self._sink.drop()

@@ -70,6 +70,9 @@ class ParquetEncoder:
             if self._pending_rows >= self._rows_wanted or self._pending_bytes >= _ROW_GROUP_BYTES:
                 self._flush()
 
+    def cut(self) -> None:
+        self._flush()
+
     def _flush(self) -> None:
         if self._pending:
             table = pa.Table.from_batches(self._pending).replace_schema_metadata(self._schema.metadata)
