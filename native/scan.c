@@ -154,6 +154,8 @@ __attribute__((visibility("default"))) int penstock_scan_init(sqlite3 *database,
                                                               const sqlite3_entry *entries)
 {
     (void)error;
+    if (sqlite3_entries != NULL && sqlite3_entries != entries)
+        return SQLITE_ERROR; /* another SQLite in this process: its values are not the first one's to read */
     sqlite3_entries = entries;
     return sqlite3_create_function_v2(database, "penstock_scan", 1 + SCAN_COLUMNS, SQLITE_UTF8 | SQLITE_DIRECTONLY,
                                       NULL, NULL, step, finish, NULL);

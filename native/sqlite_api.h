@@ -41,6 +41,7 @@ extern const sqlite3_entry *sqlite3_entries;
                 void (*)(sqlite3_context *, int, sqlite3_value **),                                                    \
                 void (*)(sqlite3_context *, int, sqlite3_value **), void (*)(sqlite3_context *), void (*)(void *))
 
+#define SQLITE_ERROR 1
 #define SQLITE_INTEGER 1
 #define SQLITE_TEXT 3
 #define SQLITE_NULL 5

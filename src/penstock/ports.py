@@ -21,7 +21,8 @@ from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.model.result import AppendResult, StorageStats
 
-#: Bytes that are handed on without copying: ``bytes``, ``memoryview`` or ``pyarrow.Buffer``.
+#: Bytes that are handed on without copying, read through the buffer protocol: ``bytes``, ``memoryview``,
+#: ``pyarrow.Buffer``, or a block of the native module.
 Buffer: TypeAlias = Any
 
 

@@ -205,7 +205,8 @@ def test_any_bytes_are_either_json_or_refused(payload: bytes) -> None:
         parsed = parse_lines(b'{"data":' + payload + b"}\n", ("data",))
     except NotCanonical:
         return
-    json.loads(parsed.batch["data"][0].as_py())
+    assert parsed.batch["data"][0].as_py().encode() == payload
+    json.loads(payload)
 
 
 @given(
