@@ -19,8 +19,8 @@ from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportFormat, Layout
 from penstock.pipeline.canonical import events_digest, render_csv, render_lines
 from penstock.pipeline.compression import compress
-from penstock.ports import SeqRange
-from penstock.storage.connection import EVENT_COLUMNS, Connection
+from penstock.ports.source import SeqRange
+from penstock.sources.connection import EVENT_COLUMNS, Connection
 
 _ROUNDS = 5
 

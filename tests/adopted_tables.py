@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from penstock import ExportFilter, StorageConfig
-from penstock.ports import SeqRange
-from penstock.storage.adopted import AdoptedSnapshot
+from penstock.ports.source import SeqRange
+from penstock.sources.tables.snapshot import AdoptedSnapshot
 
 NEEDED = {"timestamp": "at", "event_type": "name"}
 PLAIN = ExportFilter()

@@ -5,9 +5,7 @@ These are the public names; each is loaded when it is first used, so that ``impo
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from penstock.model import version
@@ -16,14 +14,14 @@ __version__ = version.VERSION
 
 _HOMES = {
     "AnalyticsEvent": "penstock.model.event",
-    "AnalyticsStorage": "penstock.ports",
+    "AnalyticsStorage": "penstock.ports.source",
     "AppendResult": "penstock.model.result",
     "DiffResult": "penstock.model.result",
     "Difference": "penstock.model.result",
     "EventBatch": "penstock.model.event",
     "EventCategory": "penstock.model.event",
     "EventPriority": "penstock.model.event",
-    "ExportDestination": "penstock.ports",
+    "ExportDestination": "penstock.ports.destination",
     "ExportError": "penstock.errors",
     "ExportFilter": "penstock.model.filter",
     "ExportFormat": "penstock.model.options",
@@ -39,7 +37,7 @@ _HOMES = {
     "GapKind": "penstock.model.gaps",
     "GapsResult": "penstock.model.gaps",
     "IngestResult": "penstock.model.result",
-    "SqliteAnalyticsStorage": "penstock.storage.sqlite",
+    "SqliteAnalyticsStorage": "penstock.sources.sqlite.store",
     "StorageConfig": "penstock.model.storage_config",
     "StorageStats": "penstock.model.result",
     "VerifyResult": "penstock.model.result",
@@ -54,17 +52,6 @@ _HOMES = {
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  # the table above is the list; a test compares the two
-
-
-class _Package(ModuleType):
-    """Keeps a public name what it is: the import system would put the subpackage ``ingest`` in the verb's place."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
@@ -165,6 +152,6 @@ if TYPE_CHECKING:
         VerifyResult as VerifyResult,
     )
     from penstock.model.storage_config import StorageConfig as StorageConfig
-    from penstock.ports import AnalyticsStorage as AnalyticsStorage
-    from penstock.ports import ExportDestination as ExportDestination
-    from penstock.storage.sqlite import SqliteAnalyticsStorage as SqliteAnalyticsStorage
+    from penstock.ports.destination import ExportDestination as ExportDestination
+    from penstock.ports.source import AnalyticsStorage as AnalyticsStorage
+    from penstock.sources.sqlite.store import SqliteAnalyticsStorage as SqliteAnalyticsStorage

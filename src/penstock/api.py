@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING
 
 from penstock import wiring
 from penstock.errors import UsageError
-from penstock.exporting import diff as comparing
 from penstock.exporting import export as exporting
-from penstock.exporting import gaps as surveying
-from penstock.exporting import restore as restoring
 from penstock.exporting import resume as resuming
-from penstock.exporting import verify as verifying
 from penstock.exporting.incremental import export_incremental
-from penstock.exporting.verify_chain import verify_chain
 from penstock.model import jsontext
 from penstock.model.filter import ExportFilter
 from penstock.model.gaps import GapsResult
@@ -34,11 +29,17 @@ from penstock.model.result import (
 )
 from penstock.model.sample import parse_sample
 from penstock.model.storage_config import StorageConfig
-from penstock.ports import AnalyticsStorage, Clock, ExportDestination, LineageDestination, OnConflict
+from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.ports.source import AnalyticsStorage, Clock, OnConflict
+from penstock.reading import diff as comparing
+from penstock.reading import gaps as surveying
+from penstock.reading import restore as restoring
+from penstock.reading import verify as verifying
+from penstock.reading.verify_chain import verify_chain
 
 if TYPE_CHECKING:
     from penstock.exporting.run import Progress
-    from penstock.ingest.load import Progress as LoadProgress
+    from penstock.loading.load import Progress as LoadProgress
 
 
 class Exporter:
@@ -153,9 +154,9 @@ def ingest(
     the quarantine is on the disk. Raises :class:`~penstock.errors.NotFound` before anything is stored when a file is
     missing, and any other :class:`~penstock.ExportError`.
     """
-    from penstock.ingest import inputs, load, settle
-    from penstock.ingest import quarantine as aside
-    from penstock.ingest.mapping import FieldMap
+    from penstock.loading import inputs, load, settle
+    from penstock.loading import quarantine as aside
+    from penstock.loading.mapping import FieldMap
 
     named = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     fields = FieldMap(paths=dict(mapping or {}))

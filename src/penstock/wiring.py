@@ -14,7 +14,8 @@ from pathlib import Path
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.storage_config import StorageConfig
-from penstock.ports import AnalyticsStorage, ExportDestination, LineageDestination
+from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.ports.source import AnalyticsStorage
 
 STREAM = "-"
 _PLAIN_PART = re.compile(r"part-\d{5}-")
@@ -37,14 +38,14 @@ class Target:
 
 def open_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
     """An existing store, for reading. Raises what :class:`~penstock.SqliteAnalyticsStorage` raises."""
-    from penstock.storage.sqlite import SqliteAnalyticsStorage
+    from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
     return SqliteAnalyticsStorage(_local(store, "a store"), config, create=False, read_only=True)
 
 
 def create_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
     """A store for writing, created if it is missing. Raises :class:`~penstock.errors.UsageError` for a table."""
-    from penstock.storage.sqlite import SqliteAnalyticsStorage
+    from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
     _refuse(config is not None and config.table is not None, "a table that is not an event store is only read", "table")
     return SqliteAnalyticsStorage(_local(store, "a store"), config)

@@ -284,7 +284,7 @@ def test_a_scratch_place_that_is_full_says_so(sides: Path, monkeypatch: pytest.M
     def refuse(**_: object) -> object:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("penstock.exporting.balance._HELD_BYTES", 100)
+    monkeypatch.setattr("penstock.reading.balance._HELD_BYTES", 100)
     monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
     with pytest.raises(NoSpace, match="cannot compare events"):
         diff(sides / "a.db", sides / "b.db")

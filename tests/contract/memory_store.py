@@ -15,7 +15,7 @@ from penstock import AnalyticsEvent, AppendResult, ExportFilter, StorageStats
 from penstock.errors import UsageError
 from penstock.model import times
 from penstock.model.columns import COLUMNS, EVENT_SCHEMA
-from penstock.ports import OnConflict, SeqRange
+from penstock.ports.source import OnConflict, SeqRange
 
 Row = tuple[AnalyticsEvent, int, datetime]
 

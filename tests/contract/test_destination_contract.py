@@ -12,7 +12,7 @@ import pytest
 from penstock import DirectoryDestination, ExportDestination, ExportFormat, FileDestination
 from penstock.errors import DestinationExists, ExportError, Locked, ManifestError, NotFound
 from penstock.model.manifest import Manifest, PartEntry, Span, parse_manifest
-from penstock.ports import Publication
+from penstock.ports.destination import Publication
 
 Make = Callable[[], ExportDestination]
 

@@ -14,7 +14,7 @@ from crash_scenarios import Stage
 
 from penstock import DirectoryDestination, FileDestination
 from penstock.errors import DestinationExists, ExportError, ManifestError, NotFound
-from penstock.exporting.verify import verify
+from penstock.reading.verify import verify
 
 NONE, OLD, NEW = "none", "old", "new"
 

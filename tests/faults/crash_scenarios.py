@@ -18,7 +18,7 @@ from crash_defects import planted
 
 from penstock import AnalyticsEvent, DirectoryDestination, Exporter, ExportFilter, ExportOptions, FileDestination
 from penstock.destinations.fileops import FileOps
-from penstock.storage.sqlite import SqliteAnalyticsStorage
+from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 from penstock.testing.faults import Fail, Fault, FaultyOps, Operation
 
 EVENTS = 200

@@ -24,7 +24,7 @@ from penstock.destinations.lineage import LineageDirectory
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.model.result import ExportResult
-from penstock.storage.sqlite import SqliteAnalyticsStorage
+from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 from penstock.testing.faults import Fail, Fault, FaultyOps, Operation
 
 #: Events in the store, and how many of them runs have covered before the one that is disturbed.

@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 
 from penstock.destinations.lineage import RunPublication
 from penstock.errors import ExportError
-from penstock.exporting import chain, extract, incremental, parts, published, verify, verify_chain
+from penstock.exporting import extract, incremental, parts
 from penstock.exporting import run as running
 from penstock.model.lineage import Lineage
 from penstock.model.manifest import Manifest
-from penstock.storage import snapshot as reading
-from penstock.storage.snapshot import EventsSnapshot
-from penstock.storage.sqlite import SqliteAnalyticsStorage
+from penstock.reading import chain, published, verify, verify_chain
+from penstock.sources.sqlite import snapshot as reading
+from penstock.sources.sqlite.snapshot import EventsSnapshot
+from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
 Patches = list[tuple[Any, str, Any]]
 

@@ -17,7 +17,7 @@ from typing import IO
 
 from penstock import AnalyticsEvent, verify
 from penstock.errors import ManifestError, NotFound
-from penstock.storage.sqlite import SqliteAnalyticsStorage
+from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 from proof_ledger import Kind
 
 STRACE = shutil.which("strace")

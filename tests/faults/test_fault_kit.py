@@ -18,7 +18,7 @@ from penstock.testing.powerloss import Disk, lay_out, tree_of
 
 _FORKING = """
 import os, signal, sys, threading, time
-import penstock.api, penstock.storage.sqlite, pyarrow.compute
+import penstock.api, penstock.sources.sqlite.store, pyarrow.compute
 from penstock.testing.forks import ChildFailed, assert_can_fork, run_forked
 
 assert run_forked(lambda marker: 42).value == 42

@@ -36,7 +36,7 @@ from penstock.exporting import extract
 from penstock.exporting.incremental import export_incremental
 from penstock.model.manifest import parse_manifest
 from penstock.model.options import ExportFormat
-from penstock.storage.snapshot import EventsSnapshot
+from penstock.sources.sqlite.snapshot import EventsSnapshot
 from penstock.testing.faults import Fail, FaultyOps
 
 NAMES = ("x.ndjson", "x.json", "x.csv.gz", "x.ndjson.zst", "x.parquet", "x.arrow", "parts")

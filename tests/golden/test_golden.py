@@ -45,7 +45,7 @@ class FixedClock:
 def exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exporter]:
     """A store of the fixed events, which all arrived at the same moment."""
     arrival = (naive_format.RECEIVED - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
-    monkeypatch.setattr("penstock.storage.binding.time.time_ns", lambda: round(arrival * 1e6) * 1000)
+    monkeypatch.setattr("penstock.sources.sqlite.binding.time.time_ns", lambda: round(arrival * 1e6) * 1000)
     monkeypatch.setattr("penstock.exporting.run.VERSION", "0.0.0")
     with SqliteAnalyticsStorage(tmp_path / "events.db") as storage:
         storage.append(sample_events.fixed())

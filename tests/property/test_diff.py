@@ -41,7 +41,7 @@ def expected(a: list[tuple[str, str]], b: list[tuple[str, str]]) -> list[tuple[s
 def test_any_two_multisets(a: list[tuple[str, str]], b: list[tuple[str, str]], held_bytes: int, exported: bool) -> None:
     with (
         tempfile.TemporaryDirectory() as name,
-        mock.patch("penstock.exporting.balance._HELD_BYTES", held_bytes),
+        mock.patch("penstock.reading.balance._HELD_BYTES", held_bytes),
     ):
         places = []
         for letter, rows in (("a", a), ("b", b)):

@@ -14,10 +14,10 @@ import foreign_readers
 import naive_format
 import sample_events
 from penstock import AnalyticsEvent, Exporter, ExportOptions, SqliteAnalyticsStorage, verify
-from penstock.exporting.decode import read_batches
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.manifest import Manifest
 from penstock.pipeline.digests import Meter
+from penstock.reading.decode import read_batches
 
 WRAPPED = ("", ".gz", ".zst")
 PLAIN: list[tuple[str, ExportOptions]] = [

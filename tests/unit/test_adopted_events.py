@@ -19,7 +19,7 @@ import sample_events
 from adopted_oracle import Found, Text, expected, read_table, same_reals, write_table
 from penstock import ExportFilter, StorageConfig
 from penstock.model.columns import EVENT_SCHEMA
-from penstock.storage.adopted import AdoptedSnapshot
+from penstock.sources.tables.snapshot import AdoptedSnapshot
 
 COLUMNS = (
     "n",

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from penstock.errors import InvalidMapping
-from penstock.storage.adopted_mapping import adopt
-from penstock.storage.adopted_table import Shape
-from penstock.storage.adopted_times import Unit
+from penstock.sources.tables.mapping import adopt
+from penstock.sources.tables.table import Shape
+from penstock.sources.tables.times import Unit
 
 NEEDED = {"timestamp": "created_at", "event_type": "name"}
 

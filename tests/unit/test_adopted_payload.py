@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import sample_events
 from penstock.model import jsontext
-from penstock.storage.adopted_payload import Members, objects, texts
+from penstock.sources.tables.payload import Members, objects, texts
 
 
 def column(*values: bytes | None) -> pa.StringArray:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from adopted_tables import NEEDED, PLAIN, TIME, build, opened, seqs, spans
 from penstock import ExportFilter, SqliteAnalyticsStorage, StorageConfig
 from penstock.errors import InvalidMapping
-from penstock.ports import SeqRange
-from penstock.storage import adopted
-from penstock.storage.adopted_query import ROW_OVERHEAD
+from penstock.ports.source import SeqRange
+from penstock.sources.tables import snapshot as adopted
+from penstock.sources.tables.query import ROW_OVERHEAD
 
 
 @pytest.fixture

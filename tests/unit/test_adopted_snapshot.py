@@ -19,8 +19,8 @@ import pytest
 from adopted_tables import NEEDED, PLAIN, TIME, build, elsewhere, opened, seqs, spans
 from penstock import ExportFilter, SqliteAnalyticsStorage, StorageConfig
 from penstock.errors import AccessDenied, InvalidMapping, NotAStore, NotFound, StoreBusy
-from penstock.ports import SeqRange
-from penstock.storage import adopted
+from penstock.ports.source import SeqRange
+from penstock.sources.tables import snapshot as adopted
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 
 from penstock import SqliteAnalyticsStorage
 from penstock.errors import InvalidMapping
-from penstock.storage.adopted_table import Shape, describe
-from penstock.storage.connection import Connection
+from penstock.sources.connection import Connection
+from penstock.sources.tables.table import Shape, describe
 
 Describe = Callable[..., Shape]
 

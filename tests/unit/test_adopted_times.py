@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.model import times
-from penstock.storage.adopted_times import Unit, read_times
+from penstock.sources.tables.times import Unit, read_times
 
 MOMENT = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
 MICROS = int((MOMENT - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from penstock.errors import ManifestError, UsageError
-from penstock.exporting.chain import Link, next_lineage, own_digest, pinned_differences, read_chain
-from penstock.exporting.verify_chain import contradictions
 from penstock.model.lineage import Anchor, Lineage, run_name
 from penstock.model.manifest import Manifest, PartEntry, Span
 from penstock.model.options import ExportFormat, ExportOptions
 from penstock.pipeline.digests import digest_hex
+from penstock.reading.chain import Link, next_lineage, own_digest, pinned_differences, read_chain
+from penstock.reading.verify_chain import contradictions
 
 LAYOUT = ExportOptions().resolve(format=ExportFormat.NDJSON, codec=None)
 Change = Callable[[Manifest], Manifest]

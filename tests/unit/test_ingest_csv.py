@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from test_ingest_splitting import Dribble
 
 from loading import MICROS, load, quarantined, stored
-from penstock.ingest.mapping import FieldMap
-from penstock.ingest.spreadsheet import Shape, read_csv
-from penstock.ingest.tables import TableReader
+from penstock.loading.mapping import FieldMap
+from penstock.loading.spreadsheet import Shape, read_csv
+from penstock.loading.tables import TableReader
 
 HEAD = "event_type,timestamp,"
 LEAD = "seen,2026-11-01T12:00:00Z,"

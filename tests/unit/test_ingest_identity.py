@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.ingest.identity import Identities, source_name
+from penstock.loading.identity import Identities, source_name
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from loading import MICROS, STAMP, load, ndjson, quarantined, record, stored
 from penstock.errors import InvalidMapping, UsageError
-from penstock.ingest.mapping import FieldMap
-from penstock.ingest.members import members_of, text_of
-from penstock.ingest.records import RecordReader
+from penstock.loading.mapping import FieldMap
+from penstock.loading.members import members_of, text_of
+from penstock.loading.records import RecordReader
 from sample_events import uuid_of
 
 ODD = '"n":1.50,"big":123456789012345678901234567890,"e":1e400,"z":"\\u0000\\u00e9/\\/","same":{"a":1,"a":2},"":[]'

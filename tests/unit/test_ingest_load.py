@@ -27,10 +27,10 @@ from penstock.errors import (
     SerializationError,
     UsageError,
 )
-from penstock.ingest.identity import Identities
-from penstock.ingest.mapping import FieldMap
-from penstock.ingest.records import RecordReader
-from penstock.ingest.settle import Rules, settle
+from penstock.loading.identity import Identities
+from penstock.loading.mapping import FieldMap
+from penstock.loading.records import RecordReader
+from penstock.loading.settle import Rules, settle
 from penstock.model.columns import APPEND_SCHEMA, checked_batch
 from sample_events import uuid_of, varied
 
@@ -347,7 +347,7 @@ def test_what_is_not_compressed_is_read_whatever_its_name_says(tmp_path: Path) -
 
 
 def test_the_public_verb_stays_a_verb_when_its_package_is_imported() -> None:
-    import penstock.ingest.load
+    import penstock.loading.load
 
     assert callable(penstock.ingest)
     with Identities() as identities:

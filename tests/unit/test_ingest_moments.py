@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import InvalidEvent, UsageError
-from penstock.ingest.moments import check_unit, moment, read_times
+from penstock.loading.moments import check_unit, moment, read_times
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ import pytest
 from backports import zstd
 
 from penstock.errors import InvalidFormat
-from penstock.ingest.recognise import Layout, codec_of, layout_of
+from penstock.loading.recognise import Layout, codec_of, layout_of
 from penstock.model.options import ExportFormat
 
 HEADS: Iterable[tuple[str, bytes, ExportFormat | None, Layout]] = [

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import SerializationError
-from penstock.ingest.elements import elements
-from penstock.ingest.lines import line_blocks
-from penstock.ingest.rows import Reject
-from penstock.ingest.streams import Pieces
+from penstock.loading.elements import elements
+from penstock.loading.lines import line_blocks
+from penstock.loading.rows import Reject
+from penstock.loading.streams import Pieces
 
 NO_LIMIT = 1 << 40
 

@@ -14,7 +14,7 @@ from penstock import AnalyticsEvent, Exporter, ExportFilter, SqliteAnalyticsStor
 from penstock.errors import ExportError, NotAStore, StorageError
 from penstock.model import times
 from penstock.model.columns import batch_of
-from penstock.storage.schema import BLOCK_ROWS
+from penstock.sources.sqlite.schema import BLOCK_ROWS
 
 SPAN = 10_000_000_000
 

@@ -19,8 +19,8 @@ from penstock import AnalyticsEvent, Exporter, ExportFilter, ExportOptions, Sqli
 from penstock.errors import StoreBusy, UsageError
 from penstock.model import times
 from penstock.model.columns import EVENT_SCHEMA, batch_of
-from penstock.storage.connection import Connection
-from penstock.storage.schema import BLOCK_ROWS
+from penstock.sources.connection import Connection
+from penstock.sources.sqlite.schema import BLOCK_ROWS
 from sample_events import uuid_of
 
 NO_LIMIT = 1 << 40

@@ -25,7 +25,7 @@ def command(directory: str) -> None:
     """
     from penstock.api import Exporter, ingest, verify
     from penstock.model.filter import ExportFilter
-    from penstock.storage.sqlite import SqliteAnalyticsStorage
+    from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
     place = Path(directory)
     store = place / "events.db"

@@ -83,7 +83,7 @@ def _packages() -> str:
 
 
 def _own_sqlite() -> str:
-    from penstock.storage.connection import Connection
+    from penstock.sources.connection import Connection
 
     with tempfile.TemporaryDirectory() as place:
         connection = Connection(Path(place) / "try.db", mode="rwc", busy_timeout=1)
@@ -134,7 +134,7 @@ def _publishing(directory: Path) -> str:
 
 
 def _store(path: Path) -> str:
-    from penstock.storage.sqlite import SqliteAnalyticsStorage
+    from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
     with SqliteAnalyticsStorage(path, read_only=True, create=False) as storage:
         stats = storage.stats()
@@ -142,7 +142,7 @@ def _store(path: Path) -> str:
 
 
 def _pages(path: Path) -> str:
-    from penstock.storage.connection import Connection
+    from penstock.sources.connection import Connection
 
     connection = Connection(path, mode="ro", busy_timeout=10)
     try:

@@ -31,7 +31,7 @@ from penstock.errors import (
 from penstock.model.lineage import run_name, run_number
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.model.partition import split_name
-from penstock.ports import StagedFile
+from penstock.ports.destination import StagedFile
 
 _RUN_PART = re.compile(r"run-(\d{6,12})-part-\d")
 #: Where ``manifest_sha256`` stands in a manifest's text.

@@ -16,7 +16,7 @@ from penstock.destinations.publication import LocalPublication, Place
 from penstock.destinations.staging import SUMS, Staging
 from penstock.errors import ManifestError, NoSpace, NotFound, UsageError, from_os_error
 from penstock.model.manifest import Manifest, check_part_name
-from penstock.ports import Publication
+from penstock.ports.destination import Publication
 
 SUMS_NAME = "SHA256SUMS"
 #: Share of the estimate that must fit before work begins; the rest is left to the write itself to notice.

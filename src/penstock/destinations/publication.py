@@ -19,7 +19,7 @@ from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, S
 from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
 from penstock.model.lineage import run_number
 from penstock.model.manifest import Manifest, PartEntry, is_part_name, parse_manifest
-from penstock.ports import StagedFile
+from penstock.ports.destination import StagedFile
 
 #: What every manifest of ours holds, however damaged, as long as it can be told from another program's file.
 _MARK = b'"penstock_manifest"'

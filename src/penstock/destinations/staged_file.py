@@ -13,7 +13,7 @@ from typing import BinaryIO
 from penstock.destinations.fileops import FileOps
 from penstock.destinations.naming import open_plain
 from penstock.errors import IoError, from_os_error
-from penstock.ports import Buffer
+from penstock.ports.format import Buffer
 
 #: From this size on a file is written directly: in whole blocks, from memory that is aligned to pages, at offsets that
 #: are. The kernel then neither copies the bytes nor finds pages for them, and ``fsync`` has nothing to wait for.

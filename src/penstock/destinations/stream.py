@@ -23,7 +23,8 @@ from penstock.errors import (
     from_os_error,
 )
 from penstock.model.manifest import Manifest, PartEntry
-from penstock.ports import Buffer, Publication, StagedFile
+from penstock.ports.destination import Publication, StagedFile
+from penstock.ports.format import Buffer
 
 
 class StreamDestination:

@@ -1,1 +1,1 @@
-"""The product's verbs, written against the ports: extract, export, verify. No adapter is imported here."""
+"""The way out, written against the ports: run, extract, export, resume. No adapter is imported here."""

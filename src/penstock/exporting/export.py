@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable
 
 from penstock.errors import EmptyExport
-from penstock.exporting.read import reader
 from penstock.exporting.run import Progress, Run
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
-from penstock.ports import AnalyticsStorage, Clock, ExportDestination
+from penstock.ports.destination import ExportDestination
+from penstock.ports.source import AnalyticsStorage, Clock
+from penstock.reading.read import reader
 
 
 def export(

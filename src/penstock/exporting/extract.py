@@ -15,7 +15,8 @@ from penstock.model.manifest import Span
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import events_digest
 from penstock.pipeline.compression import compress
-from penstock.ports import SeqRange, Snapshot, TextEncoder
+from penstock.ports.format import TextEncoder
+from penstock.ports.source import SeqRange, Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

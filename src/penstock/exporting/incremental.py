@@ -6,15 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 
 from penstock.errors import UsageError
-from penstock.exporting.chain import Link, next_lineage, pinned_differences, read_chain
-from penstock.exporting.read import reader
 from penstock.exporting.run import Progress, Run
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Anchor, Lineage
 from penstock.model.manifest import Manifest
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
-from penstock.ports import AnalyticsStorage, Clock, LineageDestination, Snapshot
+from penstock.ports.destination import LineageDestination
+from penstock.ports.source import AnalyticsStorage, Clock, Snapshot
+from penstock.reading.chain import Link, next_lineage, pinned_differences, read_chain
+from penstock.reading.read import reader
 
 _MANY = 1 << 40
 

@@ -21,7 +21,7 @@ from penstock.exporting.extract import Chunk
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.filter import ExportFilter
 from penstock.model.partition import partition_numbers
-from penstock.ports import SeqRange, Snapshot
+from penstock.ports.source import SeqRange, Snapshot
 
 #: Partitions that have fewer bytes than this on average are not written yet.
 _LEAST_PART = 1 << 20

@@ -16,7 +16,8 @@ from penstock.model.manifest import PartEntry, Span
 from penstock.model.options import Layout
 from penstock.pipeline.compression import compress
 from penstock.pipeline.digests import Meter, digest_hex
-from penstock.ports import StagedFile, TextEncoder
+from penstock.ports.destination import StagedFile
+from penstock.ports.format import TextEncoder
 
 #: Chunks that may wait for a columnar encoder while the next ones are read.
 _CHUNKS_BEHIND = 6

@@ -7,17 +7,18 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from penstock.errors import IntegrityError, InvalidFilter, ManifestError, UsageError
-from penstock.exporting.chain import read_chain
 from penstock.exporting.incremental import export_incremental
 from penstock.exporting.run import Progress
-from penstock.exporting.verify_chain import verify_chain
 from penstock.model.columns import COLUMNS
 from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Manifest
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ResumeResult
 from penstock.model.storage_config import StorageConfig
-from penstock.ports import AnalyticsStorage, Clock, LineageDestination
+from penstock.ports.destination import LineageDestination
+from penstock.ports.source import AnalyticsStorage, Clock
+from penstock.reading.chain import read_chain
+from penstock.reading.verify_chain import verify_chain
 
 _DEFAULTS = {field.name: field.default for field in fields(ExportOptions)}
 

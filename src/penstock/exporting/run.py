@@ -16,7 +16,6 @@ from operator import itemgetter
 import pyarrow as pa
 
 from penstock.errors import IntegrityError, UsageError
-from penstock.exporting.decode import decoded
 from penstock.exporting.extract import Chunk, Extractor
 from penstock.exporting.partitions import Gathered, PartitionReader
 from penstock.exporting.parts import ColumnarPart, PartWriter, TextPart, Threads, named
@@ -30,7 +29,9 @@ from penstock.model.partition import partition_folders
 from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.ordered import ordered_map
-from penstock.ports import Clock, Publication, SeqRange, Snapshot, StagedFile
+from penstock.ports.destination import Publication, StagedFile
+from penstock.ports.source import Clock, SeqRange, Snapshot
+from penstock.reading.decode import decoded
 
 _RANGE_ROWS = 32_768
 _MOST_RANGE_BYTES = 8 << 20

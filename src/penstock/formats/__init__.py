@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from penstock.formats import arrow, csv, json_array, ndjson, parquet
 from penstock.model.options import ExportFormat, Layout
-from penstock.ports import ColumnarEncoder, Decoder, TextEncoder
+from penstock.ports.format import ColumnarEncoder, Decoder, TextEncoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

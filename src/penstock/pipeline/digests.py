@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from penstock.pipeline import _native
-from penstock.ports import Buffer
+from penstock.ports.format import Buffer
 
 MODULUS = 1 << 128
 #: Bytes that are worth waking another thread for.

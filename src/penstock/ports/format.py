@@ -1,0 +1,68 @@
+"""What an encoder and a decoder promise: rows to bytes, and bytes back to rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Protocol, TypeAlias
+
+import pyarrow as pa
+
+#: Bytes that are handed on without copying, read through the buffer protocol: ``bytes``, ``memoryview``,
+#: ``pyarrow.Buffer``, or a block of the native module.
+Buffer: TypeAlias = Any
+
+
+class Rendered(Protocol):
+    """The text of a batch and its events digest, not yet reduced."""
+
+    @property
+    def text(self) -> Buffer: ...
+
+    @property
+    def digest(self) -> int: ...
+
+
+class TextEncoder(Protocol):
+    """Rows to text, without state, so that ranges can be rendered at the same time by several threads.
+
+    A file is ``prologue``, then the rendered chunks with ``separator`` between any two that hold rows, then
+    ``epilogue``. A chunk neither begins nor ends with the separator.
+    """
+
+    @property
+    def prologue(self) -> bytes: ...
+
+    @property
+    def separator(self) -> bytes: ...
+
+    @property
+    def epilogue(self) -> bytes: ...
+
+    def render(self, batch: pa.RecordBatch) -> Rendered:
+        """The text of a batch of at least one row, and its events digest, which is found on the way."""
+        ...
+
+
+class ColumnarEncoder(Protocol):
+    """Rows to one columnar file, in order, by one writer. Nothing is valid until ``finish``; after ``abort`` no more
+    bytes leave it, not even when it is collected."""
+
+    def write(self, batch: pa.RecordBatch) -> None: ...
+
+    def cut(self) -> None:
+        """End the group of rows that is being gathered, where the format gathers any."""
+        ...
+
+    def finish(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Decoder(Protocol):
+    """Bytes back to rows, strictly: whatever this format's encoder could not have written is an error.
+
+    ``stream`` is the uncompressed content; ``seekable`` says whether it can seek. Yields batches of the layout's
+    columns. Raises :class:`~penstock.errors.SerializationError`.
+    """
+
+    def __call__(self, stream: BinaryIO, /) -> Iterator[pa.RecordBatch]: ...

@@ -1,0 +1,129 @@
+"""Where rows come from: what a store and one unchanging view of it promise, and the spans that a view is read in.
+
+A batch is always a ``pyarrow.RecordBatch`` of :data:`penstock.model.columns.EVENT_SCHEMA` or a projection of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
+
+import pyarrow as pa
+
+from penstock.model.event import AnalyticsEvent
+from penstock.model.filter import ExportFilter
+from penstock.model.result import AppendResult, StorageStats
+
+#: What to do with an event whose id is stored with other content: keep the stored one, refuse the batch, or replace it.
+OnConflict: TypeAlias = Literal["skip", "fail", "replace"]
+
+
+class Clock(Protocol):
+    """Where "now" comes from; always aware and UTC."""
+
+    def now(self) -> datetime: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeqRange:
+    """A half-open span of arrival order, ``after < seq <= upto``: the unit of work of a scan.
+
+    ``bytes_hint`` is an upper estimate of the payload bytes in it, for planning only.
+    """
+
+    after: int
+    upto: int
+    bytes_hint: int
+
+
+class Snapshot(Protocol):
+    """One unchanging view of a store. Reads from several threads at once see the same rows.
+
+    ``horizon`` is the last ``seq`` it can hold. ``source`` describes store and view for the manifest. ``counts`` is
+    complete once every range was read: coercions (``coerced_*``) and rows left out (``skipped_*``), by reason.
+    """
+
+    horizon: int
+
+    @property
+    def source(self) -> Mapping[str, Any]: ...
+
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+
+    @property
+    def identity(self) -> str:
+        """What tells this store from every other: the same for each snapshot of it, also after it was moved."""
+        ...
+
+    def last_event(self, upto: int) -> tuple[int, str] | None:
+        """``seq`` and id of the last event at or below ``upto``, whatever the filter; ``None`` if there is none."""
+        ...
+
+    def ranges(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
+    ) -> Iterator[SeqRange]:
+        """Ranges in ``seq`` order that together hold every matching row above ``after``; none is over a limit unless
+        one row is.
+
+        Ranges that cannot hold a match may be left out. The same store, filter and limits give the same ranges.
+        """
+        ...
+
+    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+        """The matching rows of a range in ``seq`` order, with exactly ``EVENT_SCHEMA``; ``filter.limit`` caps each
+        range by itself. Thread safe."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class AnalyticsStorage(Protocol):
+    """A store of events. Safe while other processes append; waits a bounded time for their locks.
+
+    Raises :class:`~penstock.errors.StoreBusy` when that wait ends, :class:`~penstock.errors.StorageError` when the
+    file is damaged.
+    """
+
+    def append(
+        self,
+        events: Iterable[AnalyticsEvent] | pa.RecordBatch,
+        *,
+        checked: bool = False,
+        on_conflict: OnConflict = "skip",
+    ) -> AppendResult:
+        """Store events atomically, in order. Storing an id again changes nothing. Batches are ``APPEND_SCHEMA``;
+        ``checked`` says that every row of a batch is known to obey the event model."""
+        ...
+
+    def snapshot(self, *, readers: int = 1) -> Snapshot:
+        """Pin the horizon. ``readers`` is how many threads will read at once."""
+        ...
+
+    def count(self, filter: ExportFilter | None = None) -> int:
+        """How many events match, the limit included."""
+        ...
+
+    def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Matching events in ``seq`` order from one snapshot, as batches of ``EVENT_SCHEMA``."""
+        ...
+
+    def stats(self) -> StorageStats: ...
+
+    def histogram(
+        self, filter: ExportFilter | None = None, *, buckets: int = 24
+    ) -> Sequence[tuple[datetime, datetime, int]]:
+        """Matching events over event time: equal half-open buckets from the oldest to past the newest."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""What was published, read back with proof: verify, restore, diff, gaps. No adapter is imported here."""

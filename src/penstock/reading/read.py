@@ -1,0 +1,37 @@
+"""A published export as a stream of Arrow batches: each part's stored bytes are checked before they are decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from penstock.errors import IntegrityError
+from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.manifest import Manifest
+from penstock.pipeline.digests import Meter
+from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.reading.decode import read_batches
+
+_READ = 1 << 20
+
+
+def reader(destination: ExportDestination | LineageDestination, manifest: Manifest) -> pa.RecordBatchReader:
+    """The events of an export in order, lazily, in bounded memory.
+
+    Raises :class:`~penstock.errors.IntegrityError` at the part whose bytes are not those of the manifest.
+    """
+    schema = pa.schema([EVENT_SCHEMA.field(name) for name in manifest.layout.columns])
+    return pa.RecordBatchReader.from_batches(schema, _batches(destination, manifest))
+
+
+def _batches(destination: ExportDestination | LineageDestination, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+    for entry in manifest.parts:
+        with destination.open_part(entry.name) as file:
+            stored = Meter()
+            while data := file.read(_READ):
+                stored.update(data)
+            if stored.sha256 != entry.sha256:
+                raise IntegrityError(f"{entry.name}: the stored bytes are not those that were written: SHA-256 differs")
+            file.seek(0)
+            yield from read_batches(file, manifest.layout, entry, Meter())

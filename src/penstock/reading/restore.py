@@ -1,0 +1,78 @@
+"""Restore: the way back, from any export to a store, by the read path that verify uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from penstock.errors import UsageError
+from penstock.model.columns import EVENT_FIELDS
+from penstock.model.filter import ExportFilter
+from penstock.model.result import AppendResult, RestoreResult
+from penstock.pipeline.canonical import events_digest
+from penstock.pipeline.digests import digest_hex
+from penstock.pipeline.matching import matching
+from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.ports.source import AnalyticsStorage, OnConflict
+from penstock.reading.published import PublishedPart, manifests_of, parts_of, proven_events
+
+
+def restore(
+    source: ExportDestination | LineageDestination,
+    storage: AnalyticsStorage | None,
+    *,
+    filter: ExportFilter,
+    on_conflict: OnConflict = "fail",
+    progress: Callable[[int, int], None] | None = None,
+) -> RestoreResult:
+    """Put the events of an export, a directory or a whole lineage into a store, in order; ``None`` only reads.
+
+    The stored bytes of a part are checked before it is decoded, and its events digest before its last events are
+    stored. Events that are there already stay (restoring twice changes nothing); one with the same id and other content
+    is decided by ``on_conflict``. Raises :class:`~penstock.errors.IntegrityError` at the first part that is not whole,
+    :class:`~penstock.errors.UsageError` for an export that lacks columns, or a conflict.
+    """
+    parts = _parts(source)
+    done, total = 0, sum(part.entry.bytes for part in parts)
+    rows = digest = 0
+    outcome = AppendResult()
+    left = filter.limit
+    for part in parts:
+        for batch in proven_events(source, part):
+            wanted = matching(batch, filter)
+            wanted = wanted if left is None else wanted.slice(0, left)
+            if not wanted.num_rows:
+                continue
+            left = None if left is None else left - wanted.num_rows
+            rows += wanted.num_rows
+            digest += events_digest(wanted.select(list(EVENT_FIELDS)))
+            if storage is not None:
+                outcome += storage.append(wanted.select(list(EVENT_FIELDS)), checked=True, on_conflict=on_conflict)
+        done += part.entry.bytes
+        if progress is not None:
+            progress(done, total)
+        if left == 0:
+            break
+    return RestoreResult(
+        events=rows,
+        inserted=outcome.inserted,
+        duplicates=outcome.duplicates,
+        conflicts=outcome.conflicts,
+        events_digest=digest_hex(digest),
+    )
+
+
+def check(source: ExportDestination | LineageDestination) -> None:
+    """Raise what ``restore`` would raise before it reads a part: a manifest is missing or damaged, a column lacks."""
+    _parts(source)
+
+
+def _parts(source: ExportDestination | LineageDestination) -> Sequence[PublishedPart]:
+    manifests = manifests_of(source)
+    for manifest in manifests:
+        missing = [name for name in EVENT_FIELDS if name not in manifest.layout.columns]
+        if missing:
+            raise UsageError(
+                f"the export was made without the column {missing[0]}: events cannot be restored from it",
+                hint="restore from an export of all columns",
+            )
+    return parts_of(manifests)

@@ -1,0 +1,152 @@
+"""Verify: every stored byte against the manifest, then every event against its digests. Needs no store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from penstock.errors import ExportError, IntegrityError, NotFound, UsageError
+from penstock.model.manifest import Manifest, PartEntry, parse_manifest
+from penstock.model.result import Problem, VerifyResult
+from penstock.model.sample import Sample
+from penstock.pipeline.digests import Meter, digest_hex
+from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.reading.decode import decoded
+
+_READ = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came of the parts: problems, and how many of them, of how many stored bytes, were read to the end."""
+
+    problems: list[Problem]
+    parts: int
+    bytes: int
+
+
+def verify(
+    destination: ExportDestination,
+    *,
+    quick: bool = False,
+    sample: Sample | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerifyResult:
+    """Check an export against its manifest. Stored bytes are hashed before any decoder sees them.
+
+    ``quick`` looks at presence and sizes of the parts only, and so it is with parts that are not in the ``sample``.
+    Returns what does not hold, part by part; ``progress`` gets bytes done and bytes in all. Raises
+    :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`, :class:`~penstock.errors.NewerVersion`.
+    """
+    path = destination.path if destination.path is not None else Path("-")
+    manifest = parse_manifest(destination.read_manifest(), where=destination.manifest_name)
+    around, notes = destination.inspect(manifest)
+    problems = [Problem(part=name, message=message) for name, message in around]
+    problems += [
+        Problem(part=destination.manifest_name, message=text) for text in sums_up(manifest, single=destination.single)
+    ]
+    read = check_parts(destination, [manifest], quick=quick, sample=sample, progress=progress)
+    return VerifyResult(
+        path=path,
+        parts=len(manifest.parts),
+        event_count=manifest.event_count,
+        bytes=sum(entry.bytes for entry in manifest.parts),
+        parts_read=read.parts,
+        bytes_read=read.bytes,
+        sample=sample,
+        problems=(*problems, *read.problems),
+        notes=tuple(notes),
+        manifest=manifest,
+    )
+
+
+def check_parts(
+    destination: ExportDestination | LineageDestination,
+    manifests: Sequence[Manifest],
+    *,
+    quick: bool,
+    sample: Sample | None,
+    progress: Callable[[int, int], None] | None,
+) -> Read:
+    """Check the parts of all manifests in order, one after the other."""
+    parts = [(manifest, entry) for manifest in manifests for entry in manifest.parts]
+    done, total = 0, sum(entry.bytes for _, entry in parts)
+    problems: list[Problem] = []
+    read: list[int] = []
+    for number, (manifest, entry) in enumerate(parts):
+        whole = not quick and (sample is None or sample.takes(number))
+        found = check_part(destination, manifest, entry, quick=not whole)
+        problems += [Problem(part=entry.name, message=text) for text in found]
+        read += [entry.bytes] if whole else []
+        done += entry.bytes
+        if progress is not None:
+            progress(done, total)
+    return Read(problems, len(read), sum(read))
+
+
+def sums_up(manifest: Manifest, *, single: bool) -> list[str]:
+    """Whether the manifest's totals are those of its parts."""
+    found = []
+    if digest_hex(sum(int(entry.events_digest, 16) for entry in manifest.parts)) != manifest.events_digest:
+        found.append("the events digest is not the sum of the parts'")
+    checksum = manifest.parts[0].sha256 if single and manifest.parts else hashlib.sha256(manifest.sums()).hexdigest()
+    if checksum != manifest.checksum:
+        found.append("the checksum is not that of the parts")
+    return found
+
+
+def check_stored(file: BinaryIO, entry: PartEntry) -> list[str]:
+    """What is wrong with the stored bytes of a part; the file stands at its start again afterwards."""
+    meter = Meter()
+    while data := file.read(_READ):
+        meter.update(data)
+    file.seek(0)
+    if meter.bytes != entry.bytes:
+        return [f"{meter.bytes} bytes are stored, the manifest says {entry.bytes}"]
+    if meter.sha256 != entry.sha256:
+        return ["the stored bytes are not those that were written: SHA-256 differs"]
+    return []
+
+
+def check_part(
+    destination: ExportDestination | LineageDestination, manifest: Manifest, entry: PartEntry, *, quick: bool = False
+) -> list[str]:
+    """What is wrong with a part: its stored bytes first, then all it decodes to. ``quick`` looks at its size only."""
+    try:
+        with destination.open_part(entry.name) as file:
+            if quick:
+                size = file.seek(0, os.SEEK_END)
+                return [] if size == entry.bytes else [f"{size} bytes are stored, the manifest says {entry.bytes}"]
+            damage = check_stored(file, entry)
+            if damage:
+                return damage
+            found = decoded(file, manifest.layout, entry)
+    except NotFound:
+        return ["the file is missing"]
+    except (IntegrityError, UsageError) as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"cannot be read: {os.strerror(error.errno) if error.errno else error}"]
+    except ExportError:
+        raise
+    wrong = [
+        f"{name} is {got!r}, the manifest says {said!r}"
+        for name, got, said in (
+            ("rows", found.rows, entry.rows),
+            ("content_bytes", found.content_bytes, entry.content_bytes),
+            ("content_sha256", found.content_sha256, entry.content_sha256),
+            ("events_digest", found.events_digest, entry.events_digest),
+        )
+        if got != said
+    ]
+    for name, column, span, stated in (
+        ("time_range", "timestamp", found.time_range, entry.time_range),
+        ("seq_range", "seq", found.seq_range, entry.seq_range),
+    ):
+        if column in manifest.layout.columns and span != stated:
+            wrong.append(f"{name} is not what the manifest says")
+    return wrong

@@ -1,0 +1,1 @@
+"""The event store in one SQLite file. Everything that touches a store's file lies here and in the connection."""

@@ -1,0 +1,128 @@
+"""The event store on disk: its tables, its version, and the bookkeeping that makes scans cheap and safe.
+
+``events`` holds the events. ``penstock_blocks`` holds, for each block of 4096 consecutive ``seq``, how many rows and
+payload bytes it has and the span of their timestamps: scans are cut by bytes from it and skip blocks outside a time
+filter. Its numbers are upper bounds: deletes leave the span of times wide, and a trigger widens all of them on updates.
+``penstock_counters`` counts rows that were deleted or updated, by whoever; two snapshots with equal counters agree on
+every row below their horizon, because all else only appends. ``penstock_facts`` holds the store's random id, by which
+an incremental export knows it again.
+"""
+
+from __future__ import annotations
+
+from penstock.errors import ExportError, NewerVersion, NotAStore
+from penstock.model.event import EventCategory
+from penstock.sources.connection import Connection
+
+SCHEMA_VERSION = 1
+#: "PENS" as a 32-bit number: marks the file as ours in its header.
+APPLICATION_ID = 0x50454E53
+BLOCK_BITS = 12
+BLOCK_ROWS = 1 << BLOCK_BITS
+#: Bytes of a row beside its two payloads, roughly; for planning.
+ROW_OVERHEAD = 160
+
+_CATEGORIES = ", ".join(f"'{name}'" for name in EventCategory)
+
+_STATEMENTS = (
+    f"""CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT CHECK (seq > 0),
+        id TEXT NOT NULL UNIQUE,
+        category TEXT NOT NULL CHECK (category IN ({_CATEGORIES})),
+        event_type TEXT NOT NULL,
+        timestamp INTEGER NOT NULL,
+        session_id TEXT,
+        priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 3),
+        data TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        received_at INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE penstock_blocks (
+        block INTEGER PRIMARY KEY,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        first_time INTEGER NOT NULL,
+        last_time INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE TABLE penstock_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "INSERT INTO penstock_counters VALUES ('changed', 0)",
+    "CREATE TABLE penstock_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "INSERT INTO penstock_facts VALUES ('store_id', lower(hex(randomblob(16))))",
+    f"""CREATE TRIGGER penstock_deleted AFTER DELETE ON events BEGIN
+        UPDATE penstock_counters SET value = value + 1 WHERE name = 'changed';
+        UPDATE penstock_blocks SET rows = rows - 1,
+            bytes = bytes - length(CAST(OLD.data AS BLOB)) - length(CAST(OLD.metadata AS BLOB)) - {ROW_OVERHEAD}
+        WHERE block = OLD.seq >> {BLOCK_BITS} AND OLD.seq <= last_seq;
+    END""",
+    f"""CREATE TRIGGER penstock_updated AFTER UPDATE ON events BEGIN
+        UPDATE penstock_counters SET value = value + 1 WHERE name = 'changed';
+        UPDATE penstock_blocks SET
+            bytes = bytes + length(CAST(NEW.data AS BLOB)) + length(CAST(NEW.metadata AS BLOB)),
+            first_time = min(first_time, NEW.timestamp), last_time = max(last_time, NEW.timestamp)
+        WHERE block = NEW.seq >> {BLOCK_BITS};
+    END""",
+    """CREATE TRIGGER penstock_renumbered BEFORE UPDATE OF seq ON events WHEN NEW.seq IS NOT OLD.seq BEGIN
+        SELECT RAISE(ABORT, 'seq is given by the store and never changes');
+    END""",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+#: Statistics of the rows that ``penstock_blocks`` does not cover yet, a row a block.
+UNCOVERED = f"""SELECT seq >> {BLOCK_BITS} AS block, count(*) AS rows,
+        sum(octet_length(data) + octet_length(metadata) + {ROW_OVERHEAD}) AS bytes,
+        min(timestamp) AS first_time, max(timestamp) AS last_time, max(seq) AS last_seq
+    FROM events WHERE seq > coalesce((SELECT last_seq FROM penstock_blocks ORDER BY block DESC LIMIT 1), 0)
+    GROUP BY 1"""
+
+#: Brings ``penstock_blocks`` up to the last row; part of every append's transaction.
+COVER = f"""INSERT INTO penstock_blocks (block, rows, bytes, first_time, last_time, last_seq) {UNCOVERED}
+    ON CONFLICT (block) DO UPDATE SET rows = rows + excluded.rows, bytes = bytes + excluded.bytes,
+        first_time = min(first_time, excluded.first_time), last_time = max(last_time, excluded.last_time),
+        last_seq = excluded.last_seq"""
+
+
+def ensure_schema(connection: Connection) -> None:
+    """Create the tables in an empty database; accept our own version; refuse everything else untouched."""
+    if _has_schema(connection):
+        return
+    with connection.transaction():
+        if connection.query("SELECT count(*) AS n FROM sqlite_master")[0]["n"]:
+            if _has_schema(connection):
+                return
+            raise NotAStore(
+                f"{connection.path} is a SQLite database, but not an event store",
+                hint="to export a table of it, name it with --table",
+            )
+        for statement in _STATEMENTS:
+            connection.execute(statement)
+
+
+def check_schema(connection: Connection) -> None:
+    """Raise unless the database is an event store of a version that is known here."""
+    if not _has_schema(connection):
+        raise NotAStore(
+            f"{connection.path} is a SQLite database, but not an event store",
+            hint="to export a table of it, name it with --table",
+        )
+
+
+def _has_schema(connection: Connection) -> bool:
+    if connection.query("PRAGMA application_id")[0]["application_id"] != APPLICATION_ID:
+        return False
+    version = connection.query("PRAGMA user_version")[0]["user_version"]
+    if version > SCHEMA_VERSION:
+        raise NewerVersion(
+            f"{connection.path} has schema version {version}, newer than {SCHEMA_VERSION}, the newest known here",
+            hint="upgrade penstock",
+        )
+    return True
+
+
+def is_own_store(connection: Connection) -> bool:
+    """Whether the database is an event store of ours, of any known version."""
+    try:
+        return _has_schema(connection)
+    except ExportError:
+        return True

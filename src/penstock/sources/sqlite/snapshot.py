@@ -1,0 +1,233 @@
+"""One unchanging view of our own store, read by several threads over a connection each."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.errors import StorageError, StoreBusy
+from penstock.model import times
+from penstock.model.columns import EVENT_SCHEMA, MICROS_UTC
+from penstock.model.event import PRIORITY_NAMES
+from penstock.model.filter import ExportFilter
+from penstock.model.storage_config import StorageConfig
+from penstock.pipeline import _native
+from penstock.pipeline.gathered import arrays_of
+from penstock.ports.source import SeqRange
+from penstock.sources.connection import EVENT_COLUMNS, Connection
+from penstock.sources.pool import Pool
+from penstock.sources.sqlite import schema
+from penstock.sources.sqlite.predicate import predicate
+
+_VIEW = """SELECT (SELECT value FROM penstock_counters WHERE name = 'changed') AS changed,
+    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS horizon"""
+#: Changes for a connection when any other one has committed.
+_VERSION = "PRAGMA data_version"
+_ATTEMPTS = 50
+#: So often no commit at all is hoped for, before equal change counters are enough.
+_PATIENCE = 10
+_PRIORITIES = pa.array(PRIORITY_NAMES)
+
+
+class EventsSnapshot:
+    """A pinned horizon over ``readers`` connections whose snapshots are proven to agree below it.
+
+    Each connection holds one read transaction. If nothing was committed while they began, they see the same. Under a
+    writer that never pauses they begin at different commits; but rows are only ever appended unless the change counter
+    moves, so equal counters mean equal rows up to the lowest of the horizons. (``INSERT OR REPLACE`` of another program
+    moves no counter, hence the first way is tried first.) Else all begin again, a bounded number of times.
+    """
+
+    def __init__(self, path: Path, config: StorageConfig, *, readers: int) -> None:
+        self._name = os.fsencode(path.name).decode("utf-8", "replace")
+        self._config = config
+        self._connections: list[Connection] = []
+        self._pool = Pool()
+        try:
+            for _ in range(readers):
+                self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
+            schema.check_schema(self._connections[0])
+            self.horizon = self._agree(path)
+        except BaseException:
+            self.close()
+            raise
+        self._pool.fill(self._connections)
+
+    def _agree(self, path: Path) -> int:
+        watch = self._connections[0]
+        for attempt in range(_ATTEMPTS):
+            version = watch.query(_VERSION)
+            views = []
+            for connection in reversed(self._connections):
+                connection.execute("BEGIN")
+                views.append(connection.query(_VIEW)[0])
+            unmoved = watch.query(_VERSION) == version
+            if unmoved or (attempt >= _PATIENCE and len({view["changed"] for view in views}) == 1):
+                return min(int(view["horizon"]) for view in views)
+            for connection in self._connections:
+                connection.execute("ROLLBACK")
+            time.sleep(0.001 * attempt)
+        raise StoreBusy(
+            f"{path}: events are being deleted or updated without a pause, no common snapshot could be taken",
+            hint="try again when the deletion is over, or use one worker",
+        )
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        return {
+            "kind": "penstock",
+            "name": self._name,
+            "schema_version": schema.SCHEMA_VERSION,
+            "horizon": self.horizon,
+            "order": "seq",
+        }
+
+    @property
+    def identity(self) -> str:
+        with self._pool.lend() as connection:
+            rows = connection.query("SELECT value FROM penstock_facts WHERE name = 'store_id'")
+        return f"penstock:{rows[0]['value']}"
+
+    def last_event(self, upto: int) -> tuple[int, str] | None:
+        with self._pool.lend() as connection:
+            rows = connection.query(f"SELECT seq, id FROM events WHERE seq <= {upto} ORDER BY seq DESC LIMIT 1")
+        return (int(rows[0]["seq"]), str(rows[0]["id"])) if rows else None
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {}
+
+    def ranges(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
+    ) -> Iterator[SeqRange]:
+        current: SeqRange | None = None
+        rows, done = 0, -1 if after is None else after
+        for block in self._blocks(done):
+            after, done = done, min(((block["block"] + 1) << schema.BLOCK_BITS) - 1, self.horizon)
+            if after >= done or _outside(block, filter):
+                continue
+            upto = done
+            joins = (
+                current is not None
+                and current.upto == after
+                and rows + block["rows"] <= max_rows
+                and current.bytes_hint + block["bytes"] <= max_bytes
+            )
+            if joins and current is not None:
+                current = SeqRange(after=current.after, upto=upto, bytes_hint=current.bytes_hint + block["bytes"])
+                rows += block["rows"]
+                continue
+            if current is not None:
+                yield from self._split(current, rows, max_rows, max_bytes)
+            current, rows = SeqRange(after=after, upto=upto, bytes_hint=block["bytes"]), block["rows"]
+        if current is not None:
+            yield from self._split(current, rows, max_rows, max_bytes)
+
+    def _blocks(self, after: int) -> Iterator[dict[str, Any]]:
+        """Statistics of the blocks that reach beyond ``after``, in order. Rows that no append of ours covered are
+        measured here, and never skipped."""
+        first = (after + 1) >> schema.BLOCK_BITS
+        with self._pool.lend() as connection:
+            covered = connection.query(
+                "SELECT block, rows, bytes, first_time, last_time FROM penstock_blocks"
+                f" WHERE block >= {first} ORDER BY block"
+            )
+            uncovered = {row["block"]: row for row in connection.query(schema.UNCOVERED) if row["block"] >= first}
+        for block in covered:
+            late = uncovered.pop(block["block"], None)
+            if late is not None:
+                block["rows"] += late["rows"]
+                block["bytes"] += late["bytes"]
+                block["first_time"] = min(block["first_time"], late["first_time"])
+                block["last_time"] = max(block["last_time"], late["last_time"])
+            yield block
+        yield from (uncovered[block] for block in sorted(uncovered))
+
+    def _split(self, span: SeqRange, rows: int, max_rows: int, max_bytes: int) -> Iterator[SeqRange]:
+        """Cut a range that one block alone made too large: no piece is over a limit unless it is one row."""
+        if span.bytes_hint <= max_bytes and rows <= max_rows:
+            yield span
+            return
+        sizes = (
+            f"SELECT 0 AS seq, 0 AS bytes UNION ALL SELECT * FROM (SELECT seq,"
+            f" octet_length(data) + octet_length(metadata) + {schema.ROW_OVERHEAD} AS bytes"
+            f" FROM events WHERE seq > {span.after} AND seq <= {span.upto} ORDER BY seq)"
+        )
+        with self._pool.lend() as connection:
+            measured = connection.query(sizes)[1:]
+        after, size, count, last = span.after, 0, 0, span.after
+        for row in measured:
+            if count and (size + row["bytes"] > max_bytes or count == max_rows):
+                yield SeqRange(after=after, upto=last, bytes_hint=size)
+                after, size, count = last, 0, 0
+            size += row["bytes"]
+            count += 1
+            last = row["seq"]
+        if count:
+            yield SeqRange(after=after, upto=span.upto, bytes_hint=size)
+
+    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+        where = predicate(filter)
+        # Without another index the rows come by seq, which the scan checks; ORDER BY in a subquery copies every row.
+        source = f"events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto} AND {where.sql}"
+        if filter.limit is not None:
+            source = f"(SELECT {EVENT_COLUMNS} FROM {source} ORDER BY seq LIMIT {filter.limit})"
+        with self._pool.lend() as connection:
+            scan = connection.scan(source, where.parameters, bytes_hint=span.bytes_hint)
+        batch = _batch(scan, self._name)
+        for start in range(0, batch.num_rows, self._config.batch_rows):
+            yield batch.slice(start, self._config.batch_rows)
+
+    def close(self) -> None:
+        """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
+        self._pool.drain()
+        while self._connections:
+            self._connections.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _batch(scan: _native.Scan, store: str) -> pa.RecordBatch:
+    """What a scan gathered, as a batch with the event's types.
+
+    Raises :class:`~penstock.errors.StorageError` for values that no event has: they would break the files they go into.
+    """
+    arrays = arrays_of(scan.take())
+    try:
+        columns = [_column(array, field) for field, array in zip(EVENT_SCHEMA, arrays, strict=True)]
+    except pa.ArrowException as error:
+        raise StorageError(
+            f"{store}: what is stored from seq {arrays[8][0]} on is no event: {error}",
+            hint="the file is damaged, or another program wrote to it",
+        ) from None
+    return pa.record_batch(columns, schema=EVENT_SCHEMA)
+
+
+def _column(column: pa.Array, field: pa.Field) -> pa.Array:
+    if field.name == "priority":
+        return _PRIORITIES.take(column)
+    if field.type == MICROS_UTC:
+        extremes = pc.min_max(column).as_py() if len(column) else {"min": 0, "max": 0}
+        if extremes["min"] < times.MIN_MICROS or extremes["max"] > times.MAX_MICROS:
+            raise pa.ArrowInvalid(f"{field.name} is outside the years 0001 to 9999")
+        return column.cast(MICROS_UTC)
+    return column
+
+
+def _outside(block: Mapping[str, Any], filter: ExportFilter) -> bool:
+    return (filter.start_micros is not None and block["last_time"] < filter.start_micros) or (
+        filter.end_micros is not None and block["first_time"] >= filter.end_micros
+    )

@@ -1,0 +1,278 @@
+"""The embedded event store: one SQLite file that an application writes while the exporter reads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from penstock.errors import AccessDenied, LimitReached, UsageError
+from penstock.model import times
+from penstock.model.columns import EVENT_FIELDS, checked_batch
+from penstock.model.event import AnalyticsEvent
+from penstock.model.filter import ExportFilter
+from penstock.model.result import AppendResult, StorageStats
+from penstock.model.storage_config import StorageConfig
+from penstock.ports.source import OnConflict, Snapshot
+from penstock.sources.connection import Connection
+from penstock.sources.sqlite import schema
+from penstock.sources.sqlite.binding import INSERT, bound_batch, bound_events
+from penstock.sources.sqlite.conflicts import conflicting, remove
+from penstock.sources.sqlite.predicate import predicate
+from penstock.sources.sqlite.snapshot import EventsSnapshot
+
+_SLICE = 65_536
+_RANGE_ROWS = 32_768
+_RANGE_BYTES = 8 << 20
+#: Ids arrive in no order, so every append touches pages all over their index: 64 MiB of them are kept.
+_WRITER_CACHE_KIB = 65_536
+
+
+class SqliteAnalyticsStorage:
+    """An event store in one SQLite file; safe while other processes read and append.
+
+    ``path`` is created if it is missing and ``create`` is true. ``read_only`` opens without ever writing. With
+    ``config.table`` an existing table of any shape is read through ``config.mapping``, always read-only.
+
+    Nothing else in this process may open the same file with another SQLite (the ``sqlite3`` module, DuckDB) while this
+    store is open: closing that handle drops the locks of this one. Other processes may do as they like.
+
+    Raises :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NotAStore`,
+    :class:`~penstock.errors.NewerVersion`, :class:`~penstock.errors.AccessDenied`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        config: StorageConfig | None = None,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.config = config if config is not None else StorageConfig()
+        self.read_only = read_only or self.config.table is not None
+        self._lock = threading.Lock()
+        self._writer: Connection | None = None
+        if self.config.table is not None:
+            self.snapshot(readers=1).close()
+        elif read_only:
+            with self._reading() as connection:
+                schema.check_schema(connection)
+        else:
+            self._writer = self._open_writer("rwc" if create else "rw")
+
+    def _open_writer(self, mode: Any) -> Connection:
+        connection = Connection(self.path, mode=mode, busy_timeout=self.config.busy_timeout)
+        try:
+            connection.execute(f"PRAGMA synchronous={self.config.synchronous.upper()}")
+            connection.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB}")
+            schema.ensure_schema(connection)
+            if self.config.wal:  # only now: a file that is not ours has been refused by here, unchanged
+                connection.execute("PRAGMA journal_mode=WAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def append(
+        self,
+        events: Iterable[AnalyticsEvent] | pa.RecordBatch,
+        *,
+        checked: bool = False,
+        on_conflict: OnConflict = "skip",
+    ) -> AppendResult:
+        """Store events in order, all or none; storing an id again changes nothing and is counted.
+
+        ``events`` are :class:`AnalyticsEvent` values, or a batch with the columns of ``APPEND_SCHEMA``, which is
+        checked row by row unless ``checked`` says that it was. An event whose id is stored with other content is left
+        out (``skip``), refuses the whole batch (``fail``), or takes the stored one's place (``replace``), arriving
+        anew: it gets a new ``seq``. Durable when it returns, as far as ``synchronous``
+        says. Raises :class:`~penstock.errors.InvalidEvent`, :class:`~penstock.errors.StoreBusy`,
+        :class:`~penstock.errors.LimitReached` for a full store, :class:`~penstock.errors.NoSpace`.
+        """
+        if isinstance(events, pa.RecordBatch):
+            bound = bound_batch(events if checked else checked_batch(events))
+        else:
+            bound = bound_events(events)
+        writer = self._require_writer()
+        with self._lock, writer.transaction():
+            self._check_size(writer)
+            result = AppendResult()
+            for start in range(0, bound.num_rows, _SLICE):
+                result += _insert(writer, bound.slice(start, _SLICE), on_conflict)
+            writer.run(schema.COVER)
+        return result
+
+    def _check_size(self, writer: Connection) -> None:
+        limit = self.config.max_size_bytes
+        if limit is None:
+            return
+        size = writer.query(
+            "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS bytes"
+        )[0]["bytes"]
+        if size >= limit:
+            raise LimitReached(
+                f"{self.path} has {size} bytes, its limit is {limit}; nothing was stored",
+                hint="export and delete events, or raise max_size_bytes",
+            )
+
+    def snapshot(self, *, readers: int = 1) -> Snapshot:
+        """One unchanging view for ``readers`` threads. Close it: an open view keeps the write-ahead log growing."""
+        if self.config.table is not None:
+            from penstock.sources.tables.snapshot import AdoptedSnapshot
+
+            return AdoptedSnapshot(self.path, self.config, readers=readers)
+        return EventsSnapshot(self.path, self.config, readers=readers)
+
+    def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Matching events in ``seq`` order as batches of ``EVENT_SCHEMA``, from one snapshot, in bounded memory.
+
+        ``workers`` is accepted for the port's sake; a plain scan reads on the calling thread.
+        """
+        wanted = filter if filter is not None else ExportFilter()
+        left = wanted.limit
+        with self.snapshot() as view:
+            for span in view.ranges(wanted, max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES):
+                for batch in view.read(span, wanted):
+                    rows = batch if left is None else batch.slice(0, left)
+                    if rows.num_rows:
+                        yield rows
+                    if left is not None:
+                        left -= rows.num_rows
+                if left == 0:
+                    return
+
+    def count(self, filter: ExportFilter | None = None) -> int:
+        """How many events match, ``limit`` included."""
+        wanted = filter if filter is not None else ExportFilter()
+        if self.config.table is not None:
+            return sum(batch.num_rows for batch in self.scan(wanted))
+        where = predicate(wanted)
+        limit = "" if wanted.limit is None else f" LIMIT {wanted.limit}"
+        with self._reading() as connection:
+            rows = connection.query(
+                f"SELECT count(*) AS n FROM (SELECT 1 FROM events WHERE {where.sql}{limit})", where.parameters
+            )
+        return int(rows[0]["n"])
+
+    def stats(self) -> StorageStats:
+        """Counts by category and type, time span and sizes."""
+        from penstock.sources.sqlite.summary import summarize
+
+        groups = summarize(self)
+        by_category: dict[str, int] = {}
+        by_type: dict[str, int] = {}
+        for group in groups:
+            by_category[group.category] = by_category.get(group.category, 0) + group.count
+            by_type[group.event_type] = by_type.get(group.event_type, 0) + group.count
+        with self.snapshot() as view:
+            horizon = view.horizon
+        return StorageStats(
+            total_events=sum(by_category.values()),
+            database_size_bytes=_size(self.path),
+            wal_size_bytes=_size(Path(f"{self.path}-wal")),
+            oldest_event=times.from_micros(min(group.first for group in groups)) if groups else None,
+            newest_event=times.from_micros(max(group.last for group in groups)) if groups else None,
+            last_seq=horizon,
+            events_by_category=dict(sorted(by_category.items(), key=lambda item: (-item[1], item[0]))),
+            events_by_type=dict(sorted(by_type.items(), key=lambda item: (-item[1], item[0]))),
+        )
+
+    def histogram(
+        self, filter: ExportFilter | None = None, *, buckets: int = 24
+    ) -> Sequence[tuple[datetime, datetime, int]]:
+        """Matching events over event time: equal half-open buckets from the oldest to past the newest."""
+        from penstock.sources.sqlite.summary import histogram
+
+        if buckets < 1:
+            raise UsageError(f"buckets must be 1 or more, not {buckets}")
+        return histogram(self, filter if filter is not None else ExportFilter(), buckets)
+
+    def delete(self, filter: ExportFilter) -> int:
+        """Delete matching events, ``limit`` in ``seq`` order included; returns how many.
+
+        The file does not shrink. Running exports notice, and read on from their own snapshot. A filter without any
+        condition is refused: :class:`~penstock.errors.UsageError`.
+        """
+        where = predicate(filter)
+        if where.sql == "1" and filter.limit is None:
+            raise UsageError("this filter would delete every event", hint="give at least one condition")
+        limit = "" if filter.limit is None else f" ORDER BY seq LIMIT {filter.limit}"
+        writer = self._require_writer()
+        with self._lock, writer.transaction():
+            doomed = f"SELECT seq FROM events WHERE {where.sql}{limit}"
+            before = writer.query("SELECT value FROM penstock_counters WHERE name = 'changed'")[0]["value"]
+            writer.query(f"DELETE FROM events WHERE seq IN ({doomed}) RETURNING 1 AS gone", where.parameters)
+            after = writer.query("SELECT value FROM penstock_counters WHERE name = 'changed'")[0]["value"]
+        return int(after - before)
+
+    def _require_writer(self) -> Connection:
+        if self._writer is None:
+            raise AccessDenied(f"{self.path} is open for reading only", hint="open it without read_only and table")
+        return self._writer
+
+    def _reading(self) -> _Reading:
+        return _Reading(Connection(self.path, mode="ro", busy_timeout=self.config.busy_timeout))
+
+    def close(self) -> None:
+        """Close the store. Safe to call twice."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"SqliteAnalyticsStorage({str(self.path)!r})"
+
+
+def _insert(writer: Connection, bound: pa.RecordBatch, on_conflict: OnConflict) -> AppendResult:
+    inserted = writer.run(INSERT, bound)
+    already = bound.num_rows - inserted
+    if not already:
+        return AppendResult(inserted=inserted)
+    rows = conflicting(writer, bound.select(list(EVENT_FIELDS)))
+    if rows and on_conflict == "fail":
+        raise UsageError(
+            f"{len(rows)} events have the id of a stored event and other content, as {bound['id'][rows[0]]};"
+            " nothing of this batch was stored",
+            hint="choose whether to skip or to replace such events",
+        )
+    if rows and on_conflict == "replace":
+        replaced = bound.take(rows)
+        remove(writer, replaced["id"])
+        writer.run(INSERT, replaced)
+    return AppendResult(inserted=inserted, duplicates=already - len(rows), conflicts=len(rows))
+
+
+class _Reading:
+    """A connection for one question."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Connection:
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

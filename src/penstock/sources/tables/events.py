@@ -1,0 +1,278 @@
+"""Rows of an adopted table as events: what every field becomes, which rows are none, and what had to be changed.
+
+A batch is converted column by column. First the fields that the filter looks at; then only the rows that are taken get
+their ids and payloads. Whether a row is an event, and which one, depends on that row alone, never on its batch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.errors import InvalidEvent
+from penstock.model.columns import EVENT_SCHEMA, MICROS_UTC
+from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, EventCategory, check_event_type
+from penstock.model.filter import ExportFilter
+from penstock.sources.tables.mapping import Adoption
+from penstock.sources.tables.payload import NOTHING, Members, objects, texts
+from penstock.sources.tables.query import BLOBS, NUMBER_TYPE
+from penstock.sources.tables.times import Times, Unit, read_times
+
+_CUSTOM = pa.scalar(str(EventCategory.CUSTOM), pa.string())
+_NORMAL = pa.scalar("normal", pa.string())
+_EMPTY = pa.scalar("{}", pa.string())
+_CATEGORIES = frozenset(str(category) for category in EventCategory)
+#: The fields of :class:`Judged` that go into the event as they are.
+_DECIDED = ("timestamp", "event_type", "category", "priority")
+_RANK = re.compile(r"[0-3](?:\.0)?\Z", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """The fields of a batch that decide which rows are taken. ``event_type`` and ``timestamp`` (microseconds) are null
+    where the row has none that is valid. ``session_id`` is there only if the filter asks for one. ``changed`` says by
+    count where a value was replaced."""
+
+    timestamp: pa.Int64Array
+    event_type: pa.StringArray
+    category: pa.StringArray
+    session_id: pa.StringArray | None
+    priority: pa.StringArray
+    changed: dict[str, pa.BooleanArray]
+
+
+class Converter:
+    """Makes events of the batches that :func:`penstock.sources.tables.query.rows` gives, under one filter.
+
+    Not for two threads at once. ``rows`` is how many events came out so far, ``counts`` what was skipped and coerced on
+    the way. A row that is no event is counted unless what can be read of it shows that it would not match.
+    """
+
+    def __init__(self, adoption: Adoption, filter: ExportFilter) -> None:
+        self._adoption = adoption
+        self._filter = filter
+        self._members = Members(adoption.rest)
+        self._prefix = pa.scalar(f"{adoption.shape.name}:", pa.string())
+        self.rows = 0
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def full(self) -> bool:
+        """Whether the filter's limit is reached, and no further batch can add an event."""
+        return self._filter.limit is not None and self.rows >= self._filter.limit
+
+    def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The events of a batch, in order; maybe none."""
+        judged = self._judge(batch)
+        valid = pc.and_(pc.is_valid(judged.timestamp), pc.is_valid(judged.event_type))
+        matching = _matching(judged, self._filter)
+        taken = pc.and_(valid, matching)
+        reached = self._reached(taken)
+        if reached < batch.num_rows:
+            batch, matching, taken = batch.slice(0, reached), matching.slice(0, reached), taken.slice(0, reached)
+        self._count(judged, matching, taken)
+        count = pc.sum(taken).as_py() or 0
+        self.rows += count
+        if count < len(taken) or reached < len(judged.timestamp):
+            keep = pc.indices_nonzero(taken)
+            batch = batch.take(keep)
+            judged = replace(judged, **{name: getattr(judged, name).take(keep) for name in _DECIDED})
+        return self._events(batch, judged)
+
+    def _reached(self, taken: pa.BooleanArray) -> int:
+        """How many rows are looked at until the limit is full: rows behind that are not even counted."""
+        if self._filter.limit is None:
+            return len(taken)
+        left = self._filter.limit - self.rows
+        if left <= 0:
+            return 0
+        places = pc.indices_nonzero(taken)
+        return len(taken) if len(places) < left else int(places[left - 1].as_py()) + 1
+
+    def _count(self, judged: Judged, matching: pa.BooleanArray, taken: pa.BooleanArray) -> None:
+        size = len(taken)
+        timeless = pc.is_null(judged.timestamp.slice(0, size))
+        typeless = pc.and_not(pc.is_null(judged.event_type.slice(0, size)), timeless)
+        self._add("skipped_bad_timestamp", pc.and_(timeless, matching))
+        self._add("skipped_bad_event_type", pc.and_(typeless, matching))
+        for name, where in judged.changed.items():
+            self._add(name, pc.and_(where.slice(0, size), taken))
+
+    def _add(self, name: str, where: pa.BooleanArray) -> None:
+        count = pc.sum(where).as_py()
+        if count:
+            self.counts[name] += count
+
+    def _judge(self, batch: pa.RecordBatch) -> Judged:
+        changed: dict[str, pa.BooleanArray] = {}
+        times = self._times(batch, "timestamp")
+        if times.cut is not None:
+            changed["coerced_timestamp_precision"] = times.cut
+        kinds, implied = _types(batch["event_type"], self._blobs(batch, "event_type"))
+        numbers = _bit(batch, NUMBER_TYPE)
+        if numbers is not None:
+            changed["coerced_event_type_number"] = numbers
+        category = self._category(batch, implied, changed)
+        return Judged(
+            timestamp=times.micros,
+            event_type=kinds,
+            category=category,
+            session_id=self._sessions(batch, Counter()) if self._filter.session_id is not None else None,
+            priority=self._priority(batch, changed),
+            changed=changed,
+        )
+
+    def _category(
+        self, batch: pa.RecordBatch, implied: pa.StringArray, changed: dict[str, pa.BooleanArray]
+    ) -> pa.StringArray:
+        if "category" not in self._adoption.fields:
+            return pc.coalesce(implied, _CUSTOM)
+        given = _looked_up(batch["category"], lambda text: text if text in _CATEGORIES else None)
+        category = pc.coalesce(implied, given, _CUSTOM)
+        kept = pc.fill_null(pc.equal(given, category), False)
+        changed["coerced_category"] = pc.and_not(pc.is_valid(batch["category"]), kept)
+        return category
+
+    def _priority(self, batch: pa.RecordBatch, changed: dict[str, pa.BooleanArray]) -> pa.StringArray:
+        if "priority" not in self._adoption.fields:
+            return pa.repeat(_NORMAL, batch.num_rows)
+        given = _looked_up(batch["priority"], _priority_named)
+        changed["coerced_priority"] = pc.and_(pc.is_valid(batch["priority"]), pc.is_null(given))
+        return pc.coalesce(given, _NORMAL)
+
+    def _times(self, batch: pa.RecordBatch, field: str) -> Times:
+        unit: Unit = self._adoption.units[field]
+        return read_times(batch[f"{field}_integer"], batch[f"{field}_real"], batch[f"{field}_text"], unit)
+
+    def _blobs(self, batch: pa.RecordBatch, field: str) -> pa.BooleanArray | None:
+        return _bit(batch, BLOBS[field])
+
+    def _events(self, batch: pa.RecordBatch, judged: Judged) -> pa.RecordBatch:
+        columns: dict[str, Any] = {
+            "id": self._ids(batch),
+            "category": judged.category,
+            "event_type": judged.event_type,
+            "timestamp": judged.timestamp.cast(MICROS_UTC),
+            "session_id": self._sessions(batch, self.counts),
+            "priority": judged.priority,
+            "data": self._data(batch),
+            "metadata": self._objects(batch, "metadata"),
+            "seq": batch["seq"],
+            "received_at": self._received(batch, judged.timestamp).cast(MICROS_UTC),
+        }
+        return pa.record_batch([columns[field.name] for field in EVENT_SCHEMA], schema=EVENT_SCHEMA)
+
+    def _ids(self, batch: pa.RecordBatch) -> pa.StringArray:
+        numbered = pc.binary_join_element_wise(self._prefix, batch["seq"].cast(pa.string()), NOTHING)
+        if "id" not in self._adoption.fields:
+            return numbered
+        own = texts(batch["id"], self._blobs(batch, "id"), self.counts)
+        empty = pc.equal(own, NOTHING)
+        if pc.any(empty).as_py():
+            self._add("coerced_empty_id", empty)
+            own = pc.if_else(empty, None, own)
+        return pc.coalesce(own, numbered)
+
+    def _sessions(self, batch: pa.RecordBatch, counts: Counter[str]) -> pa.StringArray:
+        if "session_id" not in self._adoption.fields:
+            return pa.nulls(batch.num_rows, pa.string())
+        return texts(batch["session_id"], self._blobs(batch, "session_id"), counts)
+
+    def _data(self, batch: pa.RecordBatch) -> pa.StringArray:
+        members = [batch[f"member_{number}"] for number in range(len(self._adoption.rest))]
+        if "data" in self._adoption.fields:
+            return self._members.added(self._objects(batch, "data"), members, self.counts)
+        return self._members.objects(members, self.counts) if members else pa.repeat(_EMPTY, batch.num_rows)
+
+    def _objects(self, batch: pa.RecordBatch, field: str) -> pa.StringArray:
+        if field not in self._adoption.fields:
+            return pa.repeat(_EMPTY, batch.num_rows)
+        return objects(batch[field], self._blobs(batch, field), field, self.counts)
+
+    def _received(self, batch: pa.RecordBatch, timestamp: pa.Int64Array) -> pa.Int64Array:
+        """The arrival time; the time of the event where there is none that can be read."""
+        if "received_at" not in self._adoption.fields:
+            return timestamp
+        times = self._times(batch, "received_at")
+        if times.cut is not None:
+            self._add("coerced_received_at_precision", times.cut)
+        if times.micros.null_count:
+            self._add("coerced_received_at", pc.and_(pc.is_null(times.micros), _present(batch, "received_at")))
+        return pc.coalesce(times.micros, timestamp)
+
+
+def _types(column: pa.StringArray, blobs: pa.BooleanArray | None) -> tuple[pa.StringArray, pa.StringArray]:
+    """Event types, null where there is no valid one, and the categories that known ones imply."""
+    types = _looked_up(column, _event_type)
+    if blobs is not None:
+        types = pc.if_else(blobs, None, types)
+    return types, _looked_up(types, KNOWN_TYPES.get)
+
+
+def _event_type(text: str) -> str | None:
+    try:
+        return check_event_type(text)
+    except InvalidEvent:
+        return None
+
+
+def _priority_named(text: str) -> str | None:
+    name = text.strip().lower()
+    if _RANK.match(name):
+        return PRIORITY_NAMES[int(name[0])]
+    return name if name in PRIORITY_NAMES else None
+
+
+def _looked_up(column: pa.StringArray, look_up: Any) -> pa.StringArray:
+    """A text column with every value replaced, each different one looked up once; what is not UTF-8 becomes null."""
+    coded = column.cast(pa.binary()).dictionary_encode()
+    found = []
+    for value in coded.dictionary.to_pylist():
+        try:
+            answer = look_up(value.decode("utf-8"))
+        except UnicodeDecodeError:
+            answer = None
+        found.append(None if answer is None else str(answer))
+    return pa.array(found, pa.string()).take(coded.indices)
+
+
+def _bit(batch: pa.RecordBatch, bit: int) -> pa.BooleanArray | None:
+    """Where a bit of ``kinds`` is set; ``None`` when nowhere."""
+    kinds = batch["kinds"]
+    if not pc.max(kinds).as_py():
+        return None
+    where = pc.not_equal(pc.bit_wise_and(kinds, bit), 0)
+    return where if pc.any(where).as_py() else None
+
+
+def _present(batch: pa.RecordBatch, field: str) -> pa.BooleanArray:
+    """Where a time is anything but null."""
+    stored = [pc.is_valid(batch[f"{field}_{storage}"]) for storage in ("integer", "real", "text")]
+    blobs = _bit(batch, BLOBS[field])
+    return reduce(pc.or_, stored if blobs is None else [*stored, blobs])
+
+
+def _matching(judged: Judged, filter: ExportFilter) -> pa.BooleanArray:
+    """Where no condition of the filter is broken. What a row that is no event does not have breaks none, but for the
+    event type: no name that a filter can ask for is an invalid one."""
+    terms = [pc.is_valid(judged.priority)]
+    if filter.start_micros is not None:
+        terms.append(pc.fill_null(pc.greater_equal(judged.timestamp, filter.start_micros), True))
+    if filter.end_micros is not None:
+        terms.append(pc.fill_null(pc.less(judged.timestamp, filter.end_micros), True))
+    if filter.categories is not None:
+        named = pc.is_in(judged.category, pa.array([str(name) for name in filter.categories]))
+        terms.append(pc.or_(named, pc.is_null(judged.event_type)))
+    if filter.event_types is not None:
+        terms.append(pc.is_in(judged.event_type, pa.array(list(filter.event_types))))
+    if judged.session_id is not None:
+        terms.append(pc.fill_null(pc.equal(judged.session_id, filter.session_id), False))
+    if filter.least_priority is not None:
+        terms.append(pc.is_in(judged.priority, pa.array(PRIORITY_NAMES[filter.least_priority :])))
+    return reduce(pc.and_, terms)

@@ -1,0 +1,137 @@
+"""Which column of an adopted table holds which field of an event: the mapping, settled against the table's shape.
+
+A mapping says ``FIELD=COLUMN``. A field that it does not name takes the column of its own name, if there is one, and
+``FIELD=:none`` takes none. ``timestamp`` and ``received_at`` may say how numbers are to be read: ``COLUMN:ms``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.errors import InvalidMapping
+from penstock.model.columns import COLUMNS
+from penstock.sources.connection import quote_name
+from penstock.sources.tables.table import Shape, listed, nearest
+from penstock.sources.tables.times import Unit
+
+_REQUIRED = ("timestamp", "event_type")
+_TIMES = ("timestamp", "received_at")
+_NOWHERE = ":none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adoption:
+    """How one table is read as events.
+
+    ``seq`` is the SQL of the arrival number. ``checked`` says that it is a plain column, whose values have to be looked
+    at: only integers can be one. ``place`` is the SQL of the row number where ``seq`` has no index to be found by.
+    ``order`` says for the manifest what the arrival order rests on. ``fields`` are the columns by field, ``units`` how
+    their numbers are times, ``rest`` the columns that become members of ``data``, in the table's order.
+    """
+
+    shape: Shape
+    seq: str
+    checked: bool
+    place: str | None
+    order: str
+    fields: Mapping[str, str]
+    units: Mapping[str, Unit]
+    rest: tuple[str, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest's ``source`` tells of the table and its mapping."""
+        ids = self.fields.get("id")
+        sure = ids is not None and (ids in self.shape.unique or ids == self.shape.key)
+        return {
+            "table": self.shape.name,
+            "schema_sha256": self.shape.sha256,
+            "mapping": dict(self.fields),
+            "units": {field: str(unit) for field, unit in self.units.items()},
+            "ids": "table:seq" if ids is None else "column, unique" if sure else "column, assumed unique",
+            "order": self.order,
+        }
+
+
+def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
+    """Settle a mapping. Raises :class:`~penstock.errors.InvalidMapping` for a column that is not there, for an event
+    without ``timestamp`` or ``event_type``, and for a table whose rows have no number to go by."""
+    seq = _column(shape, "seq", mapping.get("seq"))[0]
+    seq = seq if seq is not None else shape.key
+    fields: dict[str, str] = {}
+    units: dict[str, Unit] = {}
+    for field in COLUMNS:
+        column, unit = (seq, Unit.AUTO) if field == "seq" else _column(shape, field, mapping.get(field), number=seq)
+        if column is None:
+            continue
+        fields[field] = column
+        if field in _TIMES:
+            units[field] = unit
+    for field in _REQUIRED:
+        if field not in fields:
+            raise InvalidMapping(
+                f"no column of {shape.name!r} is the field {field!r}",
+                hint=f"map one, as --map {field}=COLUMN; its columns are {listed(shape.columns)}",
+            )
+    if seq is None and shape.rowid is None:
+        raise InvalidMapping(
+            f"the rows of {shape.name!r} have no number that could be their arrival order",
+            hint=f"map an integer column, as --map seq=COLUMN; its columns are {listed(shape.columns)}",
+        )
+    checked = seq is not None and (seq != shape.key or shape.rowid is None)
+    used = set(fields.values())
+    return Adoption(
+        shape=shape,
+        seq=quote_name(seq) if seq is not None else str(shape.rowid),
+        checked=checked,
+        place=shape.rowid if checked and seq not in shape.indexed else None,
+        order=_order(shape, seq),
+        fields=fields,
+        units=units,
+        rest=tuple(name for name in shape.columns if name not in used),
+    )
+
+
+def _column(shape: Shape, field: str, given: str | None, *, number: str | None = None) -> tuple[str | None, Unit]:
+    """The column that holds a field, and how its numbers are times. ``number`` is the column that is ``seq``."""
+    if given is None:
+        return _same_named(shape, field, number), Unit.AUTO
+    column = shape.column(given)
+    if column is not None:
+        return column, Unit.AUTO
+    if given == _NOWHERE:
+        return None, Unit.AUTO
+    name, mark, unit = given.rpartition(":")
+    column = shape.column(name) if mark and field in _TIMES else None
+    if column is None:
+        raise InvalidMapping(
+            f"{shape.name!r} has no column {given!r}, which the mapping gives to {field!r}",
+            hint=nearest(name if mark else given, shape.columns) + f"its columns are {listed(shape.columns)}",
+        )
+    try:
+        return column, Unit(unit)
+    except ValueError:
+        raise InvalidMapping(
+            f"unknown unit {unit!r} of the column {column!r}",
+            hint="units are :" + ", :".join(Unit),
+        ) from None
+
+
+def _same_named(shape: Shape, field: str, number: str | None) -> str | None:
+    """The column that a field takes by its name alone. A column called ``id`` that is the number is not the id as well;
+    a column called ``seq`` is the number only of a table without a primary key for that, and only if it is unique."""
+    column = shape.column(field)
+    if field == "id":
+        return None if column == number else column
+    if field == "seq":
+        return column if shape.key is None and column in shape.unique else None
+    return column
+
+
+def _order(shape: Shape, column: str | None) -> str:
+    if column is None:
+        return "rowid, assumed"
+    if column != shape.key:
+        return "mapped column, assumed"
+    return "primary key, autoincrement" if shape.autoincrement else "primary key, assumed"

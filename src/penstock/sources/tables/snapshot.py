@@ -1,0 +1,278 @@
+"""One unchanging view of a table that is not ours: connections that see the same commit, ranges, and what was counted.
+
+The table is described in ``adopted_table``, its mapping settled in ``adopted_mapping``, its SQL made in
+``adopted_query``, its rows made events in ``adopted_events``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from penstock.errors import InvalidMapping, UsageError
+from penstock.model.filter import ExportFilter
+from penstock.model.storage_config import StorageConfig
+from penstock.ports.source import SeqRange
+from penstock.sources.connection import Connection
+from penstock.sources.pool import Pool
+from penstock.sources.tables import query as adopted_query
+from penstock.sources.tables.events import Converter
+from penstock.sources.tables.mapping import Adoption, adopt
+from penstock.sources.tables.table import describe
+
+_ATTEMPTS = 20
+_MEASURED = 65_536
+
+
+class AdoptedSnapshot:
+    """A table of any shape as events, through ``config.table`` and ``config.mapping``; the file is never written.
+
+    Each of ``readers`` connections holds one read transaction. A further connection asks for ``PRAGMA data_version``
+    before the first of them begins and after the last has: if it did not change, nobody committed in between, so all
+    see the same rows. If that cannot be shown in a bounded number of tries, one connection serves all readers in turn.
+
+    Raises :class:`~penstock.errors.InvalidMapping` for a table or column that is not there and for an event without
+    ``timestamp`` or ``event_type``, and what opening a store raises.
+    """
+
+    def __init__(self, path: Path, config: StorageConfig, *, readers: int) -> None:
+        assert config.table is not None
+        self._name = os.fsencode(path.name).decode("utf-8", "replace")
+        self._path = os.fsencode(path.absolute()).decode("utf-8", "replace")
+        self._batch_rows = config.batch_rows
+        self._connections: list[Connection] = []
+        self._pool = Pool()
+        self._lock = threading.Lock()
+        self._limit: int | None = None
+        self._unnumbered = 0
+        self._tallies: dict[tuple[int, int], tuple[int, Counter[str]]] = {}
+        self._places: dict[tuple[int, int], tuple[int, int]] = {}
+        try:
+            self._begin(path, config, readers)
+            self._adoption = adopt(describe(self._connections[0], config.table), config.mapping)
+            highest = self._connections[0].query(adopted_query.last(self._adoption))
+        except BaseException:
+            self.close()
+            raise
+        self._numbered = bool(highest)
+        self.horizon = int(highest[0]["seq"]) if highest else 0
+        self._pool.fill(self._connections)
+
+    def _begin(self, path: Path, config: StorageConfig, readers: int) -> None:
+        """Open the connections and begin their transactions at one and the same commit."""
+        for _ in range(readers):
+            self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
+        if readers > 1:
+            monitor = Connection(path, mode="ro", busy_timeout=config.busy_timeout)
+            try:
+                for attempt in range(_ATTEMPTS):
+                    before = _version(monitor)
+                    for connection in self._connections:
+                        _begin(connection)
+                    if _version(monitor) == before:
+                        return
+                    for connection in self._connections:
+                        connection.execute("ROLLBACK")
+                    time.sleep(0.001 * attempt)
+            finally:
+                monitor.close()
+            while len(self._connections) > 1:
+                self._connections.pop().close()
+        _begin(self._connections[0])
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        return {"kind": "table", "name": self._name, **self._adoption.describe(), "horizon": self.horizon}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What was skipped and coerced in the ranges that were read, up to the one that filled the filter's limit."""
+        total: Counter[str] = Counter()
+        rows = 0
+        with self._lock:
+            for _, (found, counts) in sorted(self._tallies.items()):
+                if self._limit is not None and rows >= self._limit:
+                    break
+                rows += found
+                total += counts
+            if self._unnumbered:
+                total["skipped_bad_seq"] = self._unnumbered
+        return dict(sorted(total.items()))
+
+    @property
+    def identity(self) -> str:
+        """A digest of where the table lies and how it is defined. Raises :class:`~penstock.errors.UsageError` for a
+        table whose rows have no arrival number that lasts."""
+        if "seq" not in self._adoption.fields:
+            raise UsageError(
+                f"the table {self._adoption.shape.name} has no integer key: nothing tells new rows from old ones",
+                hint="map seq to a column that only grows, or export it whole",
+            )
+        facts = json.dumps([self._path, self._adoption.shape.name, self._adoption.shape.sha256])
+        return f"table:{hashlib.sha256(facts.encode()).hexdigest()}"
+
+    def last_event(self, upto: int) -> tuple[int, str] | None:
+        with self._pool.lend() as connection:
+            found = connection.query(adopted_query.last(self._adoption, upto))
+        if not found:
+            return None
+        seq = int(found[0]["seq"])
+        everything = ExportFilter()
+        for batch in self._rows(SeqRange(after=seq - 1, upto=seq, bytes_hint=0), Converter(self._adoption, everything)):
+            return seq, str(batch["id"][0])
+        return seq, ""
+
+    def ranges(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
+    ) -> Iterator[SeqRange]:
+        """Ranges of at most that many rows and bytes. Every row is measured, so the first one takes a pass over the
+        table. Begins the counts anew. Raises :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
+        with self._pool.lend() as connection:
+            unnumbered = 0
+            if self._adoption.checked:
+                unnumbered = int(connection.query(adopted_query.unnumbered(self._adoption))[0]["n"])
+            with connection.stream(adopted_query.sizes(self._adoption, after), batch_rows=_MEASURED) as reader:
+                cutter = _Cutter(max_rows, max_bytes)
+                for number, batch in enumerate(reader):
+                    cutter.add(batch if number else batch.slice(1), self._adoption)
+                found = cutter.finish()
+        if unnumbered and not self._numbered:
+            raise InvalidMapping(
+                f"the column {self._adoption.fields['seq']!r} holds no integer: it cannot be the arrival number",
+                hint="map seq to a column of integers, or leave it out",
+            )
+        with self._lock:
+            self._limit, self._unnumbered = filter.limit, unnumbered
+            self._tallies.clear()
+            if self._adoption.place is not None:
+                self._places = {(span.after, span.upto): places for span, places in found}
+        return iter([span for span, _ in found])
+
+    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+        converter = Converter(self._adoption, filter)
+        try:
+            yield from self._rows(span, converter)
+        finally:
+            with self._lock:
+                self._tallies[span.after, span.upto] = (converter.rows, converter.counts)
+
+    def _rows(self, span: SeqRange, converter: Converter) -> Iterator[pa.RecordBatch]:
+        if converter.full:
+            return
+        sql = adopted_query.rows(
+            self._adoption, span.after, span.upto, places=self._places.get((span.after, span.upto))
+        )
+        with (
+            self._pool.lend() as connection,
+            connection.stream(sql, batch_rows=self._batch_rows) as reader,
+        ):
+            for number, batch in enumerate(reader):
+                rows = batch if number else batch.slice(1)
+                events = converter.convert(rows)
+                if events.num_rows:
+                    yield events
+                if converter.full:
+                    return
+
+    def close(self) -> None:
+        """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
+        self._pool.drain()
+        while self._connections:
+            self._connections.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Cutter:
+    """Cuts measured rows, given in ``seq`` order, into ranges none of which is over a limit unless it is one row."""
+
+    def __init__(self, max_rows: int, max_bytes: int) -> None:
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._found: list[tuple[SeqRange, tuple[int, int]]] = []
+        self._after: int | None = None
+        self._last = 0
+        self._rows = self._bytes = 0
+        self._places: tuple[int, int] = (0, 0)
+
+    def add(self, batch: pa.RecordBatch, adoption: Adoption) -> None:
+        """The next rows: ``seq``, ``bytes``, ``place``."""
+        seqs = batch["seq"]
+        ends = list(accumulate(batch["bytes"].to_pylist()))
+        places = batch["place"].to_pylist() if adoption.place is not None else None
+        if ends and self._after is None:
+            self._after = self._last = seqs[0].as_py() - 1
+        if adoption.checked:
+            _refuse_repeats([self._last, *seqs.to_pylist()], adoption)
+        start = 0
+        while start < len(ends):
+            before = ends[start - 1] if start else 0
+            end = min(
+                bisect_right(ends, before + self._max_bytes - self._bytes, lo=start),
+                start + self._max_rows - self._rows,
+            )
+            if end == start:
+                if self._rows:
+                    self._close()
+                    continue
+                end = start + 1
+            self._take(end - start, ends[end - 1] - before, seqs[end - 1].as_py(), places[start:end] if places else [0])
+            start = end
+
+    def _take(self, rows: int, size: int, last: int, places: list[int]) -> None:
+        low, high = min(places), max(places)
+        if self._rows:
+            low, high = min(low, self._places[0]), max(high, self._places[1])
+        self._places = (low, high)
+        self._rows += rows
+        self._bytes += size
+        self._last = last
+
+    def _close(self) -> None:
+        assert self._after is not None
+        span = SeqRange(after=self._after, upto=self._last, bytes_hint=self._bytes)
+        self._found.append((span, self._places))
+        self._after, self._rows, self._bytes = self._last, 0, 0
+
+    def finish(self) -> list[tuple[SeqRange, tuple[int, int]]]:
+        """The ranges, each with the first and last row number in it."""
+        if self._rows:
+            self._close()
+        return self._found
+
+
+def _refuse_repeats(seqs: list[int], adoption: Adoption) -> None:
+    for one, next_one in pairwise(seqs):
+        if one == next_one:
+            raise InvalidMapping(
+                f"the column {adoption.fields['seq']!r} holds {one} twice: it cannot be the arrival number",
+                hint="map seq to a column whose values are unique, or leave it out",
+            )
+
+
+def _begin(connection: Connection) -> None:
+    """Begin a transaction and let it see the database: SQLite takes its snapshot at the first read."""
+    connection.execute("BEGIN")
+    connection.query("SELECT count(*) AS n FROM main.sqlite_schema")
+
+
+def _version(monitor: Connection) -> int:
+    return int(monitor.query("PRAGMA data_version")[0]["data_version"])

@@ -1,0 +1,144 @@
+"""What a table that is not ours looks like: its columns, its key and its indexes, as SQLite describes them.
+
+Only the description belongs here. What its columns mean for an event is ``adopted_mapping``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import pyarrow as pa
+
+from penstock.errors import InvalidMapping, StorageError
+from penstock.sources.connection import Connection
+from penstock.sources.sqlite import schema
+
+_TABLES = "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+_COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?, 'main') WHERE hidden <> 1 ORDER BY cid"
+_INDEXES = """SELECT l.name AS entry, l.origin, l."unique" AS alone, i.seqno, i.name
+    FROM pragma_index_list(?, 'main') AS l JOIN pragma_index_info(l.name, 'main') AS i WHERE l.partial = 0"""
+_DEFINITION = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?"
+#: What the row number of a table is called; a column of the table may take the name away.
+_ROWIDS = ("rowid", "_rowid_", "oid")
+#: Everything in a CREATE TABLE in which the word AUTOINCREMENT would not be the keyword.
+_NOT_CODE = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""", re.DOTALL
+)
+_AUTOINCREMENT = re.compile(r"\bAUTOINCREMENT\b", re.IGNORECASE)
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+_SHOWN = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """A table. ``rowid`` is how SQL says its row number, ``None`` if it has none. ``key`` is its INTEGER PRIMARY KEY
+    (``autoincrement``: never reused). ``indexed`` columns lead an index, ``unique`` ones have one of their own.
+    ``sha256`` is of the text of its CREATE TABLE."""
+
+    name: str
+    columns: tuple[str, ...]
+    rowid: str | None
+    key: str | None
+    autoincrement: bool
+    indexed: frozenset[str]
+    unique: frozenset[str]
+    sha256: str
+
+    def column(self, name: str) -> str | None:
+        """The column of this name as the table spells it; case does not matter, as in SQL."""
+        return next((column for column in self.columns if folded(column) == folded(name)), None)
+
+
+def folded(name: str) -> str:
+    """A name as SQL compares it: ASCII letters without case, all others as they are."""
+    return name.translate(_ASCII_LOWER)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message, the first forty of them."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``did you mean 'x'? `` where a name is near, else nothing."""
+    by_folded = {folded(known): known for known in names}
+    near = get_close_matches(folded(name), by_folded, n=1)
+    return f"did you mean {by_folded[near[0]]!r}? " if near else ""
+
+
+def describe(connection: Connection, table: str) -> Shape:
+    """The table of this name, case aside. Raises :class:`~penstock.errors.InvalidMapping` if there is none, if it is
+    not a plain table, or if it belongs to an event store of ours."""
+    name, without_rowid = _find(connection, table)
+    own = ("events", "penstock_blocks", "penstock_counters")
+    if name in own and schema.is_own_store(connection):
+        raise InvalidMapping(
+            f"{connection.path} is an event store, and {name} is a table of it", hint="leave --table and --map out"
+        )
+    columns = _rows(connection, _COLUMNS, name)
+    indexes = _rows(connection, _INDEXES, name)
+    definition = _rows(connection, _DEFINITION, name)
+    if not columns or not definition:
+        raise StorageError(f"{connection.path}: the table {name!r} cannot be described")
+    names = tuple(row["name"] for row in columns)
+    keys = [row for row in columns if row["pk"]]
+    number = keys[0]["name"] if len(keys) == 1 and folded(keys[0]["type"] or "") == "integer" else None
+    # INTEGER PRIMARY KEY DESC is no row number: then, and only then, the key has an index of its own
+    if not without_rowid and any(row["origin"] == "pk" for row in indexes):
+        number = None
+    taken = {folded(column) for column in names}
+    rowid = None if without_rowid else next((word for word in _ROWIDS if word not in taken), None)
+    wide = {row["entry"] for row in indexes if row["seqno"]}
+    named = [row for row in indexes if row["name"] is not None and not row["seqno"]]
+    sql = definition[0]["sql"]
+    return Shape(
+        name=name,
+        columns=names,
+        rowid=rowid,
+        key=number,
+        autoincrement=number is not None and _AUTOINCREMENT.search(_NOT_CODE.sub(" ", sql)) is not None,
+        indexed=frozenset(row["name"] for row in named),
+        unique=frozenset(row["name"] for row in named if row["alone"] and row["entry"] not in wide),
+        sha256=hashlib.sha256(sql.encode("utf-8")).hexdigest(),
+    )
+
+
+def _find(connection: Connection, table: str) -> tuple[str, bool]:
+    """The table's name as it is spelled, and whether it is WITHOUT ROWID."""
+    found = {folded(row["name"]): row for row in _rows(connection, _TABLES)}
+    row = found.get(folded(table))
+    if row is None:
+        names = sorted(str(each["name"]) for each in found.values() if each["type"] == "table")
+        there = f"its tables are {listed(names)}" if names else "it has no table at all"
+        raise InvalidMapping(f"{connection.path} has no table {table!r}", hint=nearest(table, names) + there)
+    if row["type"] == "view":
+        raise InvalidMapping(
+            f"{table!r} is a view: its rows are computed anew at every read, so no snapshot of it can be proven",
+            hint="adopt the table behind it",
+        )
+    if row["type"] != "table":
+        raise InvalidMapping(f"{table!r} is a {row['type']} table, not a plain one", hint="adopt a plain table")
+    return str(row["name"]), bool(row["wr"])
+
+
+def _rows(connection: Connection, sql: str, *given: str) -> list[dict[str, Any]]:
+    """A small result in which a name may be anything, also what is not UTF-8."""
+    with connection.stream(sql, given, batch_rows=65_536) as reader:
+        table = reader.read_all()
+    columns = {
+        name: [_text(value) for value in column.cast(pa.binary()).to_pylist()]
+        if pa.types.is_string(column.type)
+        else column.to_pylist()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "backslashreplace")
