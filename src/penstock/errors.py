@@ -7,6 +7,7 @@
     │  ├─ InvalidEvent             2   an event that breaks the event model
     │  ├─ InvalidMapping           2   a table or field mapping that names what is not there
     │  ├─ DestinationExists        2   there is something at the destination already
+    │  │  └─ Exists                2   there is something under a key of a backend already
     │  ├─ NotAStore                2   the file is not a SQLite database, or not an event store
     │  └─ NewerVersion             2   written by a newer Penstock than this one
     ├─ PartialResult               3   the rest is safe, some of it is missing or was set aside
@@ -16,7 +17,10 @@
     ├─ TemporaryError              5   trying again later may work
     │  ├─ StoreBusy                5   the store stayed locked for longer than the busy timeout
     │  ├─ NoSpace                  5   the disk, the quota or the inodes are used up
-    │  └─ IoError                  5   the operating system reported an error while reading or writing
+    │  ├─ IoError                  5   the operating system reported an error while reading or writing
+    │  └─ Changed                  5   another version stands there than the one that was expected
+    ├─ Unknown                     5   whether a change happened cannot be told from the answer: look, then repeat
+    ├─ Unconfirmed                 5   an export is published, or may be, but that is not certain or not durable
     ├─ NotFound                    6   the store or the destination does not exist
     ├─ PermanentError              7   the destination or the credentials refuse, and will refuse again
     │  ├─ AccessDenied             7   no permission
@@ -78,6 +82,10 @@ class DestinationExists(UsageError):
     """There is something at the destination already, and replacing it was not asked for."""
 
 
+class Exists(DestinationExists):
+    """There is something under a key of a backend already."""
+
+
 class NotAStore(UsageError):
     """The file is not a SQLite database, or holds no event store."""
 
@@ -123,6 +131,29 @@ class NoSpace(TemporaryError):
 
 class IoError(TemporaryError):
     """The operating system reported an error while reading or writing."""
+
+
+class Changed(TemporaryError):
+    """Another version stands under a key than the one that was expected."""
+
+
+class Unknown(ExportError):
+    """Whether a change happened cannot be told from the answer: look before you repeat it."""
+
+    exit_code = 5
+
+
+class Unconfirmed(ExportError):
+    """An export may be published, or is published and may not outlive a power failure.
+
+    ``manifest`` is the text of its manifest: read the destination back and compare before anything is repeated.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, manifest: bytes = b"", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.manifest = manifest
 
 
 class NotFound(ExportError):
