@@ -1,9 +1,17 @@
 """Where bytes lie: what a backend promises. It keeps bytes under keys and knows no manifest.
 
-A key is a relative path of plain names joined by ``/``. Beside the errors that are named, every method may raise
-:class:`~penstock.errors.AccessDenied`, :class:`~penstock.errors.NoSpace`, other children of
-:class:`~penstock.errors.TemporaryError`, and :class:`~penstock.errors.Unknown`: the change may have happened or not, so
-look before you repeat it, and delete nothing because of it.
+A key is a relative path of plain names joined by ``/``; no name in it begins with a dot. Folders are no keys: a backend
+that has any makes them where a key needs them, and removes those that a deletion leaves empty.
+
+An **attempt** is known by a plain name. What it stages, what a ``put`` lays down in between, and its lock belong to it,
+and lie, where there are folders, in the folder ``.ATTEMPT`` at the location: whoever holds the lock of that name may
+drop all of it.
+
+Beside the errors that are named, every method may raise :class:`~penstock.errors.AccessDenied`,
+:class:`~penstock.errors.NoSpace`, other children of :class:`~penstock.errors.TemporaryError`, and
+:class:`~penstock.errors.Unknown`: the answer was lost, and the change happened, durably, or did not; look before you
+repeat it, and delete nothing because of it. After another error of ``put`` and ``place`` a change may be there that is
+not durable.
 """
 
 from __future__ import annotations
@@ -94,7 +102,7 @@ class Upload(Protocol):
 
 
 class Lock(Protocol):
-    """A place held alone until ``release``, by everyone who asks for the same key."""
+    """A place held alone until ``release``, by everyone who asks for the same name."""
 
     @property
     def token(self) -> int:
@@ -135,9 +143,9 @@ class Backend(Protocol):
         :class:`~penstock.errors.Changed` if another version stands there."""
         ...
 
-    def put(self, key: str, data: bytes, *, expect: Expectation) -> Stat:
-        """Store a small whole, durably. Raises :class:`~penstock.errors.Exists` or :class:`~penstock.errors.Changed`
-        if something else stands there than was expected; then nothing changed."""
+    def put(self, key: str, data: bytes, *, expect: Expectation, attempt: str) -> Stat:
+        """Store a small whole, durably, on behalf of an attempt. Raises :class:`~penstock.errors.Exists` or
+        :class:`~penstock.errors.Changed` if something else stands there than was expected; then nothing changed."""
         ...
 
     def stage(self, attempt: str, name: str, *, size_hint: int | None = None) -> Upload:
@@ -149,8 +157,8 @@ class Backend(Protocol):
         """What was staged, seekable, from its start. Raises :class:`~penstock.errors.NotFound`."""
         ...
 
-    def staged(self) -> Iterator[Staged]:
-        """What lies staged, of whatever attempt, finished or not."""
+    def staged(self, attempt: str) -> Iterator[Staged]:
+        """What an attempt of this name left staged, finished or not."""
         ...
 
     def drop(self, staged: Staged) -> None:
@@ -158,13 +166,15 @@ class Backend(Protocol):
         ...
 
     def place(self, moves: Sequence[Move]) -> Sequence[Stat]:
-        """Give staged bytes their keys, durably, in order. Raises as :meth:`put` does; the moves before it happened."""
+        """Give staged bytes their keys, durably, in order. All that their attempts staged is durable before the first
+        key is given. Raises as :meth:`put` does; the moves before it happened."""
         ...
 
     def delete(self, key: str, *, version: str | None = None) -> bool:
         """Remove what stands under a key, durably; with ``version`` only that version. Whether it did."""
         ...
 
-    def lock(self, key: str) -> Lock:
-        """Hold a place alone. Raises :class:`~penstock.errors.Locked` at once if another holds it."""
+    def lock(self, attempt: str) -> Lock:
+        """Be the only one of this name. Makes the location if it is missing; ``release`` removes it again if that left
+        it empty. Raises :class:`~penstock.errors.Locked` at once if another holds it."""
         ...
