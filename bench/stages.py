@@ -17,7 +17,7 @@ from penstock import SqliteAnalyticsStorage
 from penstock.formats import FORMATS
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportFormat, Layout
-from penstock.pipeline.canonical import events_digest, render_csv, render_lines
+from penstock.pipeline.canonical import render_csv, render_lines, rows_digest
 from penstock.pipeline.compression import compress
 from penstock.ports.source import SeqRange
 from penstock.sources.connection import EVENT_COLUMNS, Connection
@@ -70,7 +70,7 @@ def main() -> None:
         show("scan: penstock_scan", lambda: [batch for span in spans for batch in snapshot.read(span, ExportFilter())])
         show("NDJSON lines with the events digest", lambda: [render_lines(batch) for batch in batches])
         show("CSV with the events digest", lambda: [render_csv(batch, null="") for batch in batches])
-        show("events digest alone", lambda: [events_digest(batch) for batch in batches])
+        show("events digest alone", lambda: [rows_digest(batch) for batch in batches])
         show("SHA-256 of the lines", lambda: [hashlib.sha256(text) for text in lines])
         show("gzip of the lines, default level", lambda: [compress("gzip", None, [text]) for text in lines])
         show("zstd of the lines, default level", lambda: [compress("zstd", None, [text]) for text in lines])

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from penstock.model.columns import EVENT_SCHEMA, batch_of
 from penstock.model.event import AnalyticsEvent
-from penstock.pipeline.canonical import events_digest
+from penstock.pipeline.canonical import rows_digest
 from penstock.testing.forks import assert_can_fork
 
 SWEEPS: dict[str, Any] = {
@@ -60,7 +60,7 @@ def warm_up() -> None:
     batch = batch_of([AnalyticsEvent("feature_used", data={"feature": "search"})])
     columns = {name: batch.column(name) for name in batch.schema.names}
     columns |= {"seq": pa.array([1]), "received_at": columns["timestamp"]}
-    events_digest(pa.record_batch([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA))
+    rows_digest(pa.record_batch([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA))
     gc.freeze()
 
 

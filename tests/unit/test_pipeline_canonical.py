@@ -15,7 +15,7 @@ import naive_format
 import sample_events
 from naive_format import COLUMNS
 from penstock import AnalyticsEvent
-from penstock.pipeline.canonical import escaped, events_digest, render_lines
+from penstock.pipeline.canonical import escaped, render_lines, rows_digest
 from penstock.pipeline.digests import digest_hex
 
 FIXED = naive_format.arrived(sample_events.fixed())
@@ -30,7 +30,7 @@ def _text(batch: pa.RecordBatch) -> bytes:
 def test_lines_are_what_the_plain_implementation_writes(events: list[AnalyticsEvent]) -> None:
     batch = naive_format.arrived(events)
     assert _text(batch) == naive_format.ndjson(batch)
-    assert digest_hex(events_digest(batch)) == naive_format.digest_of_ndjson(_text(batch))
+    assert digest_hex(rows_digest(batch)) == naive_format.digest_of_ndjson(_text(batch))
 
 
 @pytest.mark.parametrize("size", range(1, len(COLUMNS) + 1))
@@ -39,7 +39,7 @@ def test_every_choice_of_columns_gives_its_lines_and_its_digest(size: int) -> No
         batch = FIXED.select(list(names))
         assert _text(batch) == naive_format.ndjson(batch), names
         wanted = naive_format.events_digest(naive_format.canonical(row) for row in batch.to_pylist())
-        assert digest_hex(events_digest(batch)) == wanted, names
+        assert digest_hex(rows_digest(batch)) == wanted, names
 
 
 @pytest.mark.parametrize("first_seq", [1, 8, 98, 9_998, 2**63 - 9, -3])
@@ -47,7 +47,7 @@ def test_numbers_of_mixed_length_do_not_move_the_cut(first_seq: int) -> None:
     batch = naive_format.arrived(sample_events.fixed(), first_seq=first_seq)
     assert _text(batch) == naive_format.ndjson(batch)
     wanted = naive_format.digest_of_ndjson(naive_format.ndjson(FIXED))
-    assert digest_hex(events_digest(batch)) == wanted
+    assert digest_hex(rows_digest(batch)) == wanted
 
 
 def test_slices_of_batches_are_rendered_as_the_rows_they_are() -> None:
@@ -56,7 +56,7 @@ def test_slices_of_batches_are_rendered_as_the_rows_they_are() -> None:
         piece = batch.slice(start, length)
         assert _text(piece) == naive_format.ndjson(piece)
         wanted = naive_format.events_digest(naive_format.canonical(row) for row in piece.to_pylist())
-        assert digest_hex(events_digest(piece)) == wanted
+        assert digest_hex(rows_digest(piece)) == wanted
 
 
 def test_json_strings_escape_what_they_must_and_nothing_else() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import naive_format
 import sample_events
-from penstock.pipeline.canonical import events_digest
+from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.digests import MODULUS, Meter, MeteredReader, OverLimit, digest_hex
 
 FIRST = (
@@ -43,9 +43,9 @@ def test_the_fixed_vectors_from_the_events_they_belong_to() -> None:
     batch = naive_format.arrived(events)
     assert [naive_format.canonical(row) for row in batch.to_pylist()] == [FIRST, SECOND]
     for rows, digest in ((batch[:0], VECTORS[0][1]), (batch[:1], VECTORS[1][1]), (batch[1:], VECTORS[2][1])):
-        assert digest_hex(events_digest(rows)) == digest
-    assert digest_hex(events_digest(batch)) == VECTORS[3][1]
-    assert digest_hex(2 * events_digest(batch[:1])) == VECTORS[5][1]
+        assert digest_hex(rows_digest(rows)) == digest
+    assert digest_hex(rows_digest(batch)) == VECTORS[3][1]
+    assert digest_hex(2 * rows_digest(batch[:1])) == VECTORS[5][1]
 
 
 def test_the_format_page_has_the_same_vectors() -> None:

@@ -13,7 +13,7 @@ from penstock.model.columns import COLUMNS
 from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Span
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import events_digest
+from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.compression import compress
 from penstock.ports.format import TextEncoder
 from penstock.ports.source import SeqRange, Snapshot
@@ -67,7 +67,7 @@ class Extractor:
             seqs = _span(batch, "seq").union(seqs)
             kept = batch if self._layout.columns == COLUMNS else batch.select(list(self._layout.columns))
             if self._encoder is None:
-                digest += events_digest(kept)
+                digest += rows_digest(kept)
                 batches.append(kept)
                 size += kept.nbytes
                 continue

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from penstock.errors import SerializationError
 from penstock.formats.bounds import check_record
+from penstock.model.columns import EVENT_SPELLING
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_lines
 
@@ -69,10 +70,11 @@ def line_decoder(columns: tuple[str, ...]) -> Callable[[bytes, int], Iterator[pa
 
     It accepts exactly what :func:`~penstock.pipeline.canonical.render_lines` writes, byte for byte.
     """
+    spelling = EVENT_SPELLING.select(columns)
 
     def decode(block: bytes, first_line: int) -> Iterator[pa.RecordBatch]:
         try:
-            batch = parse_lines(block, columns).batch
+            batch = parse_lines(block, spelling).batch
         except NotCanonical as error:
             raise SerializationError(f"line {first_line + error.line} is not canonical: {error}") from None
         for start in range(0, batch.num_rows, _ROWS):

@@ -11,7 +11,7 @@ from penstock.loading.records import RecordReader
 from penstock.loading.rows import SAMPLE, Portion, Reject, Rows, damage, oversize
 from penstock.loading.streams import Pieces
 from penstock.model import jsontext
-from penstock.model.columns import COLUMNS, EVENT_FIELDS
+from penstock.model.columns import EVENT_FIELDS, EVENT_SPELLING
 from penstock.pipeline.canonical import NotCanonical, parse_lines
 
 BOM = b"\xef\xbb\xbf"
@@ -130,7 +130,7 @@ class OwnLines:
         if not self._patience:
             return None
         try:
-            parsed = parse_lines(text, COLUMNS)
+            parsed = parse_lines(text, EVENT_SPELLING)
         except NotCanonical:
             self._patience -= 1
             return None

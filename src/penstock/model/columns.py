@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from penstock.errors import InvalidEvent, UsageError
 from penstock.model import jsontext, times
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, AnalyticsEvent, check_category, check_event_type
+from penstock.model.spelling import Kind, Spelled, Spelling
 
 MICROS_UTC = pa.timestamp("us", "UTC")
 
@@ -37,6 +38,21 @@ COLUMNS: tuple[str, ...] = tuple(EVENT_SCHEMA.names)
 EVENT_FIELDS: tuple[str, ...] = COLUMNS[:8]
 #: What a store needs to append: the event fields without what the store itself assigns.
 APPEND_SCHEMA = pa.schema([EVENT_SCHEMA.field(name) for name in EVENT_FIELDS])
+
+_KINDS = {
+    "timestamp": Kind.TIME,
+    "data": Kind.VERBATIM,
+    "metadata": Kind.VERBATIM,
+    "seq": Kind.INT64,
+    "received_at": Kind.TIME,
+}
+#: How events are spelled in text.
+EVENT_SPELLING = Spelling(
+    tuple(
+        Spelled(each.name, _KINDS.get(each.name, Kind.TEXT), own=each.name in EVENT_FIELDS, nullable=each.nullable)
+        for each in EVENT_SCHEMA
+    )
+)
 
 
 def select_columns(names: Sequence[str] | None) -> tuple[str, ...]:

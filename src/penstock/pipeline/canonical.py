@@ -1,9 +1,9 @@
-"""Events as text, a batch at a time, and the events digest that is found on the way.
+"""Rows as text, a batch at a time, and the rows digest that is found on the way.
 
-The NDJSON line is the common spelling of an event: NDJSON writes it as it is, JSON wraps it, and the events digest of
-every format hashes the part of it that belongs to the event itself (``docs/format.md``, "Canonical bytes"). The digest
-is the sum of the XXH3-128 (seed 0) of each event's canonical bytes, modulo 2**128. A sum and not an exclusive or: two
-equal events must not cancel out. It finds faults, not forgers.
+The NDJSON line is the common spelling of a row: NDJSON writes it as it is, JSON wraps it, and the rows digest of every
+format hashes those of its members that are the dataset's own (``docs/format.md``, "Canonical bytes"). The digest is the
+sum of the XXH3-128 (seed 0) of each row's canonical bytes, modulo 2**128. A sum and not an exclusive or: two equal rows
+must not cancel out. It finds faults, not forgers.
 
 The work is done by the native module (``native/rows.c``), without the interpreter's lock.
 """
@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from penstock.model import jsontext
-from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.columns import EVENT_SPELLING
+from penstock.model.spelling import Spelling
 from penstock.pipeline import _native
 from penstock.pipeline.gathered import arrays_of
 
@@ -28,51 +29,53 @@ _PLAIN = bytes(set(range(256)) - set(_ESCAPED))
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The text of a batch, as bytes that are read through the buffer protocol, and its events digest."""
+    """The text of a batch, as bytes that are read through the buffer protocol, and its rows digest."""
 
     text: Any
     digest: int
 
 
-def render_lines(batch: pa.RecordBatch, *, end: bytes = b"\n") -> Rendered:
-    """A batch (``EVENT_SCHEMA`` or a projection of it, in its order) as NDJSON lines, each with ``end`` behind it."""
+def render_lines(batch: pa.RecordBatch, spelling: Spelling = EVENT_SPELLING, *, end: bytes = b"\n") -> Rendered:
+    """A batch (columns of ``spelling``, all or some, in its order) as NDJSON lines, each with ``end`` behind it."""
+    spelling.select(batch.schema.names)
     schema, array = batch.__arrow_c_array__()
     return Rendered(*_native.lines(schema, array, end, True))
 
 
-def render_csv(batch: pa.RecordBatch, *, null: str) -> Rendered:
+def render_csv(batch: pa.RecordBatch, spelling: Spelling = EVENT_SPELLING, *, null: str) -> Rendered:
     """A batch as CSV rows without a header. A field is quoted if it holds a quote, a comma or a line end, is empty, or
     is spelled like ``null``, which stands unquoted for a null."""
+    spelling.select(batch.schema.names)
     schema, array = batch.__arrow_c_array__()
     return Rendered(*_native.csv(schema, array, null.encode(), True))
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The events of some lines. ``settled`` says that every payload is a compact object of strict JSON (no lone
+    """The rows of some lines. ``settled`` says that every verbatim value is a compact object of strict JSON (no lone
     surrogates) that is nested no deeper than :data:`~penstock.model.jsontext.MAX_DEPTH`."""
 
     batch: pa.RecordBatch
     settled: bool
 
 
-def parse_lines(text: bytes, columns: tuple[str, ...]) -> Parsed:
-    """Whole lines with exactly these members back to events: the inverse of :func:`render_lines`, and strict.
+def parse_lines(text: bytes, spelling: Spelling) -> Parsed:
+    """Whole lines with exactly these members back to rows: the inverse of :func:`render_lines`, and strict.
 
     Raises :class:`NotCanonical` for whatever :func:`render_lines` would have written otherwise.
     """
-    found = _native.parse(text, columns, jsontext.MAX_DEPTH)
+    found = _native.parse(text, spelling.names, jsontext.MAX_DEPTH)
     if isinstance(found[2], str):
         line, culprit, complaint = found
         raise NotCanonical(line, f"{culprit} {complaint}" if culprit else str(complaint))
     _, settled, gathered = found
-    fields = [EVENT_SCHEMA.field(name) for name in columns]
+    fields = list(spelling.schema)
     arrays = [
         array.cast(field.type) if array.type != field.type else array
         for array, field in zip(arrays_of(gathered), fields, strict=True)
     ]
     batch = pa.record_batch(arrays, schema=pa.schema(fields))
-    written = bytes(render_lines(batch).text)
+    written = bytes(render_lines(batch, spelling).text)
     if written != text:
         raise NotCanonical(_first_difference(written, text), "it is spelled otherwise")
     return Parsed(batch, bool(settled))
@@ -93,8 +96,9 @@ def _first_difference(written: bytes, text: bytes) -> int:
     return min(written.count(b"\n"), text.count(b"\n"))
 
 
-def events_digest(batch: pa.RecordBatch) -> int:
-    """The events digest alone."""
+def rows_digest(batch: pa.RecordBatch, spelling: Spelling = EVENT_SPELLING) -> int:
+    """The rows digest alone."""
+    spelling.select(batch.schema.names)
     return _native.digest(*batch.__arrow_c_array__())
 
 

@@ -13,7 +13,7 @@ from penstock.errors import SerializationError
 from penstock.formats import FORMATS
 from penstock.model.manifest import PartEntry, Span
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import events_digest
+from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.compression import open_reader
 from penstock.pipeline.digests import Meter, MeteredReader, OverLimit, digest_hex
 
@@ -38,7 +38,7 @@ def decoded(file: BinaryIO, layout: Layout, entry: PartEntry) -> Decoded:
     spans: dict[str, Span | None] = {"timestamp": None, "seq": None}
     for batch in read_batches(file, layout, entry, meter):
         rows += batch.num_rows
-        digest += events_digest(batch)
+        digest += rows_digest(batch)
         for name, span in spans.items():
             if name in batch.schema.names and batch.num_rows:
                 spans[name] = _extremes(batch, name).union(span)

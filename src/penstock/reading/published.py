@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from penstock.errors import IntegrityError, ManifestError, NotFound
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
-from penstock.pipeline.canonical import events_digest
+from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.digests import Meter, digest_hex
 from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.reading.chain import read_chain
@@ -77,7 +77,7 @@ def proven_events(source: ExportDestination | LineageDestination, part: Publishe
         digest = rows = 0
         held: list[pa.RecordBatch] = []
         for batch in read_batches(file, part.manifest.layout, part.entry, Meter()):
-            digest += events_digest(batch)
+            digest += rows_digest(batch)
             rows += batch.num_rows
             held.append(batch)
             if len(held) > 1 and _enough(held):

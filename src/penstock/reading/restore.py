@@ -8,7 +8,7 @@ from penstock.errors import UsageError
 from penstock.model.columns import EVENT_FIELDS
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, RestoreResult
-from penstock.pipeline.canonical import events_digest
+from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import matching
 from penstock.ports.destination import ExportDestination, LineageDestination
@@ -44,7 +44,7 @@ def restore(
                 continue
             left = None if left is None else left - wanted.num_rows
             rows += wanted.num_rows
-            digest += events_digest(wanted.select(list(EVENT_FIELDS)))
+            digest += rows_digest(wanted.select(list(EVENT_FIELDS)))
             if storage is not None:
                 outcome += storage.append(wanted.select(list(EVENT_FIELDS)), checked=True, on_conflict=on_conflict)
         done += part.entry.bytes
