@@ -20,6 +20,7 @@
     │  ├─ IoError                  5   the operating system reported an error while reading or writing
     │  └─ Changed                  5   another version stands there than the one that was expected
     ├─ Unknown                     5   whether a change happened cannot be told from the answer: look, then repeat
+    ├─ NotDurable                  5   a change happened, but it may not outlive a power failure
     ├─ Unconfirmed                 5   an export is published, or may be, but that is not certain or not durable
     ├─ NotFound                    6   the store or the destination does not exist
     ├─ PermanentError              7   the destination or the credentials refuse, and will refuse again
@@ -139,6 +140,12 @@ class Changed(TemporaryError):
 
 class Unknown(ExportError):
     """Whether a change happened cannot be told from the answer: look before you repeat it."""
+
+    exit_code = 5
+
+
+class NotDurable(ExportError):
+    """A change happened, but it may not outlive a power failure: looking does not tell, nor does repeating it."""
 
     exit_code = 5
 

@@ -1,17 +1,18 @@
 """Where bytes lie: what a backend promises. It keeps bytes under keys and knows no manifest.
 
-A key is a relative path of plain names joined by ``/``; no name in it begins with a dot. Folders are no keys: a backend
-that has any makes them where a key needs them, and removes those that a deletion leaves empty.
+A key is a relative path of plain names joined by ``/``, no folder in it begins with a dot
+(:func:`~penstock.model.location.check_key`). Folders are no keys: a backend that has any makes them where a key needs
+them, and removes those that a deletion leaves empty.
 
 An **attempt** is known by a plain name. What it stages, what a ``put`` lays down in between, and its lock belong to it,
 and lie, where there are folders, in the folder ``.ATTEMPT`` at the location: whoever holds the lock of that name may
 drop all of it.
 
 Beside the errors that are named, every method may raise :class:`~penstock.errors.AccessDenied`,
-:class:`~penstock.errors.NoSpace`, other children of :class:`~penstock.errors.TemporaryError`, and
-:class:`~penstock.errors.Unknown`: the answer was lost, and the change happened, durably, or did not; look before you
-repeat it, and delete nothing because of it. After another error of ``put`` and ``place`` a change may be there that is
-not durable.
+:class:`~penstock.errors.NoSpace` and other children of :class:`~penstock.errors.TemporaryError`: then the change did
+not happen. It may also raise :class:`~penstock.errors.Unknown`: the answer was lost, and the change happened, durably,
+or did not; look before you repeat it, and delete nothing because of it. And :class:`~penstock.errors.NotDurable`: it
+happened, but may not outlive a power failure.
 """
 
 from __future__ import annotations
@@ -149,8 +150,8 @@ class Backend(Protocol):
         ...
 
     def stage(self, attempt: str, name: str, *, size_hint: int | None = None) -> Upload:
-        """Begin to lay bytes down under no key. ``name`` is unique within the attempt. ``size_hint`` is about how many
-        bytes come. Raises :class:`~penstock.errors.NoSpace` when they cannot fit."""
+        """Begin to lay bytes down under no key. ``name`` is plain, and unique within the attempt. ``size_hint`` is
+        about how many bytes come. Raises :class:`~penstock.errors.NoSpace` when they cannot fit."""
         ...
 
     def open_staged(self, staged: Staged) -> BinaryIO:
@@ -166,8 +167,9 @@ class Backend(Protocol):
         ...
 
     def place(self, moves: Sequence[Move]) -> Sequence[Stat]:
-        """Give staged bytes their keys, durably, in order. All that their attempts staged is durable before the first
-        key is given. Raises as :meth:`put` does; the moves before it happened."""
+        """Give staged bytes their keys, durably, in order; then they are staged no more. All that their attempts staged
+        is durable before the first key is given. Raises as :meth:`put` does, and
+        :class:`~penstock.errors.NotFound` for what is not staged; the moves before it happened."""
         ...
 
     def delete(self, key: str, *, version: str | None = None) -> bool:
