@@ -1,0 +1,1 @@
+"""Where bytes lie under keys: one file or folder a kind of place. What wraps any of them stands beside them."""
