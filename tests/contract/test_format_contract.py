@@ -11,6 +11,7 @@ import naive_format
 import sample_events
 from penstock import ExportFormat, ExportOptions
 from penstock.formats import FORMATS
+from penstock.model.columns import EVENTS
 from penstock.model.options import ENDING_OF_CODEC, TRAITS, WRAPPERS, Layout, parse_ending, parse_format
 from penstock.pipeline.compression import compress, open_reader
 
@@ -43,7 +44,7 @@ def test_a_format_is_text_or_columnar_and_its_endings_lead_back_to_it(format: Ex
 @pytest.mark.parametrize("format", list(ExportFormat))
 def test_what_an_encoder_writes_its_decoder_reads_in_any_choice_of_columns(format: ExportFormat) -> None:
     for columns in (naive_format.COLUMNS, ("id",), ("timestamp", "seq"), ("session_id", "data", "received_at")):
-        layout = Layout(format=format, columns=columns)
+        layout = Layout(format=format, dataset=EVENTS.select(columns))
         batch = BATCH.select(list(columns))
         data = _encoded(layout, [batch[:20], batch[20:21], batch[21:]])
         found = pa.Table.from_batches(FORMATS[format].decoder(layout)(io.BytesIO(data)))

@@ -23,6 +23,7 @@ from penstock.formats import FORMATS
 from penstock.formats.csv import record_blocks
 from penstock.formats.json_array import elements
 from penstock.formats.ndjson import line_blocks
+from penstock.model.columns import EVENTS
 from penstock.model.options import Layout
 
 FIXED = naive_format.arrived(sample_events.fixed())
@@ -50,9 +51,9 @@ LAYOUTS = [
     Layout(format=ExportFormat.JSON, pretty=True),
     Layout(format=ExportFormat.CSV, csv_null="NULL"),
     Layout(format=ExportFormat.CSV, csv_null="3"),
-    *(Layout(format=format, columns=("id", "session_id", "data", "seq")) for format in TEXT),
-    *(Layout(format=format, columns=("timestamp",)) for format in TEXT),
-    *(Layout(format=format, columns=("metadata", "received_at")) for format in TEXT),
+    *(Layout(format=format, dataset=EVENTS.select(("id", "session_id", "data", "seq"))) for format in TEXT),
+    *(Layout(format=format, dataset=EVENTS.select(("timestamp",))) for format in TEXT),
+    *(Layout(format=format, dataset=EVENTS.select(("metadata", "received_at"))) for format in TEXT),
 ]
 
 
@@ -222,12 +223,12 @@ def test_what_is_no_csv_of_events_is_refused(text: bytes) -> None:
 
 @pytest.mark.parametrize("format", COLUMNAR)
 def test_a_columnar_file_with_other_columns_is_refused(format: ExportFormat) -> None:
-    some = Layout(format=format, columns=("id", "seq"))
+    some = Layout(format=format, dataset=EVENTS.select(("id", "seq")))
     data = file_of(some, [VARIED.select(["id", "seq"])])
     assert decoded(some, data).num_rows == 80
     for columns in (("id",), ("seq",), ("id", "data", "seq")):
         with pytest.raises(SerializationError, match="columns"):
-            decoded(Layout(format=format, columns=columns), data)
+            decoded(Layout(format=format, dataset=EVENTS.select(columns)), data)
 
 
 @pytest.mark.parametrize("format", COLUMNAR)

@@ -19,6 +19,7 @@ from naive_format import COLUMNS
 from penstock import AnalyticsEvent, ExportFormat
 from penstock.errors import InvalidFormat
 from penstock.formats import FORMATS
+from penstock.model.columns import EVENTS
 from penstock.model.options import TRAITS, Layout
 
 FIXED = naive_format.arrived(sample_events.fixed())
@@ -68,7 +69,7 @@ def test_chunks_join_to_the_bytes_of_the_plain_implementation(format: ExportForm
 @pytest.mark.parametrize("format", TEXT)
 def test_slices_and_projections_are_written_as_what_they_are(format: ExportFormat) -> None:
     for names in (("id",), ("timestamp", "received_at"), ("session_id", "data"), ("seq",), ("id", "session_id")):
-        layout = Layout(format=format, columns=names)
+        layout = Layout(format=format, dataset=EVENTS.select(names))
         for batch in (VARIED.select(list(names)), VARIED.select(list(names)).slice(11, 7)):
             assert text_of(layout, [batch]) == plain(layout, batch)
 
@@ -100,7 +101,8 @@ def test_csv_tells_null_from_empty_text() -> None:
     schema = pa.schema([pa.field("id", pa.string(), False), pa.field("session_id", pa.string())])
     batch = pa.record_batch([pa.array(["a", "b", "c", "d"]), pa.array([None, "", "-", " "])], schema=schema)
     written = {
-        null: text_of(Layout(format=ExportFormat.CSV, columns=columns, csv_null=null), [batch]) for null in ("", "-")
+        null: text_of(Layout(format=ExportFormat.CSV, dataset=EVENTS.select(columns), csv_null=null), [batch])
+        for null in ("", "-")
     }
     assert written[""] == b'id,session_id\na,\nb,""\nc,-\nd, \n'
     assert written["-"] == b'id,session_id\na,-\nb,""\nc,"-"\nd, \n'
@@ -110,9 +112,9 @@ def test_a_csv_that_could_not_tell_a_null_from_no_row_is_refused() -> None:
     make = FORMATS[ExportFormat.CSV].text
     assert make is not None
     with pytest.raises(InvalidFormat, match="empty line"):
-        make(Layout(format=ExportFormat.CSV, columns=("session_id",)))
+        make(Layout(format=ExportFormat.CSV, dataset=EVENTS.select(("session_id",))))
     batch = FIXED.select(["session_id"])
-    layout = Layout(format=ExportFormat.CSV, columns=("session_id",), csv_null="-")
+    layout = Layout(format=ExportFormat.CSV, dataset=EVENTS.select(("session_id",)), csv_null="-")
     assert text_of(layout, [batch]) == naive_format.csv(batch, "-")
 
 
@@ -156,7 +158,7 @@ def test_a_stream_of_arrow_is_the_stream_format() -> None:
 
 @pytest.mark.parametrize("format", COLUMNAR)
 def test_an_empty_columnar_file_has_its_columns(format: ExportFormat) -> None:
-    data = file_of(Layout(format=format, columns=("id", "timestamp", "seq")), [])
+    data = file_of(Layout(format=format, dataset=EVENTS.select(("id", "timestamp", "seq"))), [])
     frame = polars.read_parquet(data) if format is ExportFormat.PARQUET else polars.read_ipc(data)
     assert frame.height == 0
     assert dict(frame.schema) == {

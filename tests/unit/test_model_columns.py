@@ -8,16 +8,15 @@ import pyarrow as pa
 import pytest
 
 import sample_events
-from penstock.errors import InvalidEvent, UsageError
+from penstock.errors import InvalidEvent
 from penstock.model.columns import (
     APPEND_SCHEMA,
     COLUMNS,
     EVENT_FIELDS,
-    MICROS_UTC,
     batch_of,
     checked_batch,
-    select_columns,
 )
+from penstock.model.dataset import MICROS_UTC
 from sample_events import uuid_of
 
 BATCH = batch_of(sample_events.fixed())
@@ -33,14 +32,6 @@ def test_the_store_adds_two_columns_behind_the_events_own_eight() -> None:
     assert COLUMNS[:8] == EVENT_FIELDS
     assert COLUMNS[8:] == ("seq", "received_at")
     assert APPEND_SCHEMA.names == list(EVENT_FIELDS)
-
-
-def test_columns_are_chosen_in_their_order() -> None:
-    assert select_columns(None) == COLUMNS
-    assert select_columns(["seq", "data", "id"]) == ("id", "data", "seq")
-    for wrong in ([], ["id", "id"], ["ID"], [""], [" id"]):
-        with pytest.raises(UsageError):
-            select_columns(wrong)
 
 
 def test_a_batch_has_what_the_events_have() -> None:

@@ -1,4 +1,4 @@
-"""The ten columns of an event as Arrow sees them: the one shape in which batches flow from stores to encoders.
+"""The ten columns of an event, the dataset of every event store.
 
 Their order is that of the members of an NDJSON line. The first eight are the event. ``seq`` and ``received_at`` are
 given by the store and stand last, so that the canonical bytes of an event (``docs/format.md``) are a slice of its line.
@@ -6,17 +6,16 @@ given by the store and stand last, so that the canonical bytes of an event (``do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.errors import InvalidEvent, UsageError
+from penstock.errors import InvalidEvent
 from penstock.model import jsontext, times
+from penstock.model.dataset import MICROS_UTC, Dataset, json_field
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, AnalyticsEvent, check_category, check_event_type
 from penstock.model.spelling import Kind, Spelled, Spelling
-
-MICROS_UTC = pa.timestamp("us", "UTC")
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -26,8 +25,8 @@ EVENT_SCHEMA = pa.schema(
         pa.field("timestamp", MICROS_UTC, nullable=False),
         pa.field("session_id", pa.string()),
         pa.field("priority", pa.string(), nullable=False),
-        pa.field("data", pa.string(), nullable=False),
-        pa.field("metadata", pa.string(), nullable=False),
+        json_field("data", nullable=False),
+        json_field("metadata", nullable=False),
         pa.field("seq", pa.int64(), nullable=False),
         pa.field("received_at", MICROS_UTC, nullable=False),
     ]
@@ -36,6 +35,7 @@ EVENT_SCHEMA = pa.schema(
 COLUMNS: tuple[str, ...] = tuple(EVENT_SCHEMA.names)
 #: The fields that make an event what it is; the events digest covers these and no others.
 EVENT_FIELDS: tuple[str, ...] = COLUMNS[:8]
+EVENTS = Dataset("events", EVENT_SCHEMA, own=EVENT_FIELDS, time="timestamp", key=("id",), order="seq")
 #: What a store needs to append: the event fields without what the store itself assigns.
 APPEND_SCHEMA = pa.schema([EVENT_SCHEMA.field(name) for name in EVENT_FIELDS])
 
@@ -53,21 +53,6 @@ EVENT_SPELLING = Spelling(
         for each in EVENT_SCHEMA
     )
 )
-
-
-def select_columns(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The columns to export, in the fixed order, whatever order they were asked for in. ``None`` means all.
-
-    Raises :class:`UsageError` for an unknown or repeated name and for an empty choice.
-    """
-    if names is None:
-        return COLUMNS
-    unknown = [name for name in names if name not in COLUMNS]
-    if unknown:
-        raise UsageError(f"unknown column {unknown[0]!r}", hint="columns are " + ", ".join(COLUMNS))
-    if not names or len(set(names)) != len(names):
-        raise UsageError("name at least one column, and none of them twice")
-    return tuple(name for name in COLUMNS if name in names)
 
 
 def batch_of(events: Iterable[AnalyticsEvent]) -> pa.RecordBatch:

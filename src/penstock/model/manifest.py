@@ -15,7 +15,7 @@ from typing import Any
 
 from penstock.errors import ManifestError, NewerVersion, UsageError
 from penstock.model import times
-from penstock.model.columns import COLUMNS, select_columns
+from penstock.model.columns import EVENTS
 from penstock.model.lineage import Lineage, parse_lineage
 from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
 from penstock.model.partition import WIDTHS, folders_at, split_name
@@ -109,7 +109,7 @@ class Manifest:
             format=self.format,
             codec=self.codec,
             level=self.level,
-            columns=tuple(self.options.get("columns", COLUMNS)),
+            dataset=EVENTS.select(self.options.get("columns")),
             pretty=bool(self.options.get("pretty", False)),
             csv_null=str(csv.get("null", "")),
             partition_by=self.options.get("partition_by"),
@@ -222,7 +222,7 @@ def _from_json(raw: Mapping[str, Any]) -> Manifest:
     )
     if manifest.codec not in TRAITS[manifest.format].codecs:
         raise ValueError(f"{manifest.format} has no compression {manifest.codec!r}")
-    if select_columns(manifest.layout.columns) != manifest.layout.columns:
+    if manifest.layout.columns != tuple(manifest.options.get("columns", EVENTS.columns)):
         raise ValueError("the columns are not in their order")
     return manifest
 

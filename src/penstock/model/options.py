@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from penstock.errors import InvalidFormat, UsageError
-from penstock.model.columns import COLUMNS, select_columns
+from penstock.model.columns import EVENTS
+from penstock.model.dataset import Dataset, check_choice
 from penstock.model.partition import WIDTHS
 
 MIB = 1 << 20
@@ -131,7 +132,8 @@ class ExportOptions:
         if self.format is not None:
             object.__setattr__(self, "format", parse_format(self.format))
         if self.columns is not None:
-            object.__setattr__(self, "columns", select_columns(self.columns))
+            check_choice(self.columns)
+            object.__setattr__(self, "columns", tuple(self.columns))
         for name in ("part_rows", "part_bytes", "row_group_rows", "workers", "max_bytes"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -152,10 +154,12 @@ class ExportOptions:
         if any(mark in self.csv_null for mark in '",\r\n') or not self.csv_null.isprintable():
             raise UsageError("csv_null must be printable text without quotes, commas or line ends")
 
-    def resolve(self, *, format: ExportFormat, codec: str | None) -> Layout:
-        """Settle format and compression against what the destination's name implies (``codec`` is the name's).
+    def resolve(self, *, format: ExportFormat, codec: str | None, dataset: Dataset = EVENTS) -> Layout:
+        """Settle format and compression against what the destination's name implies (``codec`` is the name's), and the
+        columns against the dataset's.
 
-        Raises :class:`InvalidFormat` for a codec or level the format does not have, and for a contradiction.
+        Raises :class:`InvalidFormat` for a codec or level the format does not have, and for a contradiction;
+        :class:`UsageError` for a column that the dataset does not have.
         """
         traits = TRAITS[format]
         chosen = self.compression if self.compression is not None else codec
@@ -183,7 +187,7 @@ class ExportOptions:
             format=format,
             codec=final,
             level=self.compression_level,
-            columns=tuple(self.columns) if self.columns is not None else COLUMNS,
+            dataset=dataset.select(self.columns),
             pretty=self.pretty,
             csv_null=self.csv_null,
             row_group_rows=self.row_group_rows,
@@ -194,17 +198,24 @@ class ExportOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """Settled format, codec and spelling of one export: what an encoder needs to write and a decoder to read."""
+    """Settled format, codec and spelling of one export: what an encoder needs to write and a decoder to read.
+
+    ``dataset`` has the columns that are written, and no others.
+    """
 
     format: ExportFormat
+    dataset: Dataset = EVENTS
     codec: str = "none"
     level: int | None = None
-    columns: tuple[str, ...] = COLUMNS
     pretty: bool = False
     csv_null: str = ""
     row_group_rows: int = 131_072
     include_metadata: bool = True
     partition_by: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.dataset.columns
 
     @property
     def file_ending(self) -> str:

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from penstock.errors import StorageError, StoreBusy
 from penstock.model import times
-from penstock.model.columns import EVENT_SCHEMA, MICROS_UTC
+from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.dataset import MICROS_UTC
 from penstock.model.event import PRIORITY_NAMES
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig

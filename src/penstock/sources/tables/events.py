@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.errors import InvalidEvent
-from penstock.model.columns import EVENT_SCHEMA, MICROS_UTC
+from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.dataset import MICROS_UTC
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, EventCategory, check_event_type
 from penstock.model.filter import ExportFilter
 from penstock.sources.tables.mapping import Adoption
