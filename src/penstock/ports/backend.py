@@ -172,6 +172,11 @@ class Backend(Protocol):
         :class:`~penstock.errors.NotFound` for what is not staged; the moves before it happened."""
         ...
 
+    def settle(self, keys: Sequence[str]) -> None:
+        """Make durable what stands under each key, or that nothing does: who changed it may have been killed before it
+        was. Recovery builds on nothing that it has not settled."""
+        ...
+
     def delete(self, key: str, *, version: str | None = None) -> bool:
         """Remove what stands under a key, durably; with ``version`` only that version. Whether it did."""
         ...
