@@ -83,7 +83,7 @@ class Exporter:
                 progress=progress,
             )
         target = wiring.resolve_target(destination, chosen, manifest=manifest)
-        wiring.keep_apart(self.storage, target.destination)
+        wiring.keep_apart(self.storage, target.destination, manifest=manifest)
         return exporting.export(
             self.storage,
             target.destination,

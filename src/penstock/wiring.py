@@ -257,13 +257,29 @@ def _means_store(source: str | os.PathLike[str]) -> bool:
     return False
 
 
-def keep_apart(storage: AnalyticsStorage, destination: ExportDestination) -> None:
-    """Refuse to export a store onto itself. Raises :class:`~penstock.errors.UsageError`."""
+def keep_apart(
+    storage: AnalyticsStorage, destination: ExportDestination, *, manifest: str | os.PathLike[str] | None = None
+) -> None:
+    """Refuse to export a store, or its manifest, onto a file of the store, by whatever name.
+
+    Nothing is opened for that: to close another handle on an open store would drop its locks. Raises
+    :class:`~penstock.errors.UsageError`.
+    """
     store = getattr(storage, "path", None)
-    if store is None or destination.path is None or not destination.path.exists():
-        return
-    if os.path.samefile(store, destination.path):
-        raise UsageError(f"{destination.path} is the store itself", hint="choose another destination")
+    files = [] if store is None else store_files(store)
+    places = [] if manifest is None else [_local(manifest, "a manifest")]
+    if destination.path is not None:
+        places += [destination.path, destination.path.with_name(destination.manifest_name)]
+    for place in places:
+        if any(_same(file, place) for file in files):
+            raise UsageError(f"{place} is the store itself", hint="choose another name")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False  # one is not there, or nothing can have its name
 
 
 def _named(name: str, wanted: ExportFormat | None) -> tuple[ExportFormat, str | None]:

@@ -15,7 +15,9 @@ from unittest.mock import patch
 from lineage_defects import LINEAGE_DEFECTS
 from reading_defects import READING_DEFECTS
 
+from penstock import wiring
 from penstock.destinations import publication as protocol
+from penstock.destinations import stream
 from penstock.destinations.local import DirectoryDestination
 from penstock.destinations.naming import read_if_there
 from penstock.destinations.publication import LocalPublication
@@ -173,6 +175,16 @@ def _rename_over() -> Patches:
     return [(protocol, "give_name", lambda ops, source, target: ops.rename(source, target))]
 
 
+def _strangers_file_replaced() -> Patches:
+    """Whatever has the name that a manifest is to have goes, if replacing was asked for."""
+    return [(stream, "check_replaceable", lambda path: None)]
+
+
+def _store_replaced() -> Patches:
+    """A destination that is the store is a destination like another."""
+    return [(wiring, "keep_apart", lambda *given, **more: None)]
+
+
 def _short_writes_ignored() -> Patches:
     def write(self: Any, data: Any) -> None:
         view = memoryview(data).cast("B")
@@ -232,6 +244,8 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _recovery_without_sync,
         _recovery_sweeps_all,
         _rename_over,
+        _strangers_file_replaced,
+        _store_replaced,
         _short_writes_ignored,
         _fsync_tried_again,
         _failure_leaves_all,

@@ -104,6 +104,11 @@ def _sums_of_the_plan() -> Patches:
     return [(Manifest, "sums", sums)]
 
 
+def _sums_of_another_taken() -> Patches:
+    """Whoever's sums lie in a new lineage's directory, they are replaced."""
+    return [(RunPublication, "_refuse_sums_of_another", lambda self: None)]
+
+
 def _commit_replaces() -> Patches:
     """The commit takes its name whoever has it."""
     return [(runs, "give_name", lambda ops, source, target: ops.rename(source, target))]
@@ -138,6 +143,7 @@ LINEAGE_DEFECTS: dict[str, Callable[[], Patches]] = {
         _unknown_commit_cleaned_up,
         _retention_by_age,
         _sums_of_the_plan,
+        _sums_of_another_taken,
         _commit_replaces,
         _lock_not_held,
         _fsync_error_swallowed,

@@ -59,7 +59,11 @@ def test_a_manifest_that_is_there_is_replaced_only_when_asked(export: Export, pl
     (place / "m.json").write_bytes(b"mine")
     with pytest.raises(DestinationExists):
         export()
+    with pytest.raises(DestinationExists, match="not a manifest"):
+        export(overwrite=True)
     assert (place / "m.json").read_bytes() == b"mine"
+    (place / "m.json").unlink()
+    export()
     export(overwrite=True)
     assert parse_manifest((place / "m.json").read_bytes(), where="m.json").event_count == 500
     assert _names(place) == {"m.json"}

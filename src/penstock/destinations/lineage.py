@@ -143,9 +143,15 @@ class RunPublication:
         self._next: int | None = None
         try:
             self.notes += self._recover()
+            self._refuse_sums_of_another()
         except BaseException:
             staging.close()
             raise
+
+    def _refuse_sums_of_another(self) -> None:
+        sums = self._directory / SUMS_NAME
+        if os.path.lexists(sums) and not self.runs():
+            raise DestinationExists(f"{sums} exists, without a run of ours", hint="choose another directory")
 
     def runs(self) -> list[tuple[str, bytes]]:
         return run_manifests(self._directory)
@@ -253,6 +259,9 @@ class RunPublication:
             return False  # the chain is damaged: nothing here is put right by guessing
         there, wanted = read_if_there(self._directory / SUMS_NAME), _all_sums(manifests)
         behind = (there or b"") == _all_sums(manifests[:-1])
+        if self._published and len(manifests) == 1 and there not in (None, b"", wanted):
+            self.notes.append(f"{SUMS_NAME} appeared during the first run; it is not ours and was left alone")
+            return False
         due = bool(manifests) and there != wanted and (self._published or behind)
         if due:
             if os.path.lexists(self._staging.path(SUMS)):

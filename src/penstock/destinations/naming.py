@@ -12,8 +12,10 @@ from pathlib import Path
 
 from penstock.destinations.fileops import FileOps
 from penstock.errors import DestinationExists, IoError, ManifestError
-from penstock.model.manifest import MAX_MANIFEST_BYTES, PartEntry
+from penstock.model.manifest import MAX_MANIFEST_BYTES, PartEntry, parse_manifest
 
+#: How every manifest of ours begins, however damaged behind it.
+_MARK = b'{\n  "penstock_manifest"'
 #: What a file system answers that has no hard links, or none for this file.
 CANNOT_LINK = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 
@@ -81,6 +83,21 @@ def read_if_there(path: Path) -> bytes | None:
             return file.read()
     except FileNotFoundError:
         return None
+
+
+def check_replaceable(path: Path) -> None:
+    """See that what is to be replaced is a manifest of ours, whole or damaged.
+
+    Raises :class:`DestinationExists` for another program's file, :class:`NewerVersion` for a newer manifest.
+    """
+    text = read_if_there(path) or b""
+    try:
+        parse_manifest(text, where=str(path))
+    except ManifestError:
+        if not text.startswith(_MARK):
+            raise DestinationExists(
+                f"{path} exists and is not a manifest of Penstock's", hint="choose another name, or move it away"
+            ) from None
 
 
 def holds(path: Path, entry: PartEntry) -> bool:

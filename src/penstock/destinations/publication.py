@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.destinations.folders import make_folders, remove_empty, sync_folders, within
-from penstock.destinations.naming import CANNOT_LINK, give_name, holds, read_if_there
+from penstock.destinations.naming import CANNOT_LINK, check_replaceable, give_name, holds, read_if_there
 from penstock.destinations.staged_file import LocalStagedFile
 from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, Staging
 from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
 from penstock.model.lineage import run_number
 from penstock.model.manifest import Manifest, PartEntry, is_part_name, parse_manifest
 from penstock.ports.destination import StagedFile
-
-#: What every manifest of ours holds, however damaged, as long as it can be told from another program's file.
-_MARK = b'"penstock_manifest"'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,22 +92,10 @@ class LocalPublication:
             hint = self.notes[-1] if self.notes else "choose another name, or replace it with --overwrite"
             raise DestinationExists(f"{taken[0]} exists", hint=hint)
         if place.manifest in taken:
-            self._check_replaceable()
+            check_replaceable(place.manifest)
         if not taken and place.sums is not None and os.path.lexists(place.sums):
             raise DestinationExists(f"{place.sums} exists, without a manifest of ours", hint="choose another directory")
         return bool(taken)
-
-    def _check_replaceable(self) -> None:
-        """What is replaced is a manifest of ours, whole or damaged. Raises for another program's, or a newer one."""
-        text = read_if_there(self._place.manifest) or b""
-        try:
-            parse_manifest(text, where=str(self._place.manifest))
-        except ManifestError:
-            if _MARK not in text:
-                raise DestinationExists(
-                    f"{self._place.manifest} exists and is not a manifest of Penstock's",
-                    hint="choose another name, or move it away",
-                ) from None
 
     def stage(self) -> StagedFile:
         staged = LocalStagedFile(self._staging.data(len(self._staged)), self._ops)

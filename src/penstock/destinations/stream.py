@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from penstock.destinations.fileops import FileOps
-from penstock.destinations.naming import give_name
+from penstock.destinations.naming import check_replaceable, give_name
 from penstock.destinations.staging import NEW, Staging
 from penstock.errors import (
     Cancelled,
@@ -29,7 +29,7 @@ from penstock.ports.format import Buffer
 
 class StreamDestination:
     """Writes to a file descriptor as it goes. ``manifest`` names a file that must not exist yet, unless it is to be
-    overwritten; it appears whole, when the stream is at its end."""
+    overwritten, and then only a manifest of ours; it appears whole, when the stream is at its end."""
 
     single = True
     path = None
@@ -75,8 +75,10 @@ class _ManifestFile:
         self.staging = Staging(path.with_name(f".{path.name}.penstock"), ops)
         try:
             self.staging.clear()
-            if os.path.lexists(path) and not overwrite:
-                raise DestinationExists(f"{path} exists", hint="choose another name, or use --overwrite")
+            if os.path.lexists(path):
+                if not overwrite:
+                    raise DestinationExists(f"{path} exists", hint="choose another name, or use --overwrite")
+                check_replaceable(path)
         except BaseException:
             self.staging.close()
             raise
