@@ -16,12 +16,12 @@ from lineage_defects import LINEAGE_DEFECTS
 from reading_defects import READING_DEFECTS
 
 from penstock import wiring
+from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations import publication as protocol
 from penstock.destinations import stream
 from penstock.destinations.local import DirectoryDestination
 from penstock.destinations.naming import read_if_there
 from penstock.destinations.publication import LocalPublication
-from penstock.destinations.staged_file import LocalStagedFile
 from penstock.destinations.staging import NEW, OLD, REPLACING
 from penstock.model.manifest import Manifest
 

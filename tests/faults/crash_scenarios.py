@@ -17,7 +17,7 @@ from typing import Any
 from crash_defects import planted
 
 from penstock import AnalyticsEvent, DirectoryDestination, Exporter, ExportFilter, ExportOptions, FileDestination
-from penstock.destinations.fileops import FileOps
+from penstock.backends.local.fileops import FileOps
 from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 from penstock.testing.faults import Fail, Fault, FaultyOps, Operation
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
 
+from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations import lineage as runs
 from penstock.destinations import staging
 from penstock.destinations.lineage import RunPublication
 from penstock.destinations.naming import holds
-from penstock.destinations.staged_file import LocalStagedFile
 from penstock.destinations.staging import NEW
 from penstock.model.lineage import run_name
 from penstock.model.manifest import Manifest

@@ -19,7 +19,7 @@ from pathlib import Path
 from crash_scenarios import BYSTANDERS, FixedClock
 
 from penstock import AnalyticsEvent, ExportFilter, ExportOptions, verify
-from penstock.destinations.fileops import FileOps
+from penstock.backends.local.fileops import FileOps
 from penstock.destinations.lineage import LineageDirectory
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from penstock.destinations.fileops import FileOps
-from penstock.destinations.staged_file import LocalStagedFile
+from penstock.backends.local.fileops import FileOps
+from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.errors import ExportError
 from penstock.testing.faults import Fail, Fault, FaultyOps, Short
 

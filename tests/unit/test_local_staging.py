@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from penstock.destinations.fileops import FileOps
-from penstock.destinations.naming import give_name, open_plain, read_if_there
-from penstock.destinations.staged_file import LocalStagedFile
+from penstock.backends.local.fileops import FileOps
+from penstock.backends.local.naming import give_name, open_plain
+from penstock.backends.local.staged_file import LocalStagedFile
+from penstock.destinations.naming import read_if_there
 from penstock.destinations.staging import LOCK, Staging
 from penstock.errors import DestinationExists, IoError, Locked, ManifestError, NoSpace
 from penstock.model.manifest import MAX_MANIFEST_BYTES

@@ -111,7 +111,7 @@ def _is_sound(text: str) -> bool:
 
 def _publishing(directory: Path) -> str:
     """Do once, with a file of a few bytes, everything that publishing an export needs."""
-    from penstock.destinations.fileops import FileOps
+    from penstock.backends.local.fileops import FileOps
 
     ops = FileOps()
     with tempfile.TemporaryDirectory(prefix=".penstock-doctor-", dir=directory) as place:

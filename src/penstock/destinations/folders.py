@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from penstock.destinations.fileops import FileOps
+from penstock.backends.local.fileops import FileOps
 from penstock.errors import DestinationExists
 from penstock.model.manifest import PartEntry
 

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from penstock.destinations.fileops import FileOps
+from penstock.backends.local.fileops import FileOps
+from penstock.backends.local.naming import give_name
+from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations.folders import make_folders, remove_empty, strangers, sync_folders, within
 from penstock.destinations.local import SUMS_NAME, DirectoryDestination
-from penstock.destinations.naming import give_name, holds, read_if_there
-from penstock.destinations.staged_file import LocalStagedFile
+from penstock.destinations.naming import holds, read_if_there
 from penstock.destinations.staging import NEW, SUMS, Staging
 from penstock.errors import (
     Cancelled,

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from penstock.destinations.fileops import FileOps
+from penstock.backends.local.fileops import FileOps
+from penstock.backends.local.naming import open_plain
 from penstock.destinations.folders import strangers, within
-from penstock.destinations.naming import open_plain, read_if_there
+from penstock.destinations.naming import read_if_there
 from penstock.destinations.publication import LocalPublication, Place
 from penstock.destinations.staging import SUMS, Staging
 from penstock.errors import ManifestError, NoSpace, NotFound, UsageError, from_os_error

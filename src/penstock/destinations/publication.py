@@ -12,9 +12,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from penstock.backends.local.naming import CANNOT_LINK, give_name
+from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations.folders import make_folders, remove_empty, sync_folders, within
-from penstock.destinations.naming import CANNOT_LINK, check_replaceable, give_name, holds, read_if_there
-from penstock.destinations.staged_file import LocalStagedFile
+from penstock.destinations.naming import check_replaceable, holds, read_if_there
 from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, Staging
 from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
 from penstock.model.lineage import run_number

@@ -13,9 +13,9 @@ import os
 import stat
 from pathlib import Path
 
-from penstock.destinations.fileops import FileOps
+from penstock.backends.local.fileops import FileOps
+from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations.naming import read_if_there
-from penstock.destinations.staged_file import LocalStagedFile
 from penstock.errors import AccessDenied, Locked, UsageError
 
 NEW = "new-manifest"

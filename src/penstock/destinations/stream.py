@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from penstock.destinations.fileops import FileOps
-from penstock.destinations.naming import check_replaceable, give_name
+from penstock.backends.local.fileops import FileOps
+from penstock.backends.local.naming import give_name
+from penstock.destinations.naming import check_replaceable
 from penstock.destinations.staging import NEW, Staging
 from penstock.errors import (
     Cancelled,

@@ -1,6 +1,6 @@
 """File operations that count themselves and fail on order: the faults to put under anything that takes ``ops=``.
 
-:class:`FaultyOps` has the methods of :class:`~penstock.destinations.fileops.FileOps`, passes each call on, and lets
+:class:`FaultyOps` has the methods of :class:`~penstock.backends.local.fileops.FileOps`, passes each call on, and lets
 every :class:`Fault` act before or after it. A fault says which operation it is meant for and counts how often it
 fired: a test that does not look at ``fired`` proves nothing.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from penstock.destinations.fileops import FileOps
+from penstock.backends.local.fileops import FileOps
 
 Result = TypeVar("Result")
 

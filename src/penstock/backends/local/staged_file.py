@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from penstock.destinations.fileops import FileOps
-from penstock.destinations.naming import open_plain
+from penstock.backends.local.fileops import FileOps
+from penstock.backends.local.naming import open_plain
 from penstock.errors import IoError, from_os_error
 from penstock.ports.format import Buffer
 

@@ -1,7 +1,7 @@
 """The operations on files that publishing is made of, each one thin, so that a fault can be put before or after any.
 
 :class:`FileOps` is the real thing. ``penstock.testing.faults`` wraps it with the same methods to count, fail and kill.
-Nothing else in ``destinations`` changes the file system.
+Nothing else in ``backends/local`` and ``destinations`` changes the file system.
 """
 
 from __future__ import annotations
