@@ -73,6 +73,7 @@ _HISTORIES = "property/test_lineage.py"
 _INCIDENTS = "faults/test_incidents.py::test_incident_"
 _BETWEEN = "faults/test_incidents_of_runs.py::test_incident_"
 _READING = "acceptance/test_incidents_reading.py::test_incident_"
+_DAMAGED = "acceptance/test_damaged_stores.py::test_"
 _OURS = "acceptance/test_destinations_are_ours.py::test_"
 _CHAIN = f"{_LINEAGE}test_a_damaged_chain_is_neither_verified_nor_continued_nor_restored"
 #: Defect, the test that sees it, and words of what it says.
@@ -103,6 +104,9 @@ _SEEN: list[tuple[str, str, str]] = [
         "acceptance/test_export.py::test_filters_of_the_command_are_those_of_the_library",
         "assert",
     ),
+    ("missing-rows-not-seen", f"{_DAMAGED}rows_behind_a_damaged_page_are_missed", "assert 0 == 7"),
+    ("any-table-is-ours", f"{_DAMAGED}a_store_that_is_none_is_refused[a view for the blocks]", "assert (0, False) =="),
+    ("claims-believed", f"{_DAMAGED}a_store_that_is_none_is_refused['few' for rows of 0]", "Traceback"),
     ("silent-row-limit", f"{_READING}there_is_no_hidden_limit_of_rows_or_time", "assert 100000 == 120000"),
     ("window-end-included", f"{_READING}windows_that_meet_share_no_event_and_miss_none", "assert"),
     ("codec-not-closed", "acceptance/test_verify.py::test_a_whole_export_is_whole", "diff: False != True"),

@@ -31,12 +31,14 @@ class Clock(Protocol):
 class SeqRange:
     """A half-open span of arrival order, ``after < seq <= upto``: the unit of work of a scan.
 
-    ``bytes_hint`` is an upper estimate of the payload bytes in it, for planning only.
+    ``bytes_hint`` is an upper estimate of the payload bytes in it, for planning only. ``rows`` is how many rows lie in
+    it at least, whatever the filter, as far as the store says; 0 if it does not.
     """
 
     after: int
     upto: int
     bytes_hint: int
+    rows: int = 0
 
 
 class Snapshot(Protocol):

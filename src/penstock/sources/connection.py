@@ -116,8 +116,11 @@ class Connection:
         finally:
             statement.close()
 
-    def scan(self, source: str, parameters: Sequence[Any] = (), *, bytes_hint: int) -> _native.Scan:
-        """Gather the ten columns of events from ``source``, what stands behind FROM, which gives them in ``seq`` order.
+    def scan(
+        self, source: str, parameters: Sequence[Any] = (), *, where: str = "1", bytes_hint: int
+    ) -> tuple[_native.Scan, int]:
+        """Gather the ten columns of events from ``source``, what stands behind FROM, which gives them in ``seq`` order,
+        as far as they meet ``where``. Also gives how many rows ``source`` had.
 
         SQLite hands each row to ``penstock_scan`` (``native/scan.c``), which puts it into column buffers: the driver's
         own way to Arrow takes more than twice as long. ``bytes_hint`` is about how many bytes of payload there are.
@@ -125,9 +128,9 @@ class Connection:
         if not self._scans:
             self._load_scan()
         scan = _native.Scan(bytes_hint)
-        sql = f"SELECT penstock_scan({scan.number}, {EVENT_COLUMNS}) AS rows FROM {source}"
-        self.query(sql, parameters)
-        return scan
+        only = "" if where == "1" else f" FILTER (WHERE {where})"
+        sql = f"SELECT penstock_scan({scan.number}, {EVENT_COLUMNS}){only} AS rows, count(*) AS seen FROM {source}"
+        return scan, int(self.query(sql, parameters)[0]["seen"])
 
     def _load_scan(self) -> None:
         """Give this connection the function; nothing else may be loaded into it, neither before nor after."""

@@ -10,9 +10,11 @@ an incremental export knows it again.
 
 from __future__ import annotations
 
-from penstock.errors import ExportError, NewerVersion, NotAStore
+from pathlib import Path
+
+from penstock.errors import ExportError, NewerVersion, NotAStore, StorageError
 from penstock.model.event import EventCategory
-from penstock.sources.connection import Connection
+from penstock.sources.connection import EVENT_COLUMNS, Connection
 
 SCHEMA_VERSION = 1
 #: "PENS" as a 32-bit number: marks the file as ours in its header.
@@ -69,6 +71,19 @@ _STATEMENTS = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
+#: What each table has, as SQLite describes it; a view or a virtual table by that name is none.
+_TABLES = {
+    "events": EVENT_COLUMNS,
+    "penstock_blocks": "block, rows, bytes, first_time, last_time, last_seq",
+    "penstock_counters": "name, value",
+    "penstock_facts": "name, value",
+}
+_DESCRIBED = """SELECT t.name AS "table", c.name AS "column"
+    FROM pragma_table_list AS t JOIN pragma_table_xinfo(t.name, 'main') AS c
+    WHERE t.schema = 'main' AND t.type = 'table' AND t.strict = 1 AND c.hidden = 0"""
+#: How many rows there are, and how many the index of their ids knows of.
+COUNTED = "SELECT (SELECT count(*) FROM events NOT INDEXED) AS rows, (SELECT count(*) FROM events) AS named"
+
 #: Statistics of the rows that ``penstock_blocks`` does not cover yet, a row a block.
 UNCOVERED = f"""SELECT seq >> {BLOCK_BITS} AS block, count(*) AS rows,
         sum(octet_length(data) + octet_length(metadata) + {ROW_OVERHEAD}) AS bytes,
@@ -117,7 +132,25 @@ def _has_schema(connection: Connection) -> bool:
             f"{connection.path} has schema version {version}, newer than {SCHEMA_VERSION}, the newest known here",
             hint="upgrade penstock",
         )
+    described = {(row["table"], row["column"]) for row in connection.query(_DESCRIBED)}
+    for table, columns in _TABLES.items():
+        for column in columns.split(", "):
+            if (table, column) not in described:
+                raise changed(connection.path, f"the table {table} with its column {column} is not there")
     return True
+
+
+def changes(connection: Connection) -> int:
+    """How many rows were ever deleted or updated. Raises :class:`~penstock.errors.StorageError`."""
+    rows = connection.query("SELECT value FROM penstock_counters WHERE name = 'changed'")
+    if not rows or not isinstance(rows[0]["value"], int):
+        raise changed(connection.path, "its counter of changes is gone")
+    return int(rows[0]["value"])
+
+
+def changed(path: Path, what: str) -> StorageError:
+    """What is said of a store that is ours, and not as we leave it."""
+    return StorageError(f"{path}: {what}", hint="the file is damaged, or another program changed it")
 
 
 def is_own_store(connection: Connection) -> bool:

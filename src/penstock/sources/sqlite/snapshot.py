@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -51,6 +52,10 @@ class EventsSnapshot:
         self._config = config
         self._connections: list[Connection] = []
         self._pool = Pool()
+        self._path = path
+        self._counted = threading.Lock()
+        #: Whether the rows were counted, and are as many as the index of their ids knows of.
+        self._whole = False
         try:
             for _ in range(readers):
                 self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
@@ -68,7 +73,7 @@ class EventsSnapshot:
             views = []
             for connection in reversed(self._connections):
                 connection.execute("BEGIN")
-                views.append(connection.query(_VIEW)[0])
+                views.append(_numbers(path, connection.query(_VIEW)[0]))
             unmoved = watch.query(_VERSION) == version
             if unmoved or (attempt >= _PATIENCE and len({view["changed"] for view in views}) == 1):
                 return min(int(view["horizon"]) for view in views)
@@ -93,7 +98,9 @@ class EventsSnapshot:
     @property
     def identity(self) -> str:
         with self._pool.lend() as connection:
-            rows = connection.query("SELECT value FROM penstock_facts WHERE name = 'store_id'")
+            rows = connection.query("SELECT value FROM penstock_facts WHERE name = 'store_id' AND value <> ''")
+        if not rows:
+            raise schema.changed(self._path, "the id of the store is gone")
         return f"penstock:{rows[0]['value']}"
 
     def last_event(self, upto: int) -> tuple[int, str] | None:
@@ -114,7 +121,10 @@ class EventsSnapshot:
             after, done = done, min(((block["block"] + 1) << schema.BLOCK_BITS) - 1, self.horizon)
             if after >= done or _outside(block, filter):
                 continue
-            upto = done
+            upto, told = done, block["rows"]
+            if after >= block["block"] << schema.BLOCK_BITS:
+                told = 0  # some of its rows lie before this range
+                self._look_at(block)
             joins = (
                 current is not None
                 and current.upto == after
@@ -122,12 +132,14 @@ class EventsSnapshot:
                 and current.bytes_hint + block["bytes"] <= max_bytes
             )
             if joins and current is not None:
-                current = SeqRange(after=current.after, upto=upto, bytes_hint=current.bytes_hint + block["bytes"])
+                size = current.bytes_hint + block["bytes"]
+                current = SeqRange(after=current.after, upto=upto, bytes_hint=size, rows=current.rows + told)
                 rows += block["rows"]
                 continue
             if current is not None:
                 yield from self._split(current, rows, max_rows, max_bytes)
-            current, rows = SeqRange(after=after, upto=upto, bytes_hint=block["bytes"]), block["rows"]
+            current = SeqRange(after=after, upto=upto, bytes_hint=block["bytes"], rows=told)
+            rows = block["rows"]
         if current is not None:
             yield from self._split(current, rows, max_rows, max_bytes)
 
@@ -142,6 +154,7 @@ class EventsSnapshot:
             )
             uncovered = {row["block"]: row for row in connection.query(schema.UNCOVERED) if row["block"] >= first}
         for block in covered:
+            block |= {"rows": max(_numbers(self._path, block)["rows"], 0), "bytes": max(block["bytes"], 0)}
             late = uncovered.pop(block["block"], None)
             if late is not None:
                 block["rows"] += late["rows"]
@@ -163,28 +176,59 @@ class EventsSnapshot:
         )
         with self._pool.lend() as connection:
             measured = connection.query(sizes)[1:]
+            self._check_rows(connection, span, len(measured))
         after, size, count, last = span.after, 0, 0, span.after
         for row in measured:
             if count and (size + row["bytes"] > max_bytes or count == max_rows):
-                yield SeqRange(after=after, upto=last, bytes_hint=size)
+                yield SeqRange(after=after, upto=last, bytes_hint=size, rows=count)
                 after, size, count = last, 0, 0
             size += row["bytes"]
             count += 1
             last = row["seq"]
         if count:
-            yield SeqRange(after=after, upto=span.upto, bytes_hint=size)
+            yield SeqRange(after=after, upto=span.upto, bytes_hint=size, rows=count)
 
     def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         where = predicate(filter)
         # Without another index the rows come by seq, which the scan checks; ORDER BY in a subquery copies every row.
-        source = f"events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto} AND {where.sql}"
-        if filter.limit is not None:
-            source = f"(SELECT {EVENT_COLUMNS} FROM {source} ORDER BY seq LIMIT {filter.limit})"
+        source = f"events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto}"
         with self._pool.lend() as connection:
-            scan = connection.scan(source, where.parameters, bytes_hint=span.bytes_hint)
+            if filter.limit is None:
+                scan, seen = connection.scan(source, where.parameters, where=where.sql, bytes_hint=span.bytes_hint)
+            else:
+                few = f"(SELECT {EVENT_COLUMNS} FROM {source} AND {where.sql} ORDER BY seq LIMIT {filter.limit})"
+                scan, _ = connection.scan(few, where.parameters, bytes_hint=span.bytes_hint)
+                seen = int(connection.query(f"SELECT count(*) AS seen FROM {source}")[0]["seen"])
+            self._check_rows(connection, span, seen)
         batch = _batch(scan, self._name)
         for start in range(0, batch.num_rows, self._config.batch_rows):
             yield batch.slice(start, self._config.batch_rows)
+
+    def _look_at(self, block: Mapping[str, Any]) -> None:
+        """See that the rows of a block are there, of which a range covers but some."""
+        first = block["block"] << schema.BLOCK_BITS
+        span = SeqRange(after=first - 1, upto=first + schema.BLOCK_ROWS - 1, bytes_hint=0, rows=block["rows"])
+        with self._pool.lend() as connection:
+            sql = f"SELECT count(*) AS seen FROM events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto}"
+            self._check_rows(connection, span, int(connection.query(sql)[0]["seen"]))
+
+    def _check_rows(self, connection: Connection, span: SeqRange, seen: int) -> None:
+        """Whether rows are missing that a damaged page hides: SQLite does not notice.
+
+        What a block counts may be too many: ``INSERT OR REPLACE`` of another program takes rows away unseen, but out
+        of the index of ids as well. Raises :class:`~penstock.errors.StorageError`.
+        """
+        if seen >= span.rows:
+            return
+        with self._counted:
+            if not self._whole:
+                counted = connection.query(schema.COUNTED)[0]
+                if counted["rows"] != counted["named"]:
+                    raise schema.changed(
+                        self._path,
+                        f"rows are missing: {seen} of {span.rows} were found from seq {span.after + 1} to {span.upto}",
+                    )
+                self._whole = True
 
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
@@ -226,6 +270,14 @@ def _column(column: pa.Array, field: pa.Field) -> pa.Array:
             raise pa.ArrowInvalid(f"{field.name} is outside the years 0001 to 9999")
         return column.cast(MICROS_UTC)
     return column
+
+
+def _numbers(path: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """The row, all of whose values have to be integers. Raises :class:`~penstock.errors.StorageError`."""
+    for name, value in row.items():
+        if not isinstance(value, int):
+            raise schema.changed(path, f"{name} is {value!r}, a number is meant")
+    return row
 
 
 def _outside(block: Mapping[str, Any], filter: ExportFilter) -> bool:

@@ -208,10 +208,9 @@ class SqliteAnalyticsStorage:
         writer = self._require_writer()
         with self._lock, writer.transaction():
             doomed = f"SELECT seq FROM events WHERE {where.sql}{limit}"
-            before = writer.query("SELECT value FROM penstock_counters WHERE name = 'changed'")[0]["value"]
+            before = schema.changes(writer)
             writer.query(f"DELETE FROM events WHERE seq IN ({doomed}) RETURNING 1 AS gone", where.parameters)
-            after = writer.query("SELECT value FROM penstock_counters WHERE name = 'changed'")[0]["value"]
-        return int(after - before)
+            return schema.changes(writer) - before
 
     def _require_writer(self) -> Connection:
         if self._writer is None:
