@@ -10,6 +10,7 @@ import base64
 import json
 import re
 import sqlite3
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -90,6 +91,10 @@ def expected(
             counts["skipped_bad_timestamp"] += 1
         elif event["event_type"] is None:
             counts["skipped_bad_event_type"] += 1
+        elif not _is_id(event["id"]):
+            counts["skipped_bad_id"] += 1
+        elif not _is_id(event["session_id"]):
+            counts["skipped_bad_session_id"] += 1
         else:
             rows.append(event)
             counts += row.notes
@@ -105,22 +110,28 @@ def _event(row: _Row, seq: int, table: str, mapping: dict[str, str]) -> dict[str
     received = _moment(value("received_at"), row, "coerced_received_at_precision")
     if received is None and value("received_at")[0] != "null":
         row.notes["coerced_received_at"] += 1
-    own = _own_text(value("id"), row)
-    if own == "":
-        row.notes["coerced_empty_id"] += 1
+    own, session = (_own_text(value(name), row) for name in ("id", "session_id"))
+    row.notes["coerced_empty_id"] += own == ""
+    row.notes["coerced_empty_session_id"] += session == ""
     members = [(name, _member(stored, row)) for name, stored in row.stored.items() if name not in mapping.values()]
     return {
         "id": own or f"{table}:{seq}",
         "category": _category(event_type, value("category"), row),
         "event_type": event_type,
         "timestamp": moment,
-        "session_id": _own_text(value("session_id"), row),
+        "session_id": session or None,
         "priority": _priority(value("priority"), row),
         "data": _payload(value("data"), "data", members, row),
         "metadata": _payload(value("metadata"), "metadata", [], row),
         "seq": seq,
         "received_at": moment if received is None else received,
     }
+
+
+def _is_id(text: str | None) -> bool:
+    return text is None or (
+        len(text.encode()) <= 1024 and not any(unicodedata.category(letter) == "Cc" for letter in text)
+    )
 
 
 def _moment(stored: Stored, row: _Row, note: str) -> int | None:

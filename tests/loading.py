@@ -37,7 +37,7 @@ def quarantined(result: penstock.IngestResult) -> list[dict[str, Any]]:
         return []
     text = result.quarantine.read_bytes()
     assert text.endswith(b"\n")
-    return [json.loads(line) for line in text.decode().splitlines()]
+    return [json.loads(line) for line in text.decode().split("\n")[:-1]]
 
 
 def load(place: Path, content: bytes, name: str = "in.ndjson", **given: Any) -> penstock.IngestResult:

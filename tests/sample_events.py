@@ -157,7 +157,15 @@ _MOMENTS = st.one_of(
     st.datetimes(timezones=st.just(UTC)),
     st.sampled_from([datetime.min, datetime.max, datetime(1969, 12, 31, 23, 59, 59, 999999), datetime(2026, 11, 1)]),
 )
-_SESSIONS = st.sampled_from([None, *(uuid_of(number) for number in range(3))])
+#: What an id or a session may be: any text but for its bounds, which is 1 to 1,024 bytes without control characters.
+ids = st.one_of(
+    st.sampled_from(
+        ["s42", "7", "192.0.2.7", "a,b", '"', "null", "NULL", " ", "=1+1", "\\", "\u2028", "x" * 1024, "é" * 512]
+    ),
+    st.uuids().map(str),
+    st.uuids().map(lambda value: str(value).upper()),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12),
+)
 
 
 @st.composite
@@ -165,9 +173,9 @@ def events(draw: st.DrawFn) -> AnalyticsEvent:
     """Any event that the model allows."""
     return AnalyticsEvent(
         draw(_TYPES),
-        id=str(draw(st.uuids())),
+        id=draw(ids),
         timestamp=draw(_MOMENTS),
-        session_id=draw(_SESSIONS),
+        session_id=draw(st.none() | ids),
         priority=draw(st.sampled_from(EventPriority)),
         data=draw(payloads()).sent,
         metadata=draw(payloads(1)).sent,

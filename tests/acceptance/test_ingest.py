@@ -55,7 +55,7 @@ def test_what_was_loaded_is_exported_and_loaded_again_as_it_is(penstock: Command
 
 
 def test_bad_records_are_told_kept_and_exit_3(penstock: Command, tmp_path: Path) -> None:
-    (tmp_path / "in.ndjson").write_bytes(ndjson(record(), "{", record('"session_id":"bob"'), "["))
+    (tmp_path / "in.ndjson").write_bytes(ndjson(record(), "{", record('"session_id":["bob"]'), "["))
 
     said = penstock("ingest", "s.db", "in.ndjson")
     machine = penstock("ingest", "s.db", "in.ndjson", "--json", "--quarantine", "bad.ndjson")
@@ -63,7 +63,7 @@ def test_bad_records_are_told_kept_and_exit_3(penstock: Command, tmp_path: Path)
     assert said.code == 3
     assert said.stderr.splitlines() == [
         "note: 2 quarantined: not strict JSON",
-        "note: 1 quarantined: session_id is not a UUID",
+        "note: 1 quarantined: session_id is not text or an integer",
         "note: the quarantined records are in s.db.quarantine.ndjson",
         "4 records: 1 stored, 0 there already, 3 quarantined",
     ]
@@ -77,7 +77,7 @@ def test_bad_records_are_told_kept_and_exit_3(penstock: Command, tmp_path: Path)
     summary = machine.summary
     assert (summary["ok"], summary["exit_code"], summary["records"]) == (False, 3, 4)
     assert (summary["inserted"], summary["duplicates"], summary["quarantined"]) == (0, 1, 3)
-    assert summary["reasons"] == {"not strict JSON": 2, "session_id is not a UUID": 1}
+    assert summary["reasons"] == {"not strict JSON": 2, "session_id is not text or an integer": 1}
     assert summary["quarantine"] == "bad.ndjson"
 
 

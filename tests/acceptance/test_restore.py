@@ -242,7 +242,7 @@ def test_what_is_no_export_is_no_source(
 
 
 def test_a_table_of_another_application(tmp_path: Path, penstock: Command) -> None:
-    odd = ["7", "a b", "Ünï", 'say "hi"', "x\u2028y", "\x01", "A" * 300, "null", "'); --", "UPPER-case"]
+    odd = ["7", "a b", "Ünï", 'say "hi"', "x\u2028y", "\xad", "A" * 1024, "null", "'); --", "UPPER-case"]
     with closing(sqlite3.connect(tmp_path / "app.db")) as database, database:
         database.execute("CREATE TABLE clicks (n INTEGER PRIMARY KEY, code TEXT, name TEXT, at TEXT, visitor TEXT)")
         rows = [(-7 + 5 * n, code, "click", "2026-11-01 10:00:00", f"v {n}") for n, code in enumerate(odd)]

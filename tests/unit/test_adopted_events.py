@@ -94,7 +94,23 @@ FLOATS = st.one_of(
 )
 TEXTS = st.one_of(
     st.text(max_size=6),
-    st.sampled_from(["", "\x00", 'say "hi"\\', "\x1f\x7f\x80\u2028", "xAB", "Inf", "null", "é😀", "a" * 201, "usage"]),
+    st.sampled_from(
+        [
+            "",
+            "\x00",
+            "a\x85",
+            "x" * 1024,
+            "é" * 513,
+            'say "hi"\\',
+            "\x1f\x7f\x80\u2028",
+            "xAB",
+            "Inf",
+            "null",
+            "é😀",
+            "a" * 201,
+            "usage",
+        ]
+    ),
 )
 RAW = st.one_of(st.binary(max_size=4), st.sampled_from([b"\xff", b"a\x00\xc3", b"\xed\xa0\x80", b"{}\xff"]))
 ANY = st.one_of(st.none(), INTEGERS, FLOATS, TEXTS, RAW, RAW.map(Text))
@@ -183,12 +199,12 @@ def test_text_of_every_database_encoding(tmp_path: Path, encoding: str) -> None:
         connection.execute(f"PRAGMA encoding = '{encoding}'")
         connection.execute('CREATE TABLE hits ("é" TEXT, name TEXT, at TEXT, b, payload)')
         connection.execute(
-            "INSERT INTO hits VALUES (?, ?, ?, ?, ?)", ("a\x00é😀", "été", "2026-11-01", b"\x00\xff", '{"ü": "€"}')
+            "INSERT INTO hits VALUES (?, ?, ?, ?, ?)", ("a é😀", "été", "2026-11-01", b"\x00\xff", '{"ü": "€"}')
         )
     mapping = {"timestamp": "at", "event_type": "name", "session_id": "é", "data": "payload"}
     found = everything(tmp_path / "app.db", PLAIN, mapping)
 
     assert found.counts == {"coerced_blob": 1}
-    assert found.rows[0]["session_id"] == "a\x00é😀"
+    assert found.rows[0]["session_id"] == "a é😀"
     assert found.rows[0]["event_type"] == "été"
     assert found.rows[0]["data"] == ("object", (("ü", "€"), ("b", "AP8=")))

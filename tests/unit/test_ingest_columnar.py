@@ -196,8 +196,9 @@ def test_what_polars_writes_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ({"id": pa.array([7])}, "id is not a UUID: a column of type int64"),
-        ({"id": pa.array(["bob"])}, "id is not a UUID: 'bob'"),
+        ({"id": pa.array([7.0])}, "id is not text or an integer: a column of type double"),
+        ({"id": pa.array([""])}, "id is not allowed: id is empty"),
+        ({"session_id": pa.array(["a\n"])}, "session_id is not allowed: session_id holds a control character"),
         ({"category": pa.array([1])}, "category is not text: a column of type int64"),
         ({"priority": pa.array([9])}, "priority is unknown: '9'"),
         ({"data": pa.array(["[1]"])}, "data is not a JSON object: data must be a JSON object, not [1]"),

@@ -36,15 +36,20 @@ def test_the_source_is_the_file_name_without_compression_and_rotation(file: str,
     assert source_name(file) == source
 
 
+def assigned(made: Identities, records: list[bytes], source: str = "app", micros: int = 1) -> list[str]:
+    """The ids of records that all have the same time."""
+    return made.assign(source, [micros] * len(records), records)
+
+
 contents = st.lists(st.binary(max_size=2), max_size=40)
 
 
 @given(contents, st.integers(1, 7))
 def test_ids_depend_on_content_and_rank_alone_whatever_the_batches_are(records: list[bytes], size: int) -> None:
     with Identities() as whole, Identities() as cut:
-        at_once = whole.assign("app", records)
+        at_once = assigned(whole, records)
         in_batches = [
-            id for start in range(0, len(records), size) for id in cut.assign("app", records[start : start + size])
+            id for start in range(0, len(records), size) for id in assigned(cut, records[start : start + size])
         ]
 
     assert in_batches == at_once
@@ -56,14 +61,14 @@ def test_any_order_of_the_same_records_has_the_same_ids(records: list[bytes], ch
     shuffled = list(records)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     with Identities() as one, Identities() as other:
-        assert Counter(zip(records, one.assign("app", records), strict=True)) == Counter(
-            zip(shuffled, other.assign("app", shuffled), strict=True)
+        assert Counter(zip(records, assigned(one, records), strict=True)) == Counter(
+            zip(shuffled, assigned(other, shuffled), strict=True)
         )
 
 
 def test_ids_are_uuids_of_version_8_and_differ_by_source() -> None:
     with Identities() as made:
-        first, second, other = *made.assign("app", [b"{}", b"{}"]), *made.assign("web", [b"{}"])
+        first, second, other = *assigned(made, [b"{}", b"{}"]), *assigned(made, [b"{}"], "web")
 
     assert len({first, second, other}) == 3
     for id in (first, second, other):
@@ -74,7 +79,16 @@ def test_ids_are_uuids_of_version_8_and_differ_by_source() -> None:
 
 def test_ids_never_change_between_versions() -> None:
     with Identities() as made:
-        assert made.assign("access.log", [b'{"a":1}', b'{"a":1}']) == [
-            "529649e0-7857-877a-8d40-4ff8322c69c3",
-            "12490386-ae96-8795-b87d-1c81d0692317",
+        assert assigned(made, [b'{"a":1}', b'{"a":1}'], "access.log", 1_793_534_400_123_456) == [
+            "01a196fb-167b-8529-9927-81e15d5dea35",
+            "01a196fb-167b-8124-a40e-1aba5b1e57e1",
         ]
+
+
+def test_ids_are_in_the_order_of_their_times_and_begin_with_0_before_1970() -> None:
+    moments = [-1_000_000, 0, 999, 1_000, 1_793_534_400_123_456, 253_402_300_799_999_999]
+    with Identities() as made:
+        ids = [assigned(made, [b"%d" % micros], micros=micros)[0] for micros in moments]
+
+    assert [uuid.UUID(id).int >> 80 for id in ids] == [max(0, micros // 1000) for micros in moments]
+    assert ids[3:] == sorted(ids[3:])

@@ -114,9 +114,17 @@ def test_members_beside_data_join_it(tmp_path: Path) -> None:
         (record('"priority":"urgent"'), "priority is unknown: 'urgent'"),
         (record('"priority":4'), "priority is unknown: '4'"),
         (record('"priority":true'), "priority is not text or a number: true"),
-        (record('"session_id":"bob"'), "session_id is not a UUID: 'bob'"),
-        (record('"session_id":17'), "session_id is not a UUID: 17"),
-        (record('"id":"bob"'), "id is not a UUID: 'bob'"),
+        (record('"session_id":1.5'), "session_id is not text or an integer: 1.5"),
+        (record('"session_id":1e3'), "session_id is not text or an integer: 1e3"),
+        (record('"session_id":true'), "session_id is not text or an integer: true"),
+        (record('"session_id":""'), "session_id is not allowed: session_id is empty"),
+        (record('"id":{"$oid":"a"}'), 'id is not text or an integer: {"$oid":"a"}'),
+        (record(f'"id":"{"x" * 1025}"'), "id is not allowed: id has 1,025 bytes, more than 1,024"),
+        (record(f'"id":{"1" * 1025}'), "id is not allowed: id has 1,025 bytes, more than 1,024"),
+        (record('"id":"a\\u0000b"'), "id is not allowed: id holds a control character"),
+        (record('"id":"a\x7fb"'), "id is not allowed: id holds a control character"),
+        (record('"id":"a\x85b"'), "id is not allowed: id holds a control character"),
+        (record('"id":"\\ud800"'), "not strict JSON"),
         (record(event_type=""), "event_type is not allowed"),
         (record(event_type="x" * 201), "event_type is not allowed"),
         (record(event_type="a\\nb"), "event_type is not allowed"),
@@ -244,7 +252,7 @@ def test_a_mapping_that_cannot_be_meant_is_refused(mapping: dict[str, str], comp
 def test_notes_tell_what_to_map(tmp_path: Path) -> None:
     bare = load(tmp_path, ndjson('{"what":"x","when":1}', '{"what":"y"}'))
     typo = load(tmp_path, ndjson(record('"n":1')), mapping={"session_id": "visitr"})
-    ids = load(tmp_path, ndjson(record('"id":1'), record('"id":2')))
+    ids = load(tmp_path, ndjson(record('"id":1.5'), record('"id":[2]')))
     some = load(tmp_path, ndjson("{}", record()))
 
     assert bare.notes == (
@@ -252,7 +260,7 @@ def test_notes_tell_what_to_map(tmp_path: Path) -> None:
         "say --map event_type=FIELD --map timestamp=FIELD",
     )
     assert typo.notes == ("no record has the field 'visitr', which is mapped to session_id",)
-    assert ids.notes == ("no id of these records is a UUID; with --map id=- it is kept in data instead",)
+    assert ids.notes == ("no id of these records is text or an integer; with --map id=- it is kept in data",)
     assert some.notes == ()
 
 

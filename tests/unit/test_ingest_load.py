@@ -152,7 +152,7 @@ def test_our_own_lines_are_held_against_the_model_too(tmp_path: Path) -> None:
     penstock.export(tmp_path / "from.db", tmp_path / "out.ndjson")
     lines = (tmp_path / "out.ndjson").read_bytes().splitlines()
     wrong = {
-        3: lines[3].replace(b'"id":"', b'"id":"x'),
+        3: lines[3].replace(b'"id":"', b'"id":"\x7f'),
         7: lines[7].replace(b'"data":{', b'"data":{ '),
         11: lines[11].replace(b'"category":"', b'"category":"x'),
     }
@@ -351,7 +351,7 @@ def test_the_public_verb_stays_a_verb_when_its_package_is_imported() -> None:
 
     assert callable(penstock.ingest)
     with Identities() as identities:
-        assert identities.assign("x", []) == []
+        assert identities.assign("x", [], []) == []
 
 
 def test_a_store_that_is_open_elsewhere_in_the_process_may_be_loaded_into(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Ids for records that have none: the same record of the same source gets the same id in every run.
 
-An id is made from the name of the source, the content of the record, and its rank: how many equal records of that
-source came before it in this run. So loading a file again adds nothing, loading a grown file adds what is new, and two
-equal records stay two. Ranks are counted in a temporary file, so that memory does not grow with the data.
+An id is made from the time of the event, the name of the source, the content of the record, and its rank: how many
+equal records of that source came before it in this run. So loading a file again adds nothing, loading a grown file adds
+what is new, and two equal records stay two. Ranks are counted in a temporary file, so that memory does not grow with
+the data.
 
 The limit of this: when two files of one source (a log and its rotation) are loaded in separate runs, an equal record in
 each is taken for the same one. In one run it is not.
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from penstock.model.ids import stable_id
 from penstock.pipeline.scratch import Scratch
 
 _ASKED = 500
@@ -45,8 +47,9 @@ class Identities:
             "CREATE TABLE ranks (key INTEGER PRIMARY KEY, seen INTEGER NOT NULL)", purpose="count records"
         )
 
-    def assign(self, source: str, contents: Sequence[bytes]) -> list[str]:
-        """An id for each record, which are given in their order; equal contents get different ids."""
+    def assign(self, source: str, moments: Sequence[int], contents: Sequence[bytes]) -> list[str]:
+        """An id for each record, which are given in their order, with their times in microseconds; equal contents get
+        different ids."""
         name = source.encode("utf-8", "surrogateescape")
         seed = hashlib.blake2b(len(name).to_bytes(8, "big") + name, digest_size=_DIGEST)
         digests = []
@@ -54,13 +57,14 @@ class Identities:
             made = seed.copy()
             made.update(content)
             digests.append(made.digest())
-        return [_uuid(digest, rank) for digest, rank in zip(digests, self._rank(digests), strict=True)]
+        ranked = zip(moments, digests, self._rank(digests), strict=True)
+        return [stable_id(moment, _ranked(digest, rank)) for moment, digest, rank in ranked]
 
     def _rank(self, digests: Sequence[bytes]) -> list[int]:
         """How many equal records came before each one.
 
         Counted by 64 bits of the digest. Two different records that share them, one pair in some thousand million
-        records, only get ranks as if they were equal; their ids still differ, for these hold the whole digest.
+        records, only get ranks as if they were equal; their ids still differ, for these hold more of the digest.
         """
         keys = [int.from_bytes(digest[:8], "big", signed=True) for digest in digests]
         before = self._counted(set(keys))
@@ -94,10 +98,5 @@ class Identities:
         self.close()
 
 
-def _uuid(digest: bytes, rank: int) -> str:
-    """A UUID of version 8 (RFC 9562) from a digest and a rank."""
-    if rank:
-        digest = hashlib.blake2b(digest + rank.to_bytes(8, "big"), digest_size=_DIGEST).digest()
-    text = digest.hex()
-    variant = "89ab"[digest[8] >> 4 & 3]
-    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+def _ranked(digest: bytes, rank: int) -> bytes:
+    return hashlib.blake2b(digest + rank.to_bytes(8, "big"), digest_size=_DIGEST).digest() if rank else digest

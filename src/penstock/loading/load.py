@@ -19,7 +19,7 @@ from penstock.loading.mapping import NOTHING, FieldMap, locate
 from penstock.loading.quarantine import Quarantine
 from penstock.loading.recognise import Layout
 from penstock.loading.records import RecordReader
-from penstock.loading.rows import Portion, Rows, Unit, damage
+from penstock.loading.rows import WANTED, Portion, Rows, Unit, damage
 from penstock.loading.settle import Rules, settle
 from penstock.loading.spreadsheet import read_csv
 from penstock.loading.streams import Pieces
@@ -139,7 +139,8 @@ class _Load:
         if ids.null_count:
             given = ids.to_pylist()
             lacking = [place for place, id in enumerate(given) if id is None]
-            made = self.identities.assign(source, rows.contents([places[place] for place in lacking]))
+            moments = batch.column("timestamp").cast(pa.int64()).take(pa.array(lacking, pa.int64())).to_pylist()
+            made = self.identities.assign(source, moments, rows.contents([places[place] for place in lacking]))
             for place, id in zip(lacking, made, strict=True):
                 given[place] = id
             ids = pa.array(given, pa.string())
@@ -218,8 +219,8 @@ class _Load:
             fields = f"; the fields of the first are {listed}: say {option}" if listed else ""
             yield f"every record lacks {' and '.join(lacking)}{fields}"
         for name in ("id", "session_id"):
-            if reasons[f"{name} is not a UUID"] == self.records:
-                yield f"no {name} of these records is a UUID; with --map {name}={NOTHING} it is kept in data instead"
+            if reasons[f"{name} is not {WANTED[name]}"] == self.records:
+                yield f"no {name} of these records is {WANTED[name]}; with --map {name}={NOTHING} it is kept in data"
 
 
 def _missing(name: str) -> str:

@@ -18,6 +18,7 @@ from penstock.model.columns import EVENT_FIELDS
 
 _PAYLOADS = ("data", "metadata")
 _NUMERIC = ("timestamp", "priority")
+_IDS = ("id", "session_id")
 _DATA = EVENT_FIELDS.index("data")
 _QUOTE = 0x22
 _ANY_DEPTH = sys.maxsize
@@ -101,6 +102,8 @@ class RecordReader:
         if value[0] == _QUOTE:
             return str(msgspec.json.decode(value))
         if name in _NUMERIC and value[:1] in b"-0123456789":
+            return value.decode()
+        if name in _IDS and value.removeprefix(b"-").isdigit():
             return value.decode()
         raise InvalidEvent(f"{name} is not {WANTED[name]}: {_shown(value)}")
 

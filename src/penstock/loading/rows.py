@@ -16,11 +16,11 @@ Unit = Literal["line", "record"]
 SAMPLE = 4096
 #: What a field is not, in the reason for which a record is set aside.
 WANTED = {
-    "id": "a UUID",
+    "id": "text or an integer",
     "category": "text",
     "event_type": "text",
     "timestamp": "text or a number",
-    "session_id": "a UUID",
+    "session_id": "text or an integer",
     "priority": "text or a number",
     "data": "a JSON object",
     "metadata": "a JSON object",

@@ -21,10 +21,9 @@ from penstock.model.event import (
     EventCategory,
     EventPriority,
     check_event_type,
-    check_uuid,
 )
+from penstock.model.ids import allowed_ids, check_id
 
-_UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _CATEGORIES = pa.array([str(category) for category in EventCategory])
 _KNOWN = pa.array(list(KNOWN_TYPES))
 _IMPLIED = pa.array([str(category) for category in KNOWN_TYPES.values()])
@@ -78,11 +77,11 @@ def settle(rows: Rows, rules: Rules) -> Settled:
     outside = pc.or_(pc.less(micros, _FIRST_MICRO), pc.greater(micros, _LAST_MICRO))
     _note_where(faults, outside, "timestamp cannot be read: outside the years 0001 to 9999")
     columns = {
-        "id": _uuids(given["id"], "id", faults),
+        "id": _ids(given["id"], "id", faults),
         "category": _categories(event_type, given["category"], faults),
         "event_type": event_type,
         "timestamp": micros,
-        "session_id": _uuids(given["session_id"], "session_id", faults),
+        "session_id": _ids(given["session_id"], "session_id", faults),
         "priority": _priorities(given["priority"], faults),
         "data": given["data"],
         "metadata": given["metadata"],
@@ -162,18 +161,16 @@ def _categories(event_type: pa.StringArray, given: pa.StringArray, faults: dict[
     return pc.coalesce(given, known, _CUSTOM)
 
 
-def _uuids(column: pa.StringArray, name: str, faults: dict[int, str]) -> pa.StringArray:
-    """UUIDs in their canonical spelling, null where there is none."""
-    fits = pc.match_substring_regex(column, _UUID)
-    if pc.all(fits, min_count=0).as_py():
-        return column
-    texts: list[str | None] = column.to_pylist()
-    for row in _places(pc.invert(fits)):
-        try:
-            texts[row] = check_uuid(str(texts[row]), what=name)
-        except InvalidEvent:
-            faults.setdefault(row, f"{name} is not a UUID: {str(texts[row])[:60]!r}")
-    return pa.array(texts, pa.string())
+def _ids(column: pa.StringArray, name: str, faults: dict[int, str]) -> pa.StringArray:
+    """Ids or sessions as they are; null where there is none."""
+    allowed = allowed_ids(column)
+    if not pc.all(allowed, min_count=0).as_py():
+        for row in _places(pc.invert(allowed)):
+            try:
+                check_id(column[row].as_py(), what=name)
+            except InvalidEvent as error:
+                faults.setdefault(row, f"{name} is not allowed: {error.message}")
+    return column
 
 
 def _priorities(column: pa.StringArray, faults: dict[int, str]) -> pa.StringArray:

@@ -109,6 +109,8 @@ class TableReader:
             return texts
         if name == "priority" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             return column.cast(pa.string())
+        if name in ("id", "session_id") and pa.types.is_integer(kind):
+            return column.cast(pa.string())
         if name in ("id", "session_id") and is_uuid_bytes(kind):
             return uuid_texts(column)
         for row in pc.indices_nonzero(pc.is_valid(column)).to_pylist():

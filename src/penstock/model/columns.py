@@ -15,6 +15,7 @@ from penstock.errors import InvalidEvent
 from penstock.model import jsontext, times
 from penstock.model.dataset import MICROS_UTC, Dataset, json_field
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, AnalyticsEvent, check_category, check_event_type
+from penstock.model.ids import allowed_ids, check_id
 from penstock.model.spelling import Kind, Spelled, Spelling
 
 EVENT_SCHEMA = pa.schema(
@@ -72,9 +73,6 @@ def batch_of(events: Iterable[AnalyticsEvent]) -> pa.RecordBatch:
     return pa.record_batch(arrays, schema=APPEND_SCHEMA)
 
 
-_UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-
-
 def checked_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     """A batch of :data:`APPEND_SCHEMA` whose every row obeys the event model, payloads made compact.
 
@@ -94,10 +92,7 @@ def checked_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     for field in APPEND_SCHEMA:
         if not field.nullable and cast.column(field.name).null_count:
             raise InvalidEvent(f"row {_first(pc.is_null(cast.column(field.name)))}: {field.name} is null")
-    _require(cast, "id", pc.match_substring_regex(cast["id"], _UUID), "is not a lower-case canonical UUID")
-    if cast["session_id"].null_count < cast.num_rows:
-        fits = pc.coalesce(pc.match_substring_regex(cast["session_id"], _UUID), True)
-        _require(cast, "session_id", fits, "is not a lower-case canonical UUID")
+    check_ids(cast)
     _require(cast, "priority", pc.is_in(cast["priority"], pa.array(PRIORITY_NAMES)), "is not a priority")
     kinds = pa.Table.from_batches([cast]).group_by(["event_type", "category"]).aggregate([]).to_pylist()
     for kind in kinds:
@@ -111,6 +106,18 @@ def checked_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     payloads = {name: _compacted(cast[name], name) for name in ("data", "metadata")}
     arrays = [payloads.get(name, cast[name]) for name in EVENT_FIELDS]
     return pa.record_batch(arrays, schema=APPEND_SCHEMA)
+
+
+def check_ids(batch: pa.RecordBatch) -> None:
+    """Raise :class:`~penstock.errors.InvalidEvent` for the first id or session that is not allowed."""
+    for name in ("id", "session_id"):
+        allowed = allowed_ids(batch[name])
+        if not pc.all(allowed, min_count=0).as_py():
+            row = _first(pc.invert(allowed))
+            try:
+                check_id(batch[name][row].as_py(), what=name)
+            except InvalidEvent as error:
+                raise InvalidEvent(f"row {row}: {error.message}") from None
 
 
 def _compacted(column: pa.StringArray, name: str) -> pa.StringArray:

@@ -6,8 +6,6 @@ name is a custom type that is kept verbatim.
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ import msgspec
 
 from penstock.errors import InvalidEvent
 from penstock.model import jsontext, times
+from penstock.model.ids import CONTROL, check_id, check_text, new_id
 
 
 class EventCategory(StrEnum):
@@ -79,10 +78,6 @@ KNOWN_TYPES: Mapping[str, EventCategory] = {
 }
 
 MAX_TYPE_LENGTH = 200
-#: C0 and C1 control characters and DEL: not allowed in an event type.
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-#: ``uuid.UUID`` alone would also take underscores, blanks and foreign digits.
-_UUID = re.compile(r"(?:urn:uuid:)?\{?[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}(?:\1[0-9a-fA-F]{4}){2}\1[0-9a-fA-F]{12}\}?")
 
 
 def check_event_type(name: str) -> str:
@@ -94,15 +89,6 @@ def check_event_type(name: str) -> str:
     if not name.isascii():
         check_text(name, what="event_type")
     return name
-
-
-def check_text(text: str, *, what: str) -> str:
-    """Return the text if it can be written as UTF-8. Raises :class:`InvalidEvent` for a lone surrogate."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InvalidEvent(f"{what} holds a lone surrogate") from None
-    return text
 
 
 def check_category(value: str) -> EventCategory:
@@ -118,22 +104,14 @@ def category_of(event_type: str) -> EventCategory:
     return KNOWN_TYPES.get(event_type, EventCategory.CUSTOM)
 
 
-def check_uuid(text: str | uuid.UUID, *, what: str) -> str:
-    """Lower-case canonical text of a UUID in any of its usual spellings. Raises :class:`InvalidEvent`."""
-    if isinstance(text, uuid.UUID):
-        return str(text)
-    if isinstance(text, str) and _UUID.fullmatch(text):
-        return str(uuid.UUID(text))
-    raise InvalidEvent(f"{what} must be a UUID, not {str(text)[:60]!r}")
-
-
 @dataclass(frozen=True, slots=True)
 class AnalyticsEvent:
     """One analytics event; checks itself when it is made and never changes afterwards.
 
     ``timestamp`` is when it happened (any offset, kept as UTC with microseconds; now if not given). ``data`` and
-    ``metadata`` are JSON objects: a mapping, or JSON text that is then kept digit for digit. ``id`` is a UUID, made if
-    not given. ``seq`` and ``received_at`` are given by the store. Raises :class:`InvalidEvent`.
+    ``metadata`` are JSON objects: a mapping, or JSON text that is then kept digit for digit. ``id`` and ``session_id``
+    are text of 1 to 1,024 bytes without control characters; an id that is not given is made, higher than those made
+    before. ``seq`` and ``received_at`` are given by the store. Raises :class:`InvalidEvent`.
     """
 
     event_type: str
@@ -143,7 +121,7 @@ class AnalyticsEvent:
     priority: EventPriority = EventPriority.NORMAL
     category: EventCategory = None  # type: ignore[assignment]  # derived from the type, filled in below
     metadata: Mapping[str, Any] | str | bytes = field(default_factory=dict)
-    id: str = ""
+    id: str = None  # type: ignore[assignment]  # made in the order of creation, filled in below
     seq: int | None = None
     received_at: datetime | None = None
     data_text: bytes = field(init=False, repr=False)
@@ -158,9 +136,9 @@ class AnalyticsEvent:
             raise InvalidEvent(f"the known type {self.event_type} is of category {implied}, not {category}")
         put(self, "category", category)
         put(self, "priority", EventPriority.parse(self.priority))
-        put(self, "id", check_uuid(self.id, what="id") if self.id else str(uuid.uuid4()))
+        put(self, "id", check_id(self.id, what="id") if self.id is not None else new_id())
         if self.session_id is not None:
-            put(self, "session_id", check_uuid(self.session_id, what="session_id"))
+            put(self, "session_id", check_id(self.session_id, what="session_id"))
         put(self, "timestamp", _moment(self.timestamp))
         put(self, "data_text", jsontext.encode_object(self.data, what="data"))
         put(self, "metadata_text", jsontext.encode_object(self.metadata, what="metadata"))

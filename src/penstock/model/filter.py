@@ -19,8 +19,8 @@ from penstock.model.event import (
     EventPriority,
     check_category,
     check_event_type,
-    check_text,
 )
+from penstock.model.ids import check_id
 
 #: No store numbers its events higher.
 _MOST_ROWS = (1 << 63) - 1
@@ -57,11 +57,9 @@ class ExportFilter:
             put(self, "categories", _names("categories", self.categories, check_category))
             put(self, "event_types", _names("event_types", self.event_types, check_event_type))
             put(self, "priority", None if self.priority is None else EventPriority.parse(self.priority))
-            put(self, "session_id", None if self.session_id is None else check_text(self.session_id, what="session_id"))
+            put(self, "session_id", None if self.session_id is None else check_id(self.session_id, what="session_id"))
         except InvalidEvent as error:
             raise InvalidFilter(error.message, hint=error.hint) from None
-        if self.session_id is not None and not self.session_id:
-            raise InvalidFilter("session_id is empty", hint="leave it out to take every session")
         if self.limit is not None and not (type(self.limit) is int and 0 <= self.limit <= _MOST_ROWS):
             raise InvalidFilter(f"limit must be a whole number from 0 to {_MOST_ROWS}, not {self.limit}")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from penstock.errors import UsageError
-from penstock.model.columns import EVENT_FIELDS
+from penstock.errors import InvalidEvent, UsageError
+from penstock.model.columns import EVENT_FIELDS, check_ids
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, RestoreResult
 from penstock.pipeline.canonical import rows_digest
@@ -29,7 +29,8 @@ def restore(
     The stored bytes of a part are checked before it is decoded, and its events digest before its last events are
     stored. Events that are there already stay (restoring twice changes nothing); one with the same id and other content
     is decided by ``on_conflict``. Raises :class:`~penstock.errors.IntegrityError` at the first part that is not whole,
-    :class:`~penstock.errors.UsageError` for an export that lacks columns, or a conflict.
+    :class:`~penstock.errors.UsageError` for an export that lacks columns, or a conflict, and
+    :class:`~penstock.errors.InvalidEvent` for an id or a session that no store takes.
     """
     parts = _parts(source)
     done, total = 0, sum(part.entry.bytes for part in parts)
@@ -45,6 +46,10 @@ def restore(
             left = None if left is None else left - wanted.num_rows
             rows += wanted.num_rows
             digest += rows_digest(wanted.select(list(EVENT_FIELDS)))
+            try:
+                check_ids(wanted)
+            except InvalidEvent as error:
+                raise InvalidEvent(f"{part.entry.name}: {error.message}") from None
             if storage is not None:
                 outcome += storage.append(wanted.select(list(EVENT_FIELDS)), checked=True, on_conflict=on_conflict)
         done += part.entry.bytes

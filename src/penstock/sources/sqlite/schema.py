@@ -29,7 +29,7 @@ _CATEGORIES = ", ".join(f"'{name}'" for name in EventCategory)
 _STATEMENTS = (
     f"""CREATE TABLE events (
         seq INTEGER PRIMARY KEY AUTOINCREMENT CHECK (seq > 0),
-        id TEXT NOT NULL UNIQUE,
+        id TEXT NOT NULL,
         category TEXT NOT NULL CHECK (category IN ({_CATEGORIES})),
         event_type TEXT NOT NULL,
         timestamp INTEGER NOT NULL,
@@ -39,6 +39,7 @@ _STATEMENTS = (
         metadata TEXT NOT NULL,
         received_at INTEGER NOT NULL
     ) STRICT""",
+    "CREATE UNIQUE INDEX penstock_ids ON events (id)",
     """CREATE TABLE penstock_blocks (
         block INTEGER PRIMARY KEY,
         rows INTEGER NOT NULL,

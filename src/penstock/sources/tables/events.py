@@ -20,6 +20,7 @@ from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.dataset import MICROS_UTC
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, EventCategory, check_event_type
 from penstock.model.filter import ExportFilter
+from penstock.model.ids import allowed_ids
 from penstock.sources.tables.mapping import Adoption
 from penstock.sources.tables.payload import NOTHING, Members, objects, texts
 from penstock.sources.tables.query import BLOBS, NUMBER_TYPE
@@ -30,22 +31,24 @@ _NORMAL = pa.scalar("normal", pa.string())
 _EMPTY = pa.scalar("{}", pa.string())
 _CATEGORIES = frozenset(str(category) for category in EventCategory)
 #: The fields of :class:`Judged` that go into the event as they are.
-_DECIDED = ("timestamp", "event_type", "category", "priority")
+_DECIDED = ("id", "timestamp", "event_type", "category", "session_id", "priority")
 _RANK = re.compile(r"[0-3](?:\.0)?\Z", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
     """The fields of a batch that decide which rows are taken. ``event_type`` and ``timestamp`` (microseconds) are null
-    where the row has none that is valid. ``session_id`` is there only if the filter asks for one. ``changed`` says by
-    count where a value was replaced."""
+    where the row has none that is valid. ``misfits`` says by count where a row is no event, in the order of blame;
+    ``changed`` says by count where a value was replaced."""
 
+    id: pa.StringArray
     timestamp: pa.Int64Array
     event_type: pa.StringArray
     category: pa.StringArray
-    session_id: pa.StringArray | None
+    session_id: pa.StringArray
     priority: pa.StringArray
-    changed: dict[str, pa.BooleanArray]
+    misfits: dict[str, pa.BooleanArray]
+    changed: list[tuple[str, pa.BooleanArray]]
 
 
 class Converter:
@@ -71,9 +74,8 @@ class Converter:
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The events of a batch, in order; maybe none."""
         judged = self._judge(batch)
-        valid = pc.and_(pc.is_valid(judged.timestamp), pc.is_valid(judged.event_type))
         matching = _matching(judged, self._filter)
-        taken = pc.and_(valid, matching)
+        taken = reduce(pc.and_not, judged.misfits.values(), matching)
         reached = self._reached(taken)
         if reached < batch.num_rows:
             batch, matching, taken = batch.slice(0, reached), matching.slice(0, reached), taken.slice(0, reached)
@@ -98,11 +100,11 @@ class Converter:
 
     def _count(self, judged: Judged, matching: pa.BooleanArray, taken: pa.BooleanArray) -> None:
         size = len(taken)
-        timeless = pc.is_null(judged.timestamp.slice(0, size))
-        typeless = pc.and_not(pc.is_null(judged.event_type.slice(0, size)), timeless)
-        self._add("skipped_bad_timestamp", pc.and_(timeless, matching))
-        self._add("skipped_bad_event_type", pc.and_(typeless, matching))
-        for name, where in judged.changed.items():
+        for name, where in judged.misfits.items():
+            misfit = where.slice(0, size)
+            self._add(name, pc.and_(misfit, matching))
+            matching = pc.and_not(matching, misfit)
+        for name, where in judged.changed:
             self._add(name, pc.and_(where.slice(0, size), taken))
 
     def _add(self, name: str, where: pa.BooleanArray) -> None:
@@ -111,40 +113,63 @@ class Converter:
             self.counts[name] += count
 
     def _judge(self, batch: pa.RecordBatch) -> Judged:
-        changed: dict[str, pa.BooleanArray] = {}
+        changed: list[tuple[str, pa.BooleanArray]] = []
         times = self._times(batch, "timestamp")
         if times.cut is not None:
-            changed["coerced_timestamp_precision"] = times.cut
+            changed.append(("coerced_timestamp_precision", times.cut))
         kinds, implied = _types(batch["event_type"], self._blobs(batch, "event_type"))
         numbers = _bit(batch, NUMBER_TYPE)
         if numbers is not None:
-            changed["coerced_event_type_number"] = numbers
-        category = self._category(batch, implied, changed)
+            changed.append(("coerced_event_type_number", numbers))
+        numbered = pc.binary_join_element_wise(self._prefix, batch["seq"].cast(pa.string()), NOTHING)
+        ids = pc.coalesce(self._own_text(batch, "id", changed), numbered)
+        sessions = self._own_text(batch, "session_id", changed)
         return Judged(
+            id=ids,
             timestamp=times.micros,
             event_type=kinds,
-            category=category,
-            session_id=self._sessions(batch, Counter()) if self._filter.session_id is not None else None,
+            category=self._category(batch, implied, changed),
+            session_id=sessions,
             priority=self._priority(batch, changed),
+            misfits={
+                "skipped_bad_timestamp": pc.is_null(times.micros),
+                "skipped_bad_event_type": pc.is_null(kinds),
+                "skipped_bad_id": pc.invert(allowed_ids(ids)),
+                "skipped_bad_session_id": pc.invert(allowed_ids(sessions)),
+            },
             changed=changed,
         )
 
+    def _own_text(
+        self, batch: pa.RecordBatch, field: str, changed: list[tuple[str, pa.BooleanArray]]
+    ) -> pa.StringArray:
+        """The table's own id or session, null where there is none."""
+        if field not in self._adoption.fields:
+            return pa.nulls(batch.num_rows, pa.string())
+        own, coerced = texts(batch[field], self._blobs(batch, field))
+        changed += coerced
+        empty = pc.equal(own, NOTHING)
+        if not pc.any(empty).as_py():
+            return own
+        changed.append((f"coerced_empty_{field}", empty))
+        return pc.if_else(empty, None, own)
+
     def _category(
-        self, batch: pa.RecordBatch, implied: pa.StringArray, changed: dict[str, pa.BooleanArray]
+        self, batch: pa.RecordBatch, implied: pa.StringArray, changed: list[tuple[str, pa.BooleanArray]]
     ) -> pa.StringArray:
         if "category" not in self._adoption.fields:
             return pc.coalesce(implied, _CUSTOM)
         given = _looked_up(batch["category"], lambda text: text if text in _CATEGORIES else None)
         category = pc.coalesce(implied, given, _CUSTOM)
         kept = pc.fill_null(pc.equal(given, category), False)
-        changed["coerced_category"] = pc.and_not(pc.is_valid(batch["category"]), kept)
+        changed.append(("coerced_category", pc.and_not(pc.is_valid(batch["category"]), kept)))
         return category
 
-    def _priority(self, batch: pa.RecordBatch, changed: dict[str, pa.BooleanArray]) -> pa.StringArray:
+    def _priority(self, batch: pa.RecordBatch, changed: list[tuple[str, pa.BooleanArray]]) -> pa.StringArray:
         if "priority" not in self._adoption.fields:
             return pa.repeat(_NORMAL, batch.num_rows)
         given = _looked_up(batch["priority"], _priority_named)
-        changed["coerced_priority"] = pc.and_(pc.is_valid(batch["priority"]), pc.is_null(given))
+        changed.append(("coerced_priority", pc.and_(pc.is_valid(batch["priority"]), pc.is_null(given))))
         return pc.coalesce(given, _NORMAL)
 
     def _times(self, batch: pa.RecordBatch, field: str) -> Times:
@@ -156,11 +181,11 @@ class Converter:
 
     def _events(self, batch: pa.RecordBatch, judged: Judged) -> pa.RecordBatch:
         columns: dict[str, Any] = {
-            "id": self._ids(batch),
+            "id": judged.id,
             "category": judged.category,
             "event_type": judged.event_type,
             "timestamp": judged.timestamp.cast(MICROS_UTC),
-            "session_id": self._sessions(batch, self.counts),
+            "session_id": judged.session_id,
             "priority": judged.priority,
             "data": self._data(batch),
             "metadata": self._objects(batch, "metadata"),
@@ -168,22 +193,6 @@ class Converter:
             "received_at": self._received(batch, judged.timestamp).cast(MICROS_UTC),
         }
         return pa.record_batch([columns[field.name] for field in EVENT_SCHEMA], schema=EVENT_SCHEMA)
-
-    def _ids(self, batch: pa.RecordBatch) -> pa.StringArray:
-        numbered = pc.binary_join_element_wise(self._prefix, batch["seq"].cast(pa.string()), NOTHING)
-        if "id" not in self._adoption.fields:
-            return numbered
-        own = texts(batch["id"], self._blobs(batch, "id"), self.counts)
-        empty = pc.equal(own, NOTHING)
-        if pc.any(empty).as_py():
-            self._add("coerced_empty_id", empty)
-            own = pc.if_else(empty, None, own)
-        return pc.coalesce(own, numbered)
-
-    def _sessions(self, batch: pa.RecordBatch, counts: Counter[str]) -> pa.StringArray:
-        if "session_id" not in self._adoption.fields:
-            return pa.nulls(batch.num_rows, pa.string())
-        return texts(batch["session_id"], self._blobs(batch, "session_id"), counts)
 
     def _data(self, batch: pa.RecordBatch) -> pa.StringArray:
         members = [batch[f"member_{number}"] for number in range(len(self._adoption.rest))]
@@ -272,7 +281,7 @@ def _matching(judged: Judged, filter: ExportFilter) -> pa.BooleanArray:
         terms.append(pc.or_(named, pc.is_null(judged.event_type)))
     if filter.event_types is not None:
         terms.append(pc.is_in(judged.event_type, pa.array(list(filter.event_types))))
-    if judged.session_id is not None:
+    if filter.session_id is not None:
         terms.append(pc.fill_null(pc.equal(judged.session_id, filter.session_id), False))
     if filter.least_priority is not None:
         terms.append(pc.is_in(judged.priority, pa.array(PRIORITY_NAMES[filter.least_priority :])))

@@ -33,13 +33,18 @@ _CLOSED = pa.scalar("}", pa.string())
 _ODD = ("x", "I", "-I")
 
 
-def texts(column: pa.StringArray, blobs: pa.BooleanArray | None, counts: Counter[str]) -> pa.StringArray:
-    """A text column in valid UTF-8. ``blobs`` says where a value is the hex digits of a blob."""
+def texts(
+    column: pa.StringArray, blobs: pa.BooleanArray | None
+) -> tuple[pa.StringArray, list[tuple[str, pa.BooleanArray]]]:
+    """A text column in valid UTF-8, and by count where a value was changed. ``blobs`` says where a value is the hex
+    digits of a blob."""
     if blobs is None and is_utf8(column):
-        return column
+        return column, []
     marks = [False] * len(column) if blobs is None else blobs.to_pylist()
-    kept = [_text(value, mark, counts) for value, mark in zip(_bytes(column), marks, strict=True)]
-    return pa.array(kept, pa.string())
+    counted: list[Counter[str]] = [Counter() for _ in marks]
+    kept = [_text(*given) for given in zip(_bytes(column), marks, counted, strict=True)]
+    names = sorted({name for one in counted for name in one})
+    return pa.array(kept, pa.string()), [(name, pa.array([name in one for one in counted])) for name in names]
 
 
 def _text(value: bytes | None, blob: bool, counts: Counter[str]) -> str | None:
