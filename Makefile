@@ -28,16 +28,15 @@ bench: $(VENV)/.test $(if $(findstring --quick,$(ARGS)),,$(BENCH_VENV)/.peers)
 bench-memory: $(VENV)/.test
 	$(BIN)/python bench/memory.py $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
 
-# The native module under AddressSanitizer and UndefinedBehaviorSanitizer, with the tests that feed it.
+# The native library under AddressSanitizer and UndefinedBehaviorSanitizer, with the tests that feed it.
 SANITIZED = build/sanitized
 sanitize: $(VENV)/.test
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r src/penstock $(SANITIZED)/
 	$(CC) -std=c11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIC -shared \
-	  -fvisibility=hidden -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('include'))") \
-	  native/*.c -o $(SANITIZED)/penstock/pipeline/_native.abi3.so
+	  -fvisibility=hidden native/*.c -o $(SANITIZED)/penstock/pipeline/_native.so
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" PYTHONPATH=$(SANITIZED) \
 	  ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 $(BIN)/python -m pytest -p no:cacheprovider -s \
-	  tests/unit/test_pipeline_native.py tests/unit/test_formats_encoders.py tests/unit/test_formats_decoders.py \
+	  tests/unit/test_pipeline_native.py tests/unit/test_pipeline_any_columns.py tests/unit/test_formats_encoders.py tests/unit/test_formats_decoders.py \
 	  tests/unit/test_storage_foreign.py tests/property/test_round_trip.py tests/property/test_filters.py
 
 # The fault sweeps and the random histories at their full size (about 25 minutes on two cores), with a table at the end.
@@ -56,7 +55,7 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-NATIVE = pyproject.toml $(wildcard native/*)
+NATIVE = pyproject.toml setup.py $(wildcard native/*.[ch])
 
 $(VENV)/.demo: $(VENV)/bin/python $(NATIVE)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e .

@@ -52,4 +52,5 @@ void gathered_free(struct gathered *column)
     text_free(&column->values);
     text_free(&column->offsets);
     text_free(&column->valid);
+    column->nulls = 0;
 }

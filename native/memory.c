@@ -10,6 +10,8 @@
 /* Rooms are multiples of this, so that batches of about one size fit into each other's. */
 #define STEP (64 << 10)
 
+const char no_memory[] = "there is no memory";
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     void *bytes;

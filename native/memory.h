@@ -10,4 +10,7 @@ void *memory_take(size_t *room);
 /* Give back what `memory_take` gave, with its room. NULL is allowed. */
 void memory_give(void *bytes, size_t room);
 
+/* What a function complains of that found no memory. */
+extern const char no_memory[];
+
 #endif

@@ -1,31 +1,15 @@
 #include "parse.h"
 
+#include <stdlib.h>
+
 #include "json.h"
+#include "memory.h"
 
 #define MICROS_A_DAY (86400LL * 1000000)
 #define MOST_DIGITS 19
 
-bool parsed_choose(struct parsed *parsed, int count, const char *const *names)
-{
-    *parsed = (struct parsed){.count = count, .settled = true};
-    return rows_choose(&parsed->shape, count, names);
-}
-
-static const char *read_text(const struct column *column, struct gathered *into, int64_t row, const char *at,
-                             const char *end)
-{
-    bool present = end - at < 4 || memcmp(at, "null", 4) != 0;
-    if (!column->nullable && !present)
-        return NULL;
-    if (column->nullable && !gathered_present(into, row, present))
-        return NULL;
-    if (!present)
-        return at + 4;
-    return gathered_room(into, (size_t)(end - at)) ? json_string(at, end, &into->values) : NULL;
-}
-
-static const char *read_payload(struct parsed *parsed, struct gathered *into, const char *at, const char *end,
-                                int max_depth)
+static const char *read_verbatim(struct parsed *parsed, struct gathered *into, const char *at, const char *end,
+                                 int max_depth)
 {
     struct json_facts facts = {0, false};
     const char *stop = json_value(at, end, &facts);
@@ -87,22 +71,30 @@ static const char *read_time(const char *at, const char *end, int64_t *micros)
 
 static const char *read_value(struct parsed *parsed, int place, const char *at, const char *end, int max_depth)
 {
-    const struct column *column = &parsed->shape.columns[place];
-    struct gathered *into = &parsed->columns[place];
+    const struct spelled *column = &parsed->columns[place];
+    struct gathered *into = &parsed->gathered[place];
     int64_t number = 0;
+    if (column->kind == KIND_NULL || column->nullable) {
+        bool present = end - at < 4 || memcmp(at, "null", 4) != 0;
+        if (column->kind == KIND_NULL)
+            return present ? NULL : at + 4;
+        if (!gathered_present(into, parsed->rows, present))
+            return NULL;
+        if (!present)
+            return (kind_is_text(column->kind) ? gathered_end(into) : gathered_number(into, 0)) ? at + 4 : NULL;
+    }
     switch (column->kind) {
     case KIND_TEXT:
-        at = read_text(column, into, parsed->rows, at, end);
+        at = gathered_room(into, (size_t)(end - at)) ? json_string(at, end, &into->values) : NULL;
         return at != NULL && gathered_end(into) ? at : NULL;
-    case KIND_JSON:
-        at = read_payload(parsed, into, at, end, max_depth);
+    case KIND_VERBATIM:
+        at = read_verbatim(parsed, into, at, end, max_depth);
         return at != NULL && gathered_end(into) ? at : NULL;
-    case KIND_NUMBER:
+    case KIND_INT64:
         at = read_number(at, end, &number);
         break;
-    case KIND_TIME:
+    default:
         at = read_time(at, end, &number);
-        break;
     }
     return at != NULL && gathered_number(into, number) ? at : NULL;
 }
@@ -115,53 +107,76 @@ static bool read_line(struct parsed *parsed, const char *at, const char *end, in
         return false;
     }
     for (int place = 0; place < parsed->count; place++) {
-        const struct column *column = &parsed->shape.columns[place];
-        parsed->culprit = column->name;
-        if ((size_t)(end - at) < column->key_length || memcmp(at, column->key, column->key_length) != 0) {
+        size_t length;
+        const char *key = key_of(&parsed->keys, place, &length);
+        parsed->culprit = place;
+        if ((size_t)(end - at) < length || memcmp(at, key, length) != 0) {
             parsed->complaint = "is not where it belongs";
             return false;
         }
-        at = read_value(parsed, place, at + column->key_length, end, max_depth);
+        at = read_value(parsed, place, at + length, end, max_depth);
         if (at == NULL) {
             parsed->complaint = "has no value of its kind";
             return false;
         }
     }
-    parsed->culprit = NULL;
+    parsed->culprit = -1;
     if (end - at == 1 && *at == '}')
         return true;
     parsed->complaint = "goes on behind its last member";
     return false;
 }
 
-void parsed_read(struct parsed *parsed, const char *text, size_t length, int max_depth)
+/* Room for about what lines of `length` bytes in all hold. */
+static bool begin(struct parsed *parsed, size_t length)
+{
+    size_t verbatims = 0, count = (size_t)parsed->count;
+    for (int place = 0; place < parsed->count; place++)
+        verbatims += parsed->columns[place].kind == KIND_VERBATIM;
+    for (int place = 0; place < parsed->count; place++) {
+        int32_t kind = parsed->columns[place].kind;
+        size_t bytes = kind == KIND_VERBATIM ? length / verbatims : length / (count > 16 ? count : 16);
+        size_t rows = length / (count > 16 ? 16 * count : 256);
+        if (kind != KIND_NULL && !gathered_begin(&parsed->gathered[place], kind_is_text(kind), bytes, rows))
+            return false;
+    }
+    return true;
+}
+
+bool parsed_open(struct parsed *parsed, const struct spelled *columns, int64_t count, const char *text, size_t length,
+                 int max_depth)
 {
     const char *at = text, *end = text + length;
-    for (int place = 0; place < parsed->count; place++) {
-        enum kind kind = parsed->shape.columns[place].kind;
-        bool is_text = kind == KIND_TEXT || kind == KIND_JSON;
-        if (!gathered_begin(&parsed->columns[place], is_text, kind == KIND_JSON ? length / 2 : length / 16, length / 256))
-            parsed->no_memory = true;
+    *parsed = (struct parsed){.columns = columns, .settled = true, .culprit = -1};
+    if (!columns_valid(columns, count)) {
+        parsed->complaint = "these are no columns";
+        return false;
     }
-    while (at < end && !parsed->no_memory) {
+    parsed->count = (int)count;
+    parsed->gathered = calloc((size_t)count, sizeof *parsed->gathered);
+    if (parsed->gathered == NULL || !keys_spell(&parsed->keys, columns, parsed->count) || !begin(parsed, length))
+        parsed->complaint = no_memory;
+    while (at < end && parsed->complaint == NULL) {
         const char *line_end = memchr(at, '\n', (size_t)(end - at));
         if (line_end == NULL) {
             parsed->complaint = "has no line feed at its end";
-            return;
+        } else if (read_line(parsed, at, line_end, max_depth)) {
+            parsed->rows++;
+            at = line_end + 1;
         }
-        if (!read_line(parsed, at, line_end, max_depth))
-            break;
-        parsed->rows++;
-        at = line_end + 1;
     }
-    for (int place = 0; place < parsed->count; place++) {
-        const struct gathered *column = &parsed->columns[place];
-        parsed->no_memory |= column->values.failed || column->offsets.failed || column->valid.failed;
+    for (int place = 0; parsed->gathered != NULL && place < parsed->count; place++) {
+        const struct gathered *column = &parsed->gathered[place];
+        if (column->values.failed || column->offsets.failed || column->valid.failed)
+            parsed->complaint = no_memory;
     }
+    return parsed->complaint == NULL;
 }
 
-void parsed_free(struct parsed *parsed)
+void parsed_close(struct parsed *parsed)
 {
-    for (int place = 0; place < parsed->count; place++)
-        gathered_free(&parsed->columns[place]);
+    for (int place = 0; parsed->gathered != NULL && place < parsed->count; place++)
+        gathered_free(&parsed->gathered[place]);
+    free(parsed->gathered);
+    keys_free(&parsed->keys);
 }

@@ -1,4 +1,4 @@
-"""The native module: its hash on every length, its escapes, hostile text, threads, and its view of SQLite."""
+"""The native library: its hash on every length, its escapes, hostile text, threads, and its view of SQLite."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from xxhash import xxh3_128_intdigest
 import naive_format
 import sample_events
 from naive_format import COLUMNS
-from penstock import AnalyticsEvent
+from penstock import AnalyticsEvent, ExportError
 from penstock.model.columns import EVENT_SPELLING
 from penstock.model.times import MAX_MICROS, MIN_MICROS
-from penstock.pipeline import _native
+from penstock.pipeline import native
 from penstock.pipeline.canonical import NotCanonical, parse_lines, render_csv, render_lines, rows_digest
 
 NATIVE = Path(__file__).parents[2] / "native"
 HEADER = Path("/usr/include/sqlite3ext.h")
+EVENT_NUMBERS = EVENT_SPELLING.select(["seq"])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -69,11 +70,11 @@ def test_threads_do_not_share_anything() -> None:
     [
         (pa.record_batch({"other": pa.array(["x"])}), "are not among"),
         (pa.record_batch({"data": pa.array(["x"]), "id": pa.array(["x"])}), "in their order"),
-        (pa.record_batch({"id": pa.array([1])}), "event's type"),
-        (pa.record_batch({"seq": pa.array([1], pa.int32())}), "event's type"),
-        (pa.record_batch({"timestamp": pa.array([1], pa.timestamp("s", "UTC"))}), "event's type"),
-        (pa.record_batch({"data": pa.array(["x"], pa.large_string())}), "event's type"),
-        (pa.record_batch({"data": pa.array(["x"]).dictionary_encode()}), "event's type"),
+        (pa.record_batch({"id": pa.array([1])}), "type of its kind"),
+        (pa.record_batch({"seq": pa.array([1], pa.int32())}), "type of its kind"),
+        (pa.record_batch({"timestamp": pa.array([1], pa.timestamp("s", "UTC"))}), "type of its kind"),
+        (pa.record_batch({"data": pa.array(["x"], pa.large_string())}), "type of its kind"),
+        (pa.record_batch({"data": pa.array(["x"]).dictionary_encode()}), "type of its kind"),
     ],
 )
 def test_batches_of_another_shape_are_refused(batch: pa.RecordBatch, complaint: str) -> None:
@@ -82,20 +83,18 @@ def test_batches_of_another_shape_are_refused(batch: pa.RecordBatch, complaint: 
             call()
 
 
-def test_capsules_of_another_kind_are_refused() -> None:
-    schema, array = pa.record_batch({"id": pa.array(["x"])}).__arrow_c_array__()
-    for pair in ((array, schema), (schema, schema), (None, array), (object(), array)):
-        with pytest.raises((ValueError, TypeError)):
-            _native.digest(*pair)
-
-
 def test_a_sink_that_is_gone_is_not_found_again() -> None:
     numbers = set()
     for _ in range(1000):
-        numbers.add(_native.Scan(0).number)
+        sink = native.Sink(EVENT_NUMBERS, "seq", 0)
+        numbers.add(sink.number)
+        sink.close()
+        sink.close()
+        with pytest.raises(ValueError, match="no such sink"):
+            sink.take()
     assert len(numbers) == 1000
-    held = [_native.Scan(1 << 10) for _ in range(100)]
-    assert all(len(scan.take()) == 10 for scan in held)
+    held = [native.Sink(EVENT_NUMBERS, "seq", 1 << 10) for _ in range(100)]
+    assert all(sink.take().num_columns == 1 for sink in held)
 
 
 @pytest.mark.skipif(not HEADER.exists(), reason="SQLite's header is not installed")
@@ -273,3 +272,24 @@ def test_every_time_comes_back(micros: int) -> None:
 def test_numbers_in_another_spelling_are_refused(seq: str) -> None:
     with pytest.raises(NotCanonical):
         parse_lines(b'{"seq":' + seq.encode() + b"}\n", EVENT_SPELLING.select(["seq"]))
+
+
+def test_text_that_was_rendered_outlives_what_it_was_made_of_and_cannot_be_written() -> None:
+    text = render_lines(naive_format.arrived(sample_events.varied(2000))).text
+    wanted = naive_format.ndjson(naive_format.arrived(sample_events.varied(2000)))
+    pieces = [memoryview(render_lines(naive_format.arrived(sample_events.varied(2000))).text) for _ in range(4)]
+    assert memoryview(text).readonly
+    assert {bytes(piece) for piece in pieces} == {bytes(text)} == {wanted}
+
+
+def test_a_library_that_cannot_be_loaded_is_said_by_the_name_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for content in (None, b"no library"):
+        place = tmp_path / "_native.so"
+        if content is not None:
+            place.write_bytes(content)
+        monkeypatch.setattr(native, "PATH", place)
+        with pytest.raises(ExportError, match=re.escape(str(place))) as caught:
+            native.library.__wrapped__()
+        assert "pip install" in str(caught.value.hint)

@@ -5,7 +5,7 @@ format hashes those of its members that are the dataset's own (``docs/format.md`
 sum of the XXH3-128 (seed 0) of each row's canonical bytes, modulo 2**128. A sum and not an exclusive or: two equal rows
 must not cancel out. It finds faults, not forgers.
 
-The work is done by the native module (``native/rows.c``), without the interpreter's lock.
+The work is done by the native library (``native/rows.c``), without the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import pyarrow as pa
 from penstock.model import jsontext
 from penstock.model.columns import EVENT_SPELLING
 from penstock.model.spelling import Spelling
-from penstock.pipeline import _native
-from penstock.pipeline.gathered import arrays_of
+from penstock.pipeline import native
 
 #: Bytes that a JSON string must escape, and all others: ``bytes.translate`` with the second finds the first.
 _ESCAPED = bytes([*range(32), 0x22, 0x5C])
@@ -37,17 +36,13 @@ class Rendered:
 
 def render_lines(batch: pa.RecordBatch, spelling: Spelling = EVENT_SPELLING, *, end: bytes = b"\n") -> Rendered:
     """A batch (columns of ``spelling``, all or some, in its order) as NDJSON lines, each with ``end`` behind it."""
-    spelling.select(batch.schema.names)
-    schema, array = batch.__arrow_c_array__()
-    return Rendered(*_native.lines(schema, array, end, True))
+    return Rendered(*native.lines(batch, spelling, end))
 
 
 def render_csv(batch: pa.RecordBatch, spelling: Spelling = EVENT_SPELLING, *, null: str) -> Rendered:
     """A batch as CSV rows without a header. A field is quoted if it holds a quote, a comma or a line end, is empty, or
     is spelled like ``null``, which stands unquoted for a null."""
-    spelling.select(batch.schema.names)
-    schema, array = batch.__arrow_c_array__()
-    return Rendered(*_native.csv(schema, array, null.encode(), True))
+    return Rendered(*native.csv(batch, spelling, null.encode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +59,14 @@ def parse_lines(text: bytes, spelling: Spelling) -> Parsed:
 
     Raises :class:`NotCanonical` for whatever :func:`render_lines` would have written otherwise.
     """
-    found = _native.parse(text, spelling.names, jsontext.MAX_DEPTH)
-    if isinstance(found[2], str):
-        line, culprit, complaint = found
-        raise NotCanonical(line, f"{culprit} {complaint}" if culprit else str(complaint))
-    _, settled, gathered = found
-    fields = list(spelling.schema)
-    arrays = [
-        array.cast(field.type) if array.type != field.type else array
-        for array, field in zip(arrays_of(gathered), fields, strict=True)
-    ]
-    batch = pa.record_batch(arrays, schema=pa.schema(fields))
-    written = bytes(render_lines(batch, spelling).text)
-    if written != text:
-        raise NotCanonical(_first_difference(written, text), "it is spelled otherwise")
-    return Parsed(batch, bool(settled))
+    found = native.parse(text, spelling, jsontext.MAX_DEPTH)
+    if isinstance(found, native.Complaint):
+        raise NotCanonical(found.line, found.text)
+    batch, settled = found
+    written = render_lines(batch, spelling).text
+    if not written.equals(pa.py_buffer(text)):
+        raise NotCanonical(_first_difference(bytes(written), text), "it is spelled otherwise")
+    return Parsed(batch, settled)
 
 
 class NotCanonical(ValueError):
@@ -98,8 +86,7 @@ def _first_difference(written: bytes, text: bytes) -> int:
 
 def rows_digest(batch: pa.RecordBatch, spelling: Spelling = EVENT_SPELLING) -> int:
     """The rows digest alone."""
-    spelling.select(batch.schema.names)
-    return _native.digest(*batch.__arrow_c_array__())
+    return native.digest(batch, spelling)
 
 
 def escaped(column: pa.StringArray) -> pa.StringArray:

@@ -7,7 +7,8 @@ from collections import deque
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from penstock.pipeline import _native
+import pyarrow as pa
+
 from penstock.ports.format import Buffer
 
 MODULUS = 1 << 128
@@ -40,7 +41,7 @@ class Meter:
         """Count ``data``, which the caller may reuse afterwards, unless it is ``bytes`` or a text that was rendered."""
         view = memoryview(data)
         self.bytes += view.nbytes
-        if self._hashing is not None and isinstance(view.obj, bytes | _native.Block):
+        if self._hashing is not None and view.readonly and isinstance(view.obj, bytes | pa.Buffer):
             self._held.append(view)
             self._held_bytes += view.nbytes
             if self._held_bytes >= _HANDED_OVER:

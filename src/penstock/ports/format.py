@@ -7,8 +7,8 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import pyarrow as pa
 
-#: Bytes that are handed on without copying, read through the buffer protocol: ``bytes``, ``memoryview``,
-#: ``pyarrow.Buffer``, or a block of the native module.
+#: Bytes that are handed on without copying, read through the buffer protocol: ``bytes``, ``memoryview`` or
+#: ``pyarrow.Buffer``.
 Buffer: TypeAlias = Any
 
 

@@ -32,10 +32,10 @@ from penstock.errors import (
     UsageError,
     from_os_error,
 )
-from penstock.pipeline import _native
+from penstock.model.spelling import Spelling
+from penstock.pipeline import native
 
 _HEADER = b"SQLite format 3\x00"
-EVENT_COLUMNS = "id, category, event_type, timestamp, session_id, priority, data, metadata, seq, received_at"
 #: What SQLite says, and what that is in our tree. Looked for in this order.
 _TRANSLATIONS: Sequence[tuple[str, type[ExportError], str]] = (
     ("database is locked", StoreBusy, "another process holds the lock; raise the busy timeout or try again later"),
@@ -104,7 +104,7 @@ class Connection:
             if parameters:
                 statement.bind_stream(_bound(parameters))
             handle, _ = statement.execute_query()
-            reader = pa.RecordBatchReader._import_from_c(handle.address)
+            reader = pa.RecordBatchReader.from_stream(handle)
             try:
                 yield reader
             finally:
@@ -117,26 +117,37 @@ class Connection:
             statement.close()
 
     def scan(
-        self, source: str, parameters: Sequence[Any] = (), *, where: str = "1", bytes_hint: int
-    ) -> tuple[_native.Scan, int]:
-        """Gather the ten columns of events from ``source``, what stands behind FROM, which gives them in ``seq`` order,
-        as far as they meet ``where``. Also gives how many rows ``source`` had.
+        self,
+        source: str,
+        parameters: Sequence[Any] = (),
+        *,
+        columns: Spelling,
+        order: str,
+        where: str = "1",
+        bytes_hint: int,
+    ) -> tuple[pa.RecordBatch, int]:
+        """Gather ``columns`` from ``source``, what stands behind FROM, which gives them in ascending ``order``, as far
+        as they meet ``where``. Also gives how many rows ``source`` had.
 
         SQLite hands each row to ``penstock_scan`` (``native/scan.c``), which puts it into column buffers: the driver's
-        own way to Arrow takes more than twice as long. ``bytes_hint`` is about how many bytes of payload there are.
+        own way to Arrow takes more than twice as long. ``bytes_hint`` is about how long all verbatim texts are.
         """
         if not self._scans:
             self._load_scan()
-        scan = _native.Scan(bytes_hint)
+        sink = native.Sink(columns, order, bytes_hint)
         only = "" if where == "1" else f" FILTER (WHERE {where})"
-        sql = f"SELECT penstock_scan({scan.number}, {EVENT_COLUMNS}){only} AS rows, count(*) AS seen FROM {source}"
-        return scan, int(self.query(sql, parameters)[0]["seen"])
+        call = f"penstock_scan({sink.number}, {', '.join(map(quote_name, columns.names))}){only}"
+        try:
+            seen = int(self.query(f"SELECT {call} AS rows, count(*) AS seen FROM {source}", parameters)[0]["seen"])
+            return sink.take(), seen
+        finally:
+            sink.close()
 
     def _load_scan(self) -> None:
         """Give this connection the function; nothing else may be loaded into it, neither before nor after."""
         try:
             self._connection.set_options(**{"adbc.sqlite.load_extension.enabled": "true"})
-            self._connection.set_options(**{"adbc.sqlite.load_extension.path": _native.__file__})
+            self._connection.set_options(**{"adbc.sqlite.load_extension.path": str(native.PATH)})
             self._connection.set_options(**{"adbc.sqlite.load_extension.entrypoint": "penstock_scan_init"})
             self._connection.set_options(**{"adbc.sqlite.load_extension.enabled": "false"})
         except adbc.Error as error:
@@ -160,7 +171,7 @@ class Connection:
                 statement.bind_stream(pa.RecordBatchReader.from_batches(batch.schema, [batch]))
                 return int(statement.execute_update())
             handle, changed = statement.execute_query()
-            pa.RecordBatchReader._import_from_c(handle.address).read_all()
+            pa.RecordBatchReader.from_stream(handle).read_all()
             return int(changed)
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise _translate(error, self.path) from None

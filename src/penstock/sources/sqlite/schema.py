@@ -13,8 +13,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.errors import ExportError, NewerVersion, NotAStore, StorageError
+from penstock.model.columns import COLUMNS
 from penstock.model.event import EventCategory
-from penstock.sources.connection import EVENT_COLUMNS, Connection
+from penstock.sources.connection import Connection
 
 SCHEMA_VERSION = 1
 #: "PENS" as a 32-bit number: marks the file as ours in its header.
@@ -74,7 +75,7 @@ _STATEMENTS = (
 
 #: What each table has, as SQLite describes it; a view or a virtual table by that name is none.
 _TABLES = {
-    "events": EVENT_COLUMNS,
+    "events": ", ".join(COLUMNS),
     "penstock_blocks": "block, rows, bytes, first_time, last_time, last_seq",
     "penstock_counters": "name, value",
     "penstock_facts": "name, value",

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,15 +16,14 @@ import pyarrow.compute as pc
 
 from penstock.errors import StorageError, StoreBusy
 from penstock.model import times
-from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENT_SPELLING
 from penstock.model.dataset import MICROS_UTC
 from penstock.model.event import PRIORITY_NAMES
 from penstock.model.filter import ExportFilter
+from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
-from penstock.pipeline import _native
-from penstock.pipeline.gathered import arrays_of
 from penstock.ports.source import SeqRange
-from penstock.sources.connection import EVENT_COLUMNS, Connection
+from penstock.sources.connection import Connection
 from penstock.sources.pool import Pool
 from penstock.sources.sqlite import schema
 from penstock.sources.sqlite.predicate import predicate
@@ -36,6 +36,13 @@ _ATTEMPTS = 50
 #: So often no commit at all is hoped for, before equal change counters are enough.
 _PATIENCE = 10
 _PRIORITIES = pa.array(PRIORITY_NAMES)
+#: Events as the store keeps them: priorities and times are numbers.
+_STORED = Spelling(
+    tuple(
+        replace(each, kind=Kind.INT64) if each.kind is Kind.TIME or each.name == "priority" else each
+        for each in EVENT_SPELLING.columns
+    )
+)
 
 
 class EventsSnapshot:
@@ -192,15 +199,16 @@ class EventsSnapshot:
         where = predicate(filter)
         # Without another index the rows come by seq, which the scan checks; ORDER BY in a subquery copies every row.
         source = f"events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto}"
+        scanned: dict[str, Any] = {"columns": _STORED, "order": "seq", "bytes_hint": span.bytes_hint}
         with self._pool.lend() as connection:
             if filter.limit is None:
-                scan, seen = connection.scan(source, where.parameters, where=where.sql, bytes_hint=span.bytes_hint)
+                stored, seen = connection.scan(source, where.parameters, where=where.sql, **scanned)
             else:
-                few = f"(SELECT {EVENT_COLUMNS} FROM {source} AND {where.sql} ORDER BY seq LIMIT {filter.limit})"
-                scan, _ = connection.scan(few, where.parameters, bytes_hint=span.bytes_hint)
+                few = f"(SELECT {', '.join(COLUMNS)} FROM {source} AND {where.sql} ORDER BY seq LIMIT {filter.limit})"
+                stored, _ = connection.scan(few, where.parameters, **scanned)
                 seen = int(connection.query(f"SELECT count(*) AS seen FROM {source}")[0]["seen"])
             self._check_rows(connection, span, seen)
-        batch = _batch(scan, self._name)
+        batch = _events(stored, self._name)
         for start in range(0, batch.num_rows, self._config.batch_rows):
             yield batch.slice(start, self._config.batch_rows)
 
@@ -245,17 +253,16 @@ class EventsSnapshot:
         self.close()
 
 
-def _batch(scan: _native.Scan, store: str) -> pa.RecordBatch:
+def _events(stored: pa.RecordBatch, store: str) -> pa.RecordBatch:
     """What a scan gathered, as a batch with the event's types.
 
     Raises :class:`~penstock.errors.StorageError` for values that no event has: they would break the files they go into.
     """
-    arrays = arrays_of(scan.take())
     try:
-        columns = [_column(array, field) for field, array in zip(EVENT_SCHEMA, arrays, strict=True)]
+        columns = [_column(array, field) for field, array in zip(EVENT_SCHEMA, stored.columns, strict=True)]
     except pa.ArrowException as error:
         raise StorageError(
-            f"{store}: what is stored from seq {arrays[8][0]} on is no event: {error}",
+            f"{store}: what is stored from seq {stored['seq'][0]} on is no event: {error}",
             hint="the file is damaged, or another program wrote to it",
         ) from None
     return pa.record_batch(columns, schema=EVENT_SCHEMA)

@@ -1,0 +1,95 @@
+#include "penstock.h"
+
+#include "memory.h"
+#include "parse.h"
+#include "rows.h"
+#include "scan.h"
+
+typedef void (*renderer)(struct rows *, const char *, size_t, struct text *, struct hash128 *);
+
+static void release(struct arrow_schema *schema, struct arrow_array *array)
+{
+    array->release(array);
+    schema->release(schema);
+}
+
+static const char *rendered(renderer render, const struct spelled *columns, int64_t count, struct arrow_schema *schema,
+                            struct arrow_array *array, const char *word, int64_t length, struct arrow_array *into,
+                            struct hash128 *sum)
+{
+    struct rows rows;
+    struct text text = {0};
+    const char *complaint = rows_open(&rows, columns, count, schema, array);
+    if (complaint == NULL) {
+        render(&rows, word, (size_t)length, &text, sum);
+        if (text.failed || !arrow_of_text(into, &text))
+            complaint = no_memory;
+        text_free(&text);
+    }
+    rows_close(&rows);
+    release(schema, array);
+    return complaint;
+}
+
+const char *penstock_lines(const struct spelled *columns, int64_t count, struct arrow_schema *schema,
+                           struct arrow_array *array, const char *word, int64_t length, struct arrow_array *text,
+                           struct hash128 *sum)
+{
+    return rendered(rows_lines, columns, count, schema, array, word, length, text, sum);
+}
+
+const char *penstock_csv(const struct spelled *columns, int64_t count, struct arrow_schema *schema,
+                         struct arrow_array *array, const char *word, int64_t length, struct arrow_array *text,
+                         struct hash128 *sum)
+{
+    return rendered(rows_csv, columns, count, schema, array, word, length, text, sum);
+}
+
+const char *penstock_digest(const struct spelled *columns, int64_t count, struct arrow_schema *schema,
+                            struct arrow_array *array, struct hash128 *sum)
+{
+    struct rows rows;
+    const char *complaint = rows_open(&rows, columns, count, schema, array);
+    if (complaint == NULL && !rows_digest(&rows, sum))
+        complaint = no_memory;
+    rows_close(&rows);
+    release(schema, array);
+    return complaint;
+}
+
+const char *penstock_parse(const struct spelled *columns, int64_t count, const char *text, int64_t length,
+                           int64_t max_depth, struct arrow_array *batch, struct penstock_parsed *parsed)
+{
+    struct parsed found;
+    const char *complaint = NULL;
+    if (!parsed_open(&found, columns, count, text, (size_t)length, (int)max_depth))
+        complaint = found.complaint;
+    else if (!arrow_of_columns(batch, found.gathered, columns, found.count, found.rows))
+        complaint = no_memory;
+    *parsed = (struct penstock_parsed){found.rows, found.culprit, found.settled};
+    parsed_close(&found);
+    return complaint;
+}
+
+int64_t penstock_sink_open(const struct spelled *columns, int64_t count, int64_t order, int64_t bytes)
+{
+    const struct sink *sink = sink_open(columns, count, order, bytes);
+    return sink == NULL ? 0 : sink->number;
+}
+
+const char *penstock_sink_take(int64_t number, struct arrow_array *batch)
+{
+    struct sink *sink = sink_of(number);
+    if (sink == NULL)
+        return "there is no such sink";
+    bool done = arrow_of_columns(batch, sink->gathered, sink->columns, sink->count, sink->rows);
+    sink_close(sink);
+    return done ? NULL : no_memory;
+}
+
+void penstock_sink_close(int64_t number)
+{
+    struct sink *sink = sink_of(number);
+    if (sink != NULL)
+        sink_close(sink);
+}
