@@ -1,36 +1,42 @@
-"""What every backend promises."""
+"""Every backend, and every wrapper of one, keeps what the port promises."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import pytest
 
+from penstock.backends.local.backend import LocalBackend
 from penstock.backends.memory import MemoryBackend
-from penstock.errors import Changed, Exists, Locked, NotFound
-from penstock.ports.backend import Backend, Expect, Move
+from penstock.testing.backend_contract import CHECKS
+from penstock.testing.backend_place import Place
 
 
-def test_memory_keeps_keys_and_expectations() -> None:
-    one: Backend = MemoryBackend("contract")
-    other: Backend = MemoryBackend("contract")
-    first = one.put("a/b", b"1", expect=Expect.ABSENT, attempt="x")
-    with pytest.raises(Exists):
-        other.put("a/b", b"2", expect=Expect.ABSENT, attempt="y")
-    second = other.put("a/b", b"2", expect=first.version, attempt="y")
-    with pytest.raises(Changed):
-        one.put("a/b", b"3", expect=first.version, attempt="x")
-    with pytest.raises(Changed):
-        one.open("a/b", version=first.version)
-    assert one.open("a/b", version=second.version).read() == b"2"
-    upload = one.stage("x", "data-0")
-    upload.write(b"staged")
-    staged = upload.finish()
-    assert [stat.key for stat in other.list("")] == ["a/b"]
-    assert list(other.staged("x")) == [staged]
-    one.place([Move(staged=staged, key="a/c")])
-    with pytest.raises(NotFound):
-        one.open_staged(staged)
-    with one.lock("x"), pytest.raises(Locked):
-        other.lock("x")
-    other.lock("x").release()
-    assert not one.delete("a/b", version=first.version)
-    assert one.delete("a/b", version=second.version)
+@pytest.fixture(params=["local", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return PLACES[request.param](tmp_path)
+
+
+def _memory(tmp_path: Path) -> Place:
+    return Place(connect=partial(MemoryBackend, str(tmp_path)))
+
+
+def _local(tmp_path: Path) -> Place:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "link").symlink_to("place")
+    return Place(
+        connect=partial(LocalBackend, tmp_path / "place"),
+        elsewhere=partial(LocalBackend, tmp_path / "link"),
+        processes=True,
+        lies_there=lambda: [path.name for path in (tmp_path / "place").rglob("*")],
+    )
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {"local": _local, "memory": _memory}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_keeps_what_the_port_promises(check: Callable[[Place], None], place: Place) -> None:
+    check(place)

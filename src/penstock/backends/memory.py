@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
 from threading import RLock
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
-from penstock.errors import Changed, Exists, Locked, NotFound, UsageError
+from penstock.errors import Changed, Exists, Locked, NotFound
 from penstock.model.location import Location, check_key, check_plain
 from penstock.ports.backend import Expect, Expectation, Move, Staged, Stat, Traits
 from penstock.ports.format import Buffer
 
 
-class _Space:
-    """What all backends of one name see."""
-
+class _Space:  # what all backends of one name see
     def __init__(self) -> None:
         self.guard = RLock()
         self.numbers = count(1)
@@ -26,12 +24,10 @@ class _Space:
         self.held: dict[str, int] = {}
 
 
-_SPACES: dict[str, _Space] = {}
-
-
 class MemoryBackend:
     """Keys in this process, to stay. Backends of one ``name`` share them, like processes that meet at one place."""
 
+    _spaces: ClassVar[dict[str, _Space]] = {}
     traits = Traits(
         put_absent=True,
         put_version=True,
@@ -45,7 +41,7 @@ class MemoryBackend:
 
     def __init__(self, name: str) -> None:
         self.location = Location("memory", name)
-        self._space = _SPACES.setdefault(name, _Space())
+        self._space = self._spaces.setdefault(name, _Space())
 
     def stat(self, key: str) -> Stat | None:
         there = self._space.kept.get(check_key(key))
@@ -78,10 +74,10 @@ class MemoryBackend:
 
     def stage(self, attempt: str, name: str, *, size_hint: int | None = None) -> _Upload:
         names = check_plain(attempt), check_plain(name)
-        with self._space.guard:
-            if names in self._space.staged:
-                raise UsageError(f"{attempt} staged {name} before", hint="use each name once in an attempt")
-            return _Upload(self._space, *names)
+        data = bytearray()
+        if self._space.staged.setdefault(names, data) is not data:
+            raise Exists(f"{attempt} staged {name} before", hint="use each name once in an attempt")
+        return _Upload(self._space, names)
 
     def open_staged(self, staged: Staged) -> BinaryIO:
         there = self._space.staged.get((staged.attempt, staged.name))
@@ -105,7 +101,10 @@ class MemoryBackend:
             data = self.open_staged(move.staged).read()
             placed = self.put(move.key, data, expect=move.expect, attempt=move.staged.attempt)
             self.drop(move.staged)
-            return placed
+        return placed
+
+    def settle(self, keys: Sequence[str]) -> None:
+        """Nothing outlives the process."""
 
     def delete(self, key: str, *, version: str | None = None) -> bool:
         with self._space.guard:
@@ -123,9 +122,8 @@ class MemoryBackend:
 
 
 class _Upload:
-    def __init__(self, space: _Space, attempt: str, name: str) -> None:
-        self._space, self._names = space, (attempt, name)
-        self._data = space.staged[attempt, name] = bytearray()
+    def __init__(self, space: _Space, names: tuple[str, str]) -> None:
+        self._space, self._names, self._data = space, names, space.staged[names]
 
     def write(self, data: Buffer) -> None:
         self._data += memoryview(data).cast("B")

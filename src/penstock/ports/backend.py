@@ -6,7 +6,7 @@ them, and removes those that a deletion leaves empty.
 
 An **attempt** is known by a plain name. What it stages, what a ``put`` lays down in between, and its lock belong to it,
 and lie, where there are folders, in the folder ``.ATTEMPT`` at the location: whoever holds the lock of that name may
-drop all of it.
+drop all of it. What was staged is durable before the next key is given or taken.
 
 Beside the errors that are named, every method may raise :class:`~penstock.errors.AccessDenied`,
 :class:`~penstock.errors.NoSpace` and other children of :class:`~penstock.errors.TemporaryError`: then the change did
@@ -151,7 +151,8 @@ class Backend(Protocol):
 
     def stage(self, attempt: str, name: str, *, size_hint: int | None = None) -> Upload:
         """Begin to lay bytes down under no key. ``name`` is plain, and unique within the attempt. ``size_hint`` is
-        about how many bytes come. Raises :class:`~penstock.errors.NoSpace` when they cannot fit."""
+        about how many bytes come. Raises :class:`~penstock.errors.NoSpace` when they cannot fit, and
+        :class:`~penstock.errors.Exists` for a name that was staged before."""
         ...
 
     def open_staged(self, staged: Staged) -> BinaryIO:
@@ -167,9 +168,8 @@ class Backend(Protocol):
         ...
 
     def place(self, moves: Sequence[Move]) -> Sequence[Stat]:
-        """Give staged bytes their keys, durably, in order; then they are staged no more. All that their attempts staged
-        is durable before the first key is given. Raises as :meth:`put` does, and
-        :class:`~penstock.errors.NotFound` for what is not staged; the moves before it happened."""
+        """Give staged bytes their keys, durably, in order; then they are staged no more. Raises as :meth:`put` does,
+        and :class:`~penstock.errors.NotFound` for what is not staged; the moves before it happened."""
         ...
 
     def settle(self, keys: Sequence[str]) -> None:

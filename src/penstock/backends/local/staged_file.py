@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from penstock.backends.local.fileops import FileOps
 from penstock.backends.local.naming import open_plain
-from penstock.errors import IoError, from_os_error
+from penstock.errors import Exists, IoError, from_os_error
 from penstock.ports.format import Buffer
 
 #: From this size on a file is written directly: in whole blocks, from memory that is aligned to pages, at offsets that
@@ -38,6 +38,8 @@ class LocalStagedFile:
         self._may_be_direct = True
         try:
             self._fd = ops.create(path)
+        except FileExistsError:
+            raise Exists(f"{path} exists", hint="use each name once in an attempt") from None
         except OSError as error:
             raise from_os_error(error, f"cannot write {path}") from None
 
