@@ -284,7 +284,7 @@ def _may_match(event: dict[str, Any], filter: ExportFilter) -> bool:
         and (filter.categories is None or event_type is None or event["category"] in filter.categories)
         and (filter.event_types is None or event_type in filter.event_types)
         and (filter.session_id is None or event["session_id"] == filter.session_id)
-        and (filter.least_priority is None or EventPriority.parse(event["priority"]) >= filter.least_priority)
+        and (filter.priority is None or EventPriority.parse(event["priority"]) >= EventPriority.parse(filter.priority))
     )
 
 

@@ -1,21 +1,36 @@
-"""The two forms of a filter agree: one event in Python, and SQL over a store, whatever the events and conditions."""
+"""All forms of a filter agree: one event in Python, SQL over a store, masks over batches and over the rows of a table,
+whatever the events and conditions."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from penstock import AnalyticsEvent, EventCategory, EventPriority, Exporter, ExportFilter, SqliteAnalyticsStorage
+from adopted_oracle import write_table
+from penstock import (
+    AnalyticsEvent,
+    EventCategory,
+    EventPriority,
+    Exporter,
+    ExportFilter,
+    SqliteAnalyticsStorage,
+    StorageConfig,
+)
+from penstock.pipeline.matching import matching
 from sample_events import START, uuid_of
 
 SESSIONS = [uuid_of(number) for number in range(3)]
 TYPES = ["feature_used", "error_occurred", "Feature_Used", "été", "a'b", "%", "feature_used "]
+TABLE = "CREATE TABLE hits (id TEXT, at INTEGER, event_type TEXT, category TEXT, session_id TEXT, priority TEXT)"
+MAPPING = {"timestamp": "at:us"}
 MOMENTS = st.integers(-3, 3).map(lambda micros: START + timedelta(microseconds=micros))
 
 
@@ -52,17 +67,27 @@ def filters(draw: st.DrawFn) -> ExportFilter:
     return ExportFilter(**given_)
 
 
+def _ids(batches: Iterable[pa.RecordBatch]) -> list[str]:
+    return [id for batch in batches for id in batch["id"].to_pylist()]
+
+
 @limits(max_examples=40)
 @given(event_lists(), st.lists(filters(), min_size=1, max_size=8))
-def test_sql_and_python_take_the_same_events_and_the_limit_is_in_order_of_arrival(
+def test_every_form_takes_the_same_events_and_the_limit_is_in_order_of_arrival(
     events: list[AnalyticsEvent], conditions: list[ExportFilter]
 ) -> None:
     with tempfile.TemporaryDirectory() as name, SqliteAnalyticsStorage(Path(name, "events.db")) as store:
         store.append(events)
+        rows = [
+            (at.id, at.timestamp_micros, at.event_type, at.category, at.session_id, str(at.priority)) for at in events
+        ]
+        write_table(Path(name, "app.db"), TABLE, "hits", rows)
+        table = SqliteAnalyticsStorage(Path(name, "app.db"), StorageConfig(table="hits", mapping=MAPPING))
         for wanted in conditions:
             expected = [event.id for event in events if wanted.matches(event)][: wanted.limit]
-            found = [id for batch in store.scan(wanted) for id in batch["id"].to_pylist()]
-            assert found == expected, wanted
+            assert _ids(store.scan(wanted)) == expected, wanted
+            assert _ids(table.scan(wanted)) == expected, wanted
+            assert _ids(matching(batch, wanted) for batch in store.scan())[: wanted.limit] == expected, wanted
             assert store.count(wanted) == len(expected), wanted
         last = conditions[-1]
         result = Exporter(store).export(Path(name, "out.ndjson"), filter=last)

@@ -1,15 +1,16 @@
 """Which events an export takes: half-open in time, by category, type, session and priority, with a limit at the end.
 
-The same rules exist twice: :meth:`ExportFilter.matches` for one event in Python, and the SQL of the stores. A property
-test holds them equal.
+A filter is a list of terms, from which every evaluator is made: :meth:`ExportFilter.matches` for one event here, masks
+over batches in ``pipeline/matching``, SQL in ``sources/sqlite/predicate``. A property test holds them equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from penstock.errors import InvalidEvent, InvalidFilter
 from penstock.model import times
@@ -24,6 +25,24 @@ from penstock.model.ids import check_id
 
 #: No store numbers its events higher.
 _MOST_ROWS = (1 << 63) - 1
+Operator: TypeAlias = Literal[">=", "<", "in"]
+_HOLDS: Mapping[Operator, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<": operator.lt,
+    "in": lambda value, wanted: value in wanted,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition on one field of an event, which a null never meets.
+
+    ``value`` is microseconds for times; for ``in`` it is a tuple of texts, of categories or of priorities.
+    """
+
+    field: str
+    operator: Operator
+    value: Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +62,8 @@ class ExportFilter:
     session_id: str | None = None
     priority: EventPriority | str | None = None
     limit: int | None = None
+    #: All conditions but ``limit``.
+    terms: tuple[Term, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -62,6 +83,18 @@ class ExportFilter:
             raise InvalidFilter(error.message, hint=error.hint) from None
         if self.limit is not None and not (type(self.limit) is int and 0 <= self.limit <= _MOST_ROWS):
             raise InvalidFilter(f"limit must be a whole number from 0 to {_MOST_ROWS}, not {self.limit}")
+        put(self, "terms", tuple(term for term in self._terms() if term.value is not None))
+
+    def _terms(self) -> tuple[Term, ...]:
+        lowest = None if self.priority is None else EventPriority.parse(self.priority)
+        return (
+            Term("timestamp", ">=", self.start_micros),
+            Term("timestamp", "<", self.end_micros),
+            Term("category", "in", self.categories),
+            Term("event_type", "in", self.event_types),
+            Term("session_id", "in", None if self.session_id is None else (self.session_id,)),
+            Term("priority", "in", None if lowest is None else tuple(EventPriority)[lowest:]),
+        )
 
     @property
     def start_micros(self) -> int | None:
@@ -73,21 +106,13 @@ class ExportFilter:
         """``end`` in microseconds since the epoch, UTC."""
         return self.end if isinstance(self.end, int) else None
 
-    @property
-    def least_priority(self) -> EventPriority | None:
-        """``priority`` as the value it was read to."""
-        return self.priority if isinstance(self.priority, EventPriority) else None
-
     def matches(self, event: AnalyticsEvent) -> bool:
         """Whether the event meets every condition except ``limit``, which is about many."""
-        at = event.timestamp_micros
-        return (
-            (self.start_micros is None or at >= self.start_micros)
-            and (self.end_micros is None or at < self.end_micros)
-            and (self.categories is None or event.category in self.categories)
-            and (self.event_types is None or event.event_type in self.event_types)
-            and (self.session_id is None or event.session_id == self.session_id)
-            and (self.least_priority is None or event.priority >= self.least_priority)
+        return all(
+            _HOLDS[term.operator](
+                event.timestamp_micros if term.field == "timestamp" else getattr(event, term.field), term.value
+            )
+            for term in self.terms
         )
 
     def to_json(self) -> dict[str, Any]:

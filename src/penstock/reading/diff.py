@@ -95,7 +95,8 @@ class _Published:
         self.columns = tuple(
             name for name in EVENT_FIELDS if all(name in one.layout.columns for one in self._manifests)
         )
-        for needed, why in {"id": "its events cannot be told apart", **_needed(filter)}.items():
+        asked = {term.field: "the filter needs it" for term in filter.terms}
+        for needed, why in {"id": "its events cannot be told apart", **asked}.items():
             if needed not in self.columns:
                 raise UsageError(
                     f"{self.name} was exported without the column {needed}: {why}",
@@ -186,18 +187,6 @@ def _limited(
             left = None if left is None else left - wanted.num_rows
             if wanted.num_rows:
                 yield wanted
-
-
-def _needed(filter: ExportFilter) -> dict[str, str]:
-    """The columns that a filter looks at, and why each is needed."""
-    conditions = {
-        "timestamp": filter.start is not None or filter.end is not None,
-        "category": filter.categories is not None,
-        "event_type": filter.event_types is not None,
-        "session_id": filter.session_id is not None,
-        "priority": filter.priority is not None,
-    }
-    return {name: "the filter needs it" for name, asked in conditions.items() if asked}
 
 
 def _notes(sides: tuple[_Side, _Side], columns: list[str]) -> list[str]:

@@ -20,20 +20,14 @@ def predicate(filter: ExportFilter) -> Predicate:
     """All conditions of the filter except ``limit``."""
     terms: list[str] = []
     values: list[Any] = []
-
-    def add(term: str, *given: Any) -> None:
-        terms.append(term)
-        values.extend(given)
-
-    if filter.start_micros is not None:
-        add("timestamp >= ?", filter.start_micros)
-    if filter.end_micros is not None:
-        add("timestamp < ?", filter.end_micros)
-    for column, names in (("category", filter.categories), ("event_type", filter.event_types)):
-        if names is not None:
-            add(f"{column} IN ({', '.join('?' * len(names))})", *(str(name) for name in names))
-    if filter.session_id is not None:
-        add("session_id = ?", filter.session_id)
-    if filter.least_priority is not None:
-        add("priority >= ?", int(filter.least_priority))
+    for term in filter.terms:
+        given = term.value if term.operator == "in" else (term.value,)
+        places = f"({', '.join('?' * len(given))})" if term.operator == "in" else "?"
+        terms.append(f"{term.field} {term.operator} {places}")
+        values += [_stored(value) for value in given]
     return Predicate(" AND ".join(terms) or "1", tuple(values))
+
+
+def _stored(value: Any) -> int | str:
+    """Priorities are stored as their ranks, categories as their names."""
+    return int(value) if isinstance(value, int) else str(value)

@@ -21,6 +21,7 @@ from penstock.model.dataset import MICROS_UTC
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, EventCategory, check_event_type
 from penstock.model.filter import ExportFilter
 from penstock.model.ids import allowed_ids
+from penstock.pipeline.matching import meets
 from penstock.sources.tables.mapping import Adoption
 from penstock.sources.tables.payload import NOTHING, Members, objects, texts
 from penstock.sources.tables.query import BLOBS, NUMBER_TYPE
@@ -271,18 +272,9 @@ def _present(batch: pa.RecordBatch, field: str) -> pa.BooleanArray:
 def _matching(judged: Judged, filter: ExportFilter) -> pa.BooleanArray:
     """Where no condition of the filter is broken. What a row that is no event does not have breaks none, but for the
     event type: no name that a filter can ask for is an invalid one."""
-    terms = [pc.is_valid(judged.priority)]
-    if filter.start_micros is not None:
-        terms.append(pc.fill_null(pc.greater_equal(judged.timestamp, filter.start_micros), True))
-    if filter.end_micros is not None:
-        terms.append(pc.fill_null(pc.less(judged.timestamp, filter.end_micros), True))
-    if filter.categories is not None:
-        named = pc.is_in(judged.category, pa.array([str(name) for name in filter.categories]))
-        terms.append(pc.or_(named, pc.is_null(judged.event_type)))
-    if filter.event_types is not None:
-        terms.append(pc.is_in(judged.event_type, pa.array(list(filter.event_types))))
-    if filter.session_id is not None:
-        terms.append(pc.fill_null(pc.equal(judged.session_id, filter.session_id), False))
-    if filter.least_priority is not None:
-        terms.append(pc.is_in(judged.priority, pa.array(PRIORITY_NAMES[filter.least_priority :])))
-    return reduce(pc.and_, terms)
+    unknown = {"timestamp": pc.is_null(judged.timestamp), "category": pc.is_null(judged.event_type)}
+    met = pc.is_valid(judged.priority)
+    for term in filter.terms:
+        own = meets(getattr(judged, term.field), term)
+        met = pc.and_(met, pc.or_(own, unknown[term.field]) if term.field in unknown else own)
+    return met
