@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -186,3 +187,65 @@ def test_large_and_repetitive_events_are_no_attack(format: str, tmp_path: Path) 
     manifest = export(tmp_path / "events.db", path).manifest
     assert verify(path).problems == ()
     assert restore(path, tmp_path / "back.db").events_digest == manifest.events_digest
+
+
+def test_compression_as_old_arrow_named_it(place: Path) -> None:
+    """A message of version 4 names its codec in its own metadata, where nothing in the record batch tells of it."""
+    path = place / "old.arrow"
+    export(place / "events.db", path, options=ExportOptions(compression="zstd"))
+    one = pa.ipc.open_file(path.read_bytes()).read_all()
+    large = one.set_column(one.schema.get_field_index("data"), EVENT_SCHEMA.field("data"), [['"' + "a" * GIB + '"']])
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, large.schema, options=options) as writer:
+        named = pa.KeyValueMetadata({"ARROW:experimental_compression": "ZSTD"})
+        writer.write_batch(large.to_batches()[0], custom_metadata=named)
+    content = bytearray(path.read_bytes())
+    (schema,) = struct.unpack_from("<i", content, 12)
+    message = 16 + schema + 8
+    root = message + struct.unpack_from("<I", content, message)[0]
+    version = _slot(content, root, 0)
+    struct.pack_into("<h", content, root + struct.unpack_from("<H", content, version)[0], 3)
+    header = root + struct.unpack_from("<H", content, _slot(content, root, 2))[0]
+    batch = header + struct.unpack_from("<I", content, header)[0]
+    struct.pack_into("<H", content, _slot(content, batch, 3), 0)
+    path.write_bytes(content)
+    assert path.stat().st_size < MIB
+    forge(path)
+    refused(path, "rows that are read at once have more than 128 MiB")
+
+
+def _slot(content: bytes | bytearray, table: int, field: int) -> int:
+    """Where a flat buffer says how far behind the start of a table one of its fields lies."""
+    return table - int(struct.unpack_from("<i", content, table)[0]) + 4 + 2 * field
+
+
+def test_an_arrow_file_that_begins_with_a_record_batch(place: Path) -> None:
+    path = place / "headless.arrow"
+    export(place / "events.db", path)
+    content = path.read_bytes()
+    (schema,) = struct.unpack_from("<i", content, 12)
+    path.write_bytes(content[:8] + content[16 + schema :])
+    forge(path)
+    refused(path, "it begins with a record batch")
+
+
+def test_a_damaged_length_in_an_arrow_file(place: Path) -> None:
+    """A message says that its body has more than any memory holds; a buffer, that it has less than nothing."""
+    path = place / "claims.arrow"
+    export(place / "events.db", path, options=ExportOptions(compression="zstd"))
+    whole = path.read_bytes()
+    (schema,) = struct.unpack_from("<i", whole, 12)
+    message = 16 + schema + 8
+    root = message + struct.unpack_from("<I", whole, message)[0]
+    body = root + struct.unpack_from("<H", whole, _slot(whole, root, 3))[0]
+    content = bytearray(whole)
+    struct.pack_into("<q", content, body, 1 << 50)
+    path.write_bytes(content)
+    forge(path)
+    refused(path, "rows that are read at once have more than 128 MiB")
+    begin = message + struct.unpack_from("<i", whole, message - 4)[0]
+    content = bytearray(whole)
+    struct.pack_into("<q", content, begin, -(1 << 50))
+    path.write_bytes(content)
+    forge(path)
+    refused(path, "damaged Arrow data")

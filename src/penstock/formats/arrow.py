@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from penstock.errors import SerializationError
-from penstock.formats.bounds import check_group, check_nesting, unpacked_size
+from penstock.formats.arrow_messages import footer_blocks, messages
+from penstock.formats.bounds import check_nesting
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
 
@@ -76,11 +77,11 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         try:
             if stream.seekable() and stream.read(6) == b"ARROW1":
+                expected = len(footer_blocks(stream)[1])
                 stream.seek(0)
-                file = pa.ipc.open_file(stream)
-                check_schema(file.schema, layout.columns)
+                check_schema(pa.ipc.open_file(stream).schema, layout.columns)
                 stream.seek(_MAGIC_BYTES)
-                yield from _batches(stream, layout.columns, expected=file.num_record_batches)
+                yield from _batches(stream, layout.columns, expected=expected)
                 return
             if stream.seekable():
                 stream.seek(0)
@@ -95,17 +96,13 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
 
 def _batches(stream: BinaryIO, columns: tuple[str, ...], *, expected: int | None = None) -> Iterator[pa.RecordBatch]:
     """The batches of a stream, each unpacked only when it is known how large it is then."""
-    messages = iter(pa.ipc.MessageReader.open_stream(stream))
-    first = next(messages, None)
-    if first is None:
-        raise SerializationError("damaged Arrow data: it is empty")
-    found = pa.ipc.read_schema(first)
+    checked = messages(stream)
+    found = pa.ipc.read_schema(next(checked))
     schema = check_schema(found, columns)
     count = 0
-    for message in messages:
+    for message in checked:
         if message.type != "record batch":
             raise SerializationError(f"damaged Arrow data: a message of the kind {message.type!r}")
-        check_group(unpacked_size(message))
         yield check_batch(pa.ipc.read_record_batch(message, found), schema)
         count += 1
     if expected is not None and count != expected:

@@ -1,0 +1,49 @@
+"""The command in a process of its own under a ceiling, and how much memory it had at most: for files made to harm."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+#: What any of these files may cost, in MiB.
+MOST_MIB = 512
+#: Beyond this the child gets no memory at all, so that a defect does not take the machine down.
+_CEILING = 4 << 30
+_COMMAND = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+from penstock.cli import run
+code = run(sys.argv[2:])
+sys.stdout.flush()
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+sys.exit(code)
+"""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How a run ended: its exit code (negative: the signal that ended it), what it said, its peak memory."""
+
+    code: int
+    said: str
+    peak_mib: int
+
+
+def watched(*arguments: object, cwd: Path) -> Watched:
+    """Run the command; it has to live, to show no traceback, and to stay under ``MOST_MIB``."""
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, str(_CEILING), *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode >= 0, f"signal {-done.returncode}: {done.stderr}"
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "out of memory" not in done.stderr, done.stderr
+    found = Watched(done.returncode, done.stderr, int(done.stdout.split()[-1]) >> 10)
+    assert found.peak_mib < MOST_MIB, found
+    return found
