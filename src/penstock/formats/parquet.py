@@ -6,8 +6,6 @@ Row groups are cut by rows and by bytes, so that memory depends on neither the n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import groupby
-from operator import attrgetter
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -17,7 +15,7 @@ import pyarrow.parquet as pq
 from penstock.errors import SerializationError
 from penstock.formats.arrow import ByteSink, check_batch, check_schema
 from penstock.formats.bounds import check_group, check_record
-from penstock.formats.parquet_footer import columns_of
+from penstock.formats.parquet_footer import groups_of
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
 
@@ -112,14 +110,13 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
 
 
 def _check_groups(stream: BinaryIO, names: list[str]) -> set[str]:
-    """See by the file's own account that its row groups can be read; which text columns have dictionaries."""
+    """See by the heads of its pages that its row groups can be read; which text columns have dictionaries."""
     repeating = set()
-    for _, columns in groupby(columns_of(stream), key=attrgetter("group")):
-        group = list(columns)
-        check_group(sum(column.size for column in group))
-        if [column.name for column in group] != names:
+    for group in groups_of(stream):
+        check_group(sum(column.size for column in group.columns))
+        if [column.name for column in group.columns] != names:
             raise SerializationError("damaged Parquet data: a row group has other columns than the file")
-        for column in group:
+        for column in group.columns:
             if not _ENCODINGS.issuperset(column.encodings):
                 raise SerializationError(f"{column.name} is encoded in a way that is not Penstock's")
             if EVENT_SCHEMA.field(column.name).type == pa.string() and not _DICTIONARIES.isdisjoint(column.encodings):

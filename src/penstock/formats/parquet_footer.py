@@ -1,10 +1,11 @@
-"""The footer of a Parquet file, as far as it says how its columns are laid out: read here, since the library ends the
-whole process over some damaged ones when it is asked. It is a structure in Thrift's compact protocol."""
+"""The footer of a Parquet file and the heads of its pages, as far as they say how its columns are laid out: read here,
+since the library takes as much memory as they claim, and ends the whole process over some damaged ones when it is
+asked. They are structures in Thrift's compact protocol."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -13,40 +14,117 @@ from penstock.errors import SerializationError
 _MOST_BYTES = 64 << 20
 _MOST_LEVELS = 32
 _MOST_VALUES = 2_000_000
-_ROW_GROUPS, _COLUMNS, _META_DATA, _ENCODINGS, _PATH, _UNCOMPRESSED = 4, 1, 3, 2, 3, 6
+#: The head of a page is read in the first of these sizes that it fits into.
+_HEADS = (256, 1 << 16, 16 << 20)
+#: Fields by number: of the footer, a row group, a column chunk, its facts, a page, and the heads of its kinds.
+_SCHEMA, _ROW_GROUPS = 2, 4
+_COLUMNS, _ROWS = 1, 3
+_META_DATA = 3
+_KIND, _ENCODINGS, _PATH, _VALUES, _UNCOMPRESSED, _COMPRESSED, _DATA_AT, _DICTIONARY_AT = 1, 2, 3, 5, 6, 7, 9, 11
+_PAGE_UNCOMPRESSED, _PAGE_COMPRESSED, _PAGE_KINDS = 2, 3, (5, 7, 8)
+_PAGE_DICTIONARY = 7
+#: Where a head of each kind has its encoding.
+_PAGE_ENCODING = {5: 2, 7: 2, 8: 4}
+_TYPE_LENGTH, _CHILDREN = 2, 5
+BYTE_ARRAY = 6
+FIXED_BYTES = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of one row group: ``encodings`` are Parquet's numbers, ``size`` is in bytes, uncompressed."""
+    """One column of one row group, by its pages. Sizes are in bytes, uncompressed: of all pages, of the largest one, of
+    the dictionary, and of a value in the page where they are largest. ``encodings`` and ``kind`` are Parquet's numbers.
+    """
 
-    group: int
     name: str
+    kind: int
     encodings: frozenset[int]
+    values: int
+    stored: int
     size: int
+    largest: int
+    dictionary: int
+    mean: int
 
 
-def columns_of(stream: BinaryIO) -> Iterator[Column]:
-    """Every column of every row group. Raises :class:`SerializationError` for a footer that cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row group."""
+
+    rows: int
+    columns: tuple[Column, ...]
+
+
+def groups_of(stream: BinaryIO) -> Iterator[Group]:
+    """Every row group. Raises :class:`SerializationError` for a footer and pages that cannot be read."""
     try:
-        for number, group in enumerate(_footer(stream)[_ROW_GROUPS]):
-            for chunk in group[_COLUMNS]:
-                facts = chunk[_META_DATA]
-                name = b".".join(facts[_PATH]).decode()
-                yield Column(number, name, frozenset(facts[_ENCODINGS]), int(facts[_UNCOMPRESSED]))
-    except (KeyError, IndexError, TypeError, ValueError, struct.error) as error:
-        raise SerializationError(f"damaged Parquet data: its footer cannot be read: {error!r}") from None
+        footer = _footer(stream)
+        for group in footer.groups():
+            chunks = zip(group[_COLUMNS], footer.lengths, strict=True)
+            yield Group(group[_ROWS], tuple(_column(stream, chunk[_META_DATA], length) for chunk, length in chunks))
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, struct.error) as error:
+        raise SerializationError(f"damaged Parquet data: its footer or its pages cannot be read: {error!r}") from None
 
 
-def _footer(stream: BinaryIO) -> dict[int, Any]:
+def _column(stream: BinaryIO, facts: Mapping[int, Any], length: int) -> Column:
+    begin = min(facts[_DATA_AT], facts.get(_DICTIONARY_AT) or facts[_DATA_AT])
+    encodings = set(facts[_ENCODINGS])
+    size = largest = dictionary = seen = mean = 0
+    for page in _pages(stream, begin, begin + facts[_COMPRESSED]):
+        kind = next((kind for kind in _PAGE_KINDS if kind in page), None)
+        if kind is None:
+            continue
+        bytes = page[_PAGE_UNCOMPRESSED]
+        encodings.add(page[kind][_PAGE_ENCODING[kind]])
+        size += bytes
+        if kind == _PAGE_DICTIONARY:
+            dictionary += bytes
+            continue
+        values = page[kind][1]
+        if values < 0:
+            raise ValueError(f"{values} values")
+        largest, seen, mean = max(largest, bytes), seen + values, max(mean, bytes // max(values, 1))
+        if seen >= facts[_VALUES]:
+            break
+    return Column(
+        name=b".".join(facts[_PATH]).decode(),
+        kind=facts[_KIND],
+        encodings=frozenset(encodings),
+        values=seen,
+        stored=facts[_COMPRESSED],
+        size=max(size, facts[_UNCOMPRESSED]),
+        largest=largest,
+        dictionary=dictionary,
+        mean=max(mean, length if facts[_KIND] == FIXED_BYTES else 0),
+    )
+
+
+def _pages(stream: BinaryIO, begin: int, end: int) -> Iterator[dict[int, Any]]:
+    """The head of each page between two places."""
+    while begin < end:
+        for most in _HEADS:
+            stream.seek(begin)
+            head = _Compact(stream.read(most))
+            try:
+                page = head.structure(0)
+                break
+            except IndexError:
+                if most == _HEADS[-1]:
+                    raise
+        if page[_PAGE_UNCOMPRESSED] < 0 or page[_PAGE_COMPRESSED] < 0:
+            raise ValueError("a page of negative size")
+        yield page
+        begin += head.at + page[_PAGE_COMPRESSED]
+
+
+def _footer(stream: BinaryIO) -> _Footer:
     size = stream.seek(0, 2)
     stream.seek(max(size - 8, 0))
     (length,) = struct.unpack("<I4x", stream.read(8))
     if length > min(size - 8, _MOST_BYTES):
         raise ValueError(f"{length} bytes")
     stream.seek(size - 8 - length)
-    found: dict[int, Any] = _Compact(stream.read(length)).structure(0)
-    return found
+    return _Footer(stream.read(length))
 
 
 class _Compact:
@@ -54,12 +132,12 @@ class _Compact:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = 0
+        self.at = 0
         self._left = _MOST_VALUES
 
     def _byte(self) -> int:
-        byte = self._data[self._at]
-        self._at += 1
+        byte = self._data[self.at]
+        self.at += 1
         return byte
 
     def _number(self) -> int:
@@ -98,14 +176,39 @@ class _Compact:
             return self._signed()
         if kind in (7, 8):
             length = 8 if kind == 7 else self._number()
-            self._at += length
-            if self._at > len(self._data):
+            self.at += length
+            if self.at > len(self._data):
                 raise IndexError("text that is longer than the footer")
-            return self._data[self._at - length : self._at]
+            return self._data[self.at - length : self.at]
         if kind in (9, 10):
-            head = self._byte()
-            count = head >> 4 if head >> 4 < 15 else self._number()
-            return [self._value(head & 0x0F, level + 1) for _ in range(count)]
+            inner, count = self._list()
+            return [self._value(inner, level + 1) for _ in range(count)]
         if kind == 12:
             return self.structure(level)
         raise ValueError(f"a value of kind {kind}")
+
+    def _list(self) -> tuple[int, int]:
+        head = self._byte()
+        return head & 0x0F, head >> 4 if head >> 4 < 15 else self._number()
+
+
+class _Footer(_Compact):
+    """The footer, of which one row group is held at a time. ``lengths`` are those of the values of each column that has
+    values of a fixed length, known when the first row group is."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.lengths: list[int] = []
+
+    def groups(self) -> Iterator[dict[int, Any]]:
+        number = 0
+        while head := self._byte():
+            number = number + (head >> 4) if head >> 4 else self._signed()
+            if number != _ROW_GROUPS:
+                value = self._value(head & 0x0F, 1)
+                if number == _SCHEMA:
+                    self.lengths = [one.get(_TYPE_LENGTH, 0) for one in value if not one.get(_CHILDREN)]
+                continue
+            for _ in range(self._list()[1]):
+                self._left = _MOST_VALUES
+                yield self.structure(1)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from penstock.errors import ExportError, SerializationError
-from penstock.loading.rows import Portion, Reject, damage
+from penstock.formats.arrow_messages import file_batches, footer_blocks, stream_batches
+from penstock.formats.bounds import MAX_RECORD_BYTES, check_columns, check_group
+from penstock.formats.parquet_footer import BYTE_ARRAY, Column, Group, groups_of
+from penstock.loading.jsontexts import plain
+from penstock.loading.rows import Portion, Reject, damage, oversize
 from penstock.loading.tables import TableReader, repeated, row_text
+from penstock.loading.widths import cuts, row_sizes, written_size
 
 _ROWS = 8192
 _BYTES = 8 << 20
 _READ = 1 << 20
+#: Most bytes that are unpacked at once.
+_MOST = 256 << 20
+#: Most structures in one list of a Parquet file's footer.
+_CONTAINED = 100_000
+#: Values of a column in lists that may take no space in the file: nulls, and those of a dictionary of one.
+_INSIDE = 8 << 20
+#: Each value may begin with the whole of the one before it, unseen.
+_DELTA_BYTE_ARRAY = 7
 ARROW_FILE = b"ARROW1"
 _ARROW_START = 8
 _BYTES_OF = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
@@ -26,36 +39,55 @@ def read_parquet(file: BinaryIO, tables: TableReader) -> Iterator[Portion]:
 
 
 def read_arrow(file: BinaryIO, tables: TableReader) -> Iterator[Portion]:
-    """The rows of an Arrow IPC file (seekable) or stream. Memory: one slice of a file that is mapped and not compressed
-    inside, the largest record batch of any other."""
+    """The rows of an Arrow IPC file, which must be mapped to memory, or a stream. Memory: one slice of what is mapped
+    and not compressed inside, the largest record batch of any other, with its dictionaries."""
     return _portions(_arrow_batches(file), tables)
 
 
 def _parquet_batches(file: BinaryIO) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(file, pre_buffer=False, buffer_size=_READ) as parquet:
-        for number in range(parquet.num_row_groups):
-            facts = parquet.metadata.row_group(number)
-            mean = facts.total_byte_size // max(facts.num_rows, 1) + 1
-            rows = max(1, min(_ROWS, _BYTES // mean))
+    """The rows of row group after row group. Texts of which one may stand for many rows stay in their dictionaries."""
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=_READ, thrift_container_size_limit=_CONTAINED) as parquet:
+        check_columns(len(parquet.schema))
+        groups = list(groups_of(file))
+        repeating = {column.name for group in groups for column in group.columns if _repeats(column)}
+    file.seek(0)
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=_READ, read_dictionary=sorted(repeating)) as parquet:
+        for number, group in enumerate(groups):
+            rows = _rows_at_once(group)
             yield from parquet.iter_batches(batch_size=rows, row_groups=[number], use_threads=False)
 
 
-def _arrow_batches(file: BinaryIO) -> Iterator[pa.RecordBatch]:
-    magic = file.read(len(ARROW_FILE)) if file.seekable() else b""
-    if file.seekable():
-        file.seek(0)
-    if magic != ARROW_FILE:
-        yield from pa.ipc.open_stream(file)
+def _repeats(column: Column) -> bool:
+    return column.kind == BYTE_ARRAY and column.dictionary * _ROWS > _MOST
+
+
+def _rows_at_once(group: Group) -> int:
+    """How many rows of a row group may be read at once. Raises :class:`SerializationError` where none may."""
+    width = 1
+    for column in group.columns:
+        if column.values > group.rows + _INSIDE + 8 * column.stored:
+            raise SerializationError(f"{column.name} has {column.values:,} values in {group.rows:,} rows")
+        width += max(column.mean * (column.values // max(group.rows, 1) + 1), 8)
+        if _DELTA_BYTE_ARRAY in column.encodings:
+            width += column.largest >> 3
+    check_group(sum(column.largest + 2 * column.dictionary for column in group.columns), _MOST)
+    return max(1, min(_ROWS, _BYTES // width))
+
+
+def _arrow_batches(file: Any) -> Iterator[pa.RecordBatch]:
+    if not file.seekable() or file.read(len(ARROW_FILE)) != ARROW_FILE:
+        if file.seekable():
+            file.seek(0)
+        yield from stream_batches(file, mapped=False, most=_MOST)
         return
     try:
-        reader = pa.ipc.open_file(file)
-    except pa.ArrowInvalid:
+        footer_blocks(file)
+    except SerializationError:
         # A file that is cut short has lost its table of contents, but what stands before it is a stream.
         file.seek(_ARROW_START)
-        yield from pa.ipc.open_stream(file)
+        yield from stream_batches(file, mapped=True, most=_MOST)
         raise
-    for number in range(reader.num_record_batches):
-        yield reader.get_batch(number)
+    yield from file_batches(file, most=_MOST)
 
 
 def _portions(batches: Iterator[pa.RecordBatch], tables: TableReader) -> Iterator[Portion]:
@@ -67,8 +99,8 @@ def _portions(batches: Iterator[pa.RecordBatch], tables: TableReader) -> Iterato
             if twice is not None:
                 yield Portion(rejects=[damage(1, tables.unit, f"two columns have the name {twice!r}")])
                 return
-            for piece in _slices(batch):
-                yield from _checked(piece, done, tables)
+            for piece, valid in _slices(batch):
+                yield from _checked(piece, valid, done, tables)
                 done += piece.num_rows
     except (pa.ArrowException, SerializationError, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -77,24 +109,34 @@ def _portions(batches: Iterator[pa.RecordBatch], tables: TableReader) -> Iterato
         yield Portion(rejects=[damage(done + 1, tables.unit, reason)])
 
 
-def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """A batch in slices of at most so many rows and about so many bytes."""
-    start = 0
-    while start < batch.num_rows:
-        piece = batch.slice(start, _ROWS)
-        while piece.num_rows > 1 and piece.nbytes > _BYTES:
-            piece = piece.slice(0, (piece.num_rows + 1) // 2)
-        yield piece
-        start += piece.num_rows
+def _slices(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, bool]]:
+    """A batch in slices of at most so many rows, and whether each is valid but for text that is not UTF-8.
+
+    Raises ``pa.ArrowInvalid`` for any other damage: what points beyond its buffers must not even be looked at.
+    """
+    mean = batch.get_total_buffer_size() // max(batch.num_rows, 1) + 1
+    rows = max(1, min(_ROWS, _BYTES // mean))
+    for start in range(0, batch.num_rows, rows):
+        piece = _as_bytes(batch.slice(start, rows))
+        piece.validate(full=True)
+        begin = 0
+        for size in cuts(piece, _BYTES):
+            part = _spread(batch.slice(start + begin, size))
+            begin += size
+            try:
+                part.validate(full=True)
+                yield part, True
+            except pa.ArrowException:
+                yield part, False
 
 
-def _checked(batch: pa.RecordBatch, done: int, tables: TableReader) -> Iterator[Portion]:
-    """A slice as portions, without the rows whose text is not UTF-8. Raises ``pa.ArrowInvalid`` for any other damage:
-    what points beyond its buffers must not even be looked at."""
-    try:
-        batch.validate(full=True)
-    except pa.ArrowException:
-        _as_bytes(batch).validate(full=True)
+def _checked(batch: pa.RecordBatch, valid: bool, done: int, tables: TableReader) -> Iterator[Portion]:
+    """A slice as portions, without the row that is too large to be read, and those whose text is not UTF-8."""
+    size = row_sizes(batch)[0].as_py() if batch.num_rows == 1 else 0
+    if size > MAX_RECORD_BYTES:
+        yield Portion(rejects=[oversize(done + 1, tables.unit, MAX_RECORD_BYTES, b"", size)])
+        return
+    if not valid:
         start = 0
         for row in range(batch.num_rows):
             fault = _invalid(batch.slice(row, 1))
@@ -110,7 +152,22 @@ def _checked(batch: pa.RecordBatch, done: int, tables: TableReader) -> Iterator[
 
 def _as_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch with its text columns as bytes, which need not be UTF-8."""
-    columns = [column.view(_BYTES_OF.get(column.type, column.type)) for column in batch.columns]
+
+    def viewed(column: pa.Array) -> pa.Array:
+        if isinstance(column, pa.DictionaryArray):
+            return pa.DictionaryArray.from_arrays(column.indices, viewed(column.dictionary), safe=False)
+        return column.view(_BYTES_OF.get(column.type, column.type))
+
+    return pa.RecordBatch.from_arrays([viewed(column) for column in batch.columns], names=batch.schema.names)
+
+
+def _spread(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the texts of dictionaries in their places."""
+    columns = list(batch.columns)
+    for place, column in enumerate(columns):
+        if isinstance(column, pa.DictionaryArray) and column.dictionary.type in _BYTES_OF:
+            check_group(written_size(column.dictionary), _MOST)
+            columns[place] = plain(column)
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 

@@ -31,17 +31,18 @@ _PIPE_HEAD = 1 << 12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """An open input: its content, how far its file was read, and the memory it is mapped to, if it is."""
+    """An open input: its content, how far its ``size`` bytes were read, and the memory it is mapped to, if so."""
 
     content: Any
     counted: Counted
+    size: int
     mapped: mmap.mmap | None = None
 
     def passed(self, size: int) -> None:
         """Note that so many bytes of the content were used. Pages of a mapped file are given back: it may be large, and
         one batch of it may be all of it."""
         if self.mapped is not None:
-            self.counted.position = min(self.counted.position + size, len(self.mapped))
+            self.counted.position = max(self.counted.position, min(self.counted.position + size, self.size))
             self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
@@ -69,17 +70,22 @@ class Input:
         with ExitStack() as stack:
             counted = Counted(stack.enter_context(self.stream) if self.stream is not None else self._file(stack))
             buffered: Any = io.BufferedReader(counted, _BUFFER)
-            content: Any = open_reader(self.codec, buffered)
+            content: Any
+            file: Any = counted
             if self.layout.seeks and (self.codec != "none" or self.stream is not None):
-                spool = stack.enter_context(tempfile.TemporaryFile(prefix="penstock-"))
-                shutil.copyfileobj(content, spool, _BUFFER)
-                spool.seek(0)
-                content = spool
-            elif self.layout is Layout.ARROW_FILE and self.size:
-                mapped = mmap.mmap(counted.fileno(), 0, access=mmap.ACCESS_READ)
-                yield Opened(content=pa.BufferReader(pa.py_buffer(mapped)), counted=counted, mapped=mapped)
-                return
-            yield Opened(content=content, counted=counted)
+                content = file = stack.enter_context(tempfile.TemporaryFile(prefix="penstock-"))
+                shutil.copyfileobj(open_reader(self.codec, buffered), file, _BUFFER)
+                file.flush()
+            else:
+                content = open_reader(self.codec, buffered)
+            size = file.seek(0, os.SEEK_END) if self.layout.seeks else 0
+            if self.layout.seeks:
+                file.seek(0)
+            mapped = None
+            if self.layout is Layout.ARROW_FILE and size:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                content = pa.BufferReader(pa.py_buffer(mapped))
+            yield Opened(content=content, counted=counted, mapped=mapped, size=self.size)
 
     def _file(self, stack: ExitStack) -> BinaryIO:
         assert self.path is not None

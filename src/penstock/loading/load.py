@@ -196,7 +196,8 @@ class _Load:
 
     def progress(self, total: AppendResult) -> Progress:
         """How far it is, with what was appended so far."""
-        here = self._opened.counted.position if self._opened is not None else 0
+        opened = self._opened
+        here = min(opened.counted.position, opened.size or opened.counted.position) if opened is not None else 0
         return Progress(
             rows=total.inserted + total.duplicates + total.conflicts,
             done=self._done + here,

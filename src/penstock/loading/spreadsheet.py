@@ -12,7 +12,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate
 
 import pyarrow as pa
@@ -20,13 +20,16 @@ import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
 from penstock.errors import SerializationError
+from penstock.formats.bounds import check_columns
 from penstock.loading.lines import BOM
 from penstock.loading.rows import SAMPLE, Portion, Reject, damage, oversize
 from penstock.loading.streams import BLOCK, Pieces
 from penstock.loading.tables import TableReader, repeated
+from penstock.loading.widths import cuts
 
 _SEPARATORS = b",;\t"
 _ROWS = 8192
+_BYTES = 8 << 20
 _EMPTY = pa.scalar("", pa.string())
 
 
@@ -73,7 +76,7 @@ def read_csv(pieces: Pieces, tables: TableReader, *, limit: int) -> Iterator[Por
         if isinstance(block, Reject):
             yield Portion(rejects=[block])
         else:
-            yield _Block(block[1], block[0], names, records.shape).portion(reader)
+            yield from _Block(block[1], block[0], names, records.shape).portions(reader)
 
 
 class _Records:
@@ -111,7 +114,12 @@ class _Records:
         if "\x00" in text:
             raise SerializationError("the CSV header holds a NUL; it may be UTF-16, save it as UTF-8")
         self._take(found.end())
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=self.shape.separator), [])
+        try:
+            names = next(csv.reader(io.StringIO(text, newline=""), delimiter=self.shape.separator), [])
+        except csv.Error as error:
+            raise SerializationError(f"the CSV header cannot be read: {error}") from None
+        check_columns(len(names))
+        return names
 
     def blocks(self) -> Iterator[tuple[int, bytes] | Reject]:
         """Blocks with the line each begins on; what is no record, or over the limit, as rejects."""
@@ -211,7 +219,8 @@ class _Block:
         self.records = cache(self._split)
         self.lines = cache(self._numbers)
 
-    def portion(self, tables: TableReader) -> Portion:
+    def portions(self, tables: TableReader) -> Iterator[Portion]:
+        """The rows, in pieces that stay small with the names of the columns in each of them."""
         faults: dict[int, str] = {}
         text = self.text
         places: Sequence[int] | None = None
@@ -231,8 +240,11 @@ class _Block:
             places = rows if places is None else [places[row] for row in rows]
             batch = batch.filter(used)
         rejects = [self._reject(place, faults[place], tables) for place in sorted(faults)]
-        rows = tables.read(batch, lambda row: self._locate(row if places is None else places[row]))
-        return Portion(rows=rows, rejects=rejects, names=self.names)
+        begin = 0
+        for size in cuts(batch, _BYTES):
+            locate = partial(self._locate, places, begin)
+            yield Portion(rows=tables.read(batch.slice(begin, size), locate), rejects=rejects, names=self.names)
+            begin, rejects = begin + size, []
 
     def _parse(self, text: bytes) -> tuple[pa.RecordBatch, dict[int, str]]:
         """The records as text columns, and those that have too few or too many fields."""
@@ -274,11 +286,13 @@ class _Block:
     def _numbers(self) -> list[int]:
         return list(accumulate(map(_line_ends, self.records()), initial=self.line))
 
-    def _locate(self, place: int) -> tuple[int, bytes]:
+    def _locate(self, places: Sequence[int] | None, begin: int, row: int) -> tuple[int, bytes]:
+        """Number and text of a row that lies behind ``begin`` others; ``places`` are theirs among the records."""
+        place = begin + row if places is None else places[begin + row]
         return self.lines()[place], self.records()[place].rstrip(b"\r\n")
 
     def _reject(self, place: int, fault: str, tables: TableReader) -> Reject:
-        number, raw = self._locate(place)
+        number, raw = self._locate(None, 0, place)
         reason, _, detail = fault.partition(": ")
         return Reject(number=number, unit=tables.unit, reason=reason, detail=detail, raw=raw)
 

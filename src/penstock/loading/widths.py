@@ -1,0 +1,111 @@
+"""How large rows become when every value is written out: one may stand in a file once for any number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+#: What a number, a time, a member or a Python object costs, about and at least.
+_PLAIN = pa.scalar(32, pa.int64())
+_VIEWS = (pa.string_view(), pa.binary_view())
+_TEXTS = (pa.string(), pa.binary(), pa.large_string(), pa.large_binary(), *_VIEWS)
+_ZERO = pa.scalar(0, pa.int64())
+
+
+def cuts(batch: pa.RecordBatch, most: int) -> Iterator[int]:
+    """Numbers of rows after which a batch, validated in full, is to be cut, so that no piece becomes more than ``most``
+    bytes, unless it is one row."""
+    sizes = row_sizes(batch)
+    if (pc.sum(sizes).as_py() or 0) <= most:
+        yield batch.num_rows
+        return
+    rows = size = 0
+    for one in sizes.to_pylist():
+        if rows and size + one > most:
+            yield rows
+            rows = size = 0
+        rows += 1
+        size += one
+    yield rows
+
+
+def written_size(column: pa.Array) -> int:
+    """What the values of a column become together, in bytes, about. It has to be valid but for what is not UTF-8."""
+    lengths = _lengths(column) if column.type in _TEXTS else _widths(column)
+    return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
+
+
+def row_sizes(batch: pa.RecordBatch) -> pa.Int64Array:
+    """What each row becomes. The name of a column stands in every row."""
+    total = pa.repeat(pa.scalar(sum(map(len, batch.schema.names)), pa.int64()), batch.num_rows)
+    for column in batch.columns:
+        total = pc.add(total, _widths(column))
+    return total
+
+
+def _widths(column: pa.Array) -> pa.Int64Array:
+    """What each value of a column becomes."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _widths(column.storage)
+    if pa.types.is_dictionary(kind):
+        return _known(_widths(column.dictionary).take(column.indices))
+    if pa.types.is_run_end_encoded(kind):
+        return _all(column, column.values)
+    if pa.types.is_union(kind):
+        return _all(column, *(column.field(number) for number in range(kind.num_fields)))
+    if pa.types.is_struct(kind):
+        total = _base(column)
+        for number in range(kind.num_fields):
+            total = pc.add(total, _widths(pc.struct_field(column, [number])))
+        return total
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.repeat(pa.scalar(32 + kind.byte_width, pa.int64()), len(column))
+    if pa.types.is_nested(kind):
+        return pc.add(_base(column), _inside(column))
+    if kind in _TEXTS:
+        return pc.add(_base(column), _known(_lengths(column).cast(pa.int64())))
+    return _base(column)
+
+
+def _inside(column: pa.Array) -> pa.Int64Array:
+    """What the lists of a column hold."""
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind):
+        return pc.multiply(_all(column, column.values), pa.scalar(kind.list_size, pa.int64()))
+    begins = column.offsets.cast(pa.int64())
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        ends = _sums(_widths(column.values))
+        return _known(pc.subtract(ends.take(pc.add(begins, column.sizes.cast(pa.int64()))), ends.take(begins)))
+    first, last = begins[0].as_py(), begins[-1].as_py()
+    ends = _sums(_widths(column.values.slice(first, last - first))).take(pc.subtract(begins, first))
+    return pc.subtract(ends.slice(1), ends.slice(0, len(column)))
+
+
+def _lengths(column: pa.Array) -> pa.Array:
+    """How many bytes each text has. Views begin with it, and Arrow does not tell otherwise."""
+    if column.type not in _VIEWS:
+        return pc.binary_length(column)
+    words = pa.Array.from_buffers(pa.int32(), 4 * len(column), [None, column.buffers()[1]], offset=4 * column.offset)
+    return pc.if_else(column.is_valid(), words.take(pa.array(range(0, 4 * len(column), 4), pa.int64())), 0)
+
+
+def _base(column: pa.Array) -> pa.Int64Array:
+    return pa.repeat(_PLAIN, len(column))
+
+
+def _all(column: pa.Array, *parts: pa.Array) -> pa.Int64Array:
+    """For every value as much as the largest of some may become."""
+    largest = [pc.max(_widths(part)).as_py() or 0 for part in parts]
+    return pa.repeat(pa.scalar(32 + max(largest, default=0), pa.int64()), len(column))
+
+
+def _known(sizes: pa.Array) -> pa.Int64Array:
+    return pc.fill_null(sizes, _ZERO)
+
+
+def _sums(sizes: pa.Int64Array) -> pa.Int64Array:
+    """From 0, the sums of all before."""
+    return pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(sizes)])
