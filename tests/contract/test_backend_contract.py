@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,13 +11,11 @@ import pytest
 
 from penstock.backends.local.backend import LocalBackend
 from penstock.backends.memory import MemoryBackend
+from penstock.backends.retrying import RetryingBackend
+from penstock.ports.backend import Backend
 from penstock.testing.backend_contract import CHECKS
-from penstock.testing.backend_place import Place
-
-
-@pytest.fixture(params=["local", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return PLACES[request.param](tmp_path)
+from penstock.testing.backend_place import Connect, Place
+from penstock.testing.faulty import FaultyBackend
 
 
 def _memory(tmp_path: Path) -> Place:
@@ -34,7 +33,19 @@ def _local(tmp_path: Path) -> Place:
     )
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"local": _local, "memory": _memory}
+def _wrapped(wrapper: Callable[[Backend], Backend], connect: Connect) -> Backend:
+    return wrapper(connect())
+
+
+KINDS: dict[str, Callable[[Path], Place]] = {"local": _local, "memory": _memory}
+WRAPPERS: dict[str, Callable[[Backend], Backend]] = {"retrying": RetryingBackend, "faulty": FaultyBackend}
+
+
+@pytest.fixture(params=[*KINDS, *(f"{wrapper}-{kind}" for wrapper in WRAPPERS for kind in KINDS)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    wrapper, _, kind = request.param.rpartition("-")
+    plain = KINDS[kind](tmp_path)
+    return replace(plain, connect=partial(_wrapped, WRAPPERS[wrapper], plain.connect)) if wrapper else plain
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
