@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The benchmark's peers have an environment of their own, so that none of them enters the product's.
 BENCH_VENV ?= .venv-bench
 
-.PHONY: demo test lint bench bench-memory sanitize proof proof-of-proofs clean
+.PHONY: demo test lint bench bench-memory sanitize fuzz proof proof-of-proofs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/penstock demo
@@ -30,14 +30,22 @@ bench-memory: $(VENV)/.test
 
 # The native library under AddressSanitizer and UndefinedBehaviorSanitizer, with the tests that feed it.
 SANITIZED = build/sanitized
+SANITIZERS = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: $(VENV)/.test
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r src/penstock $(SANITIZED)/
-	$(CC) -std=c11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIC -shared \
-	  -fvisibility=hidden native/*.c -o $(SANITIZED)/penstock/pipeline/_native.so
+	$(CC) -std=c11 $(SANITIZERS) -fPIC -shared -pthread -fvisibility=hidden native/*.c -o $(SANITIZED)/penstock/pipeline/_native.so
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" PYTHONPATH=$(SANITIZED) \
 	  ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 $(BIN)/python -m pytest -p no:cacheprovider -s \
 	  tests/unit/test_pipeline_native.py tests/unit/test_pipeline_any_columns.py tests/unit/test_formats_encoders.py tests/unit/test_formats_decoders.py \
 	  tests/unit/test_storage_foreign.py tests/property/test_round_trip.py tests/property/test_filters.py
+
+# The native library's functions with rows and lines made up by chance, under the same sanitizers and with memory that
+# runs out, for SECONDS (60). The same SEED (0) makes up the same ones.
+fuzz:
+	mkdir -p build
+	$(CC) -std=c11 -Wall -Wextra $(SANITIZERS) -pthread -Wl,--wrap=malloc,--wrap=calloc native/*.c native/fuzz/*.c \
+	  -o build/fuzz
+	build/fuzz $(or $(SECONDS),60) $(or $(SEED),0)
 
 # The fault sweeps and the random histories at their full size (about 25 minutes on two cores), with a table at the end.
 # SIZE=tenth is what CI runs, SIZE=10 ten times the full size; SEED=1 takes other samples and histories.

@@ -282,6 +282,13 @@ def test_text_that_was_rendered_outlives_what_it_was_made_of_and_cannot_be_writt
     assert {bytes(piece) for piece in pieces} == {bytes(text)} == {wanted}
 
 
+def test_the_library_is_built_of_no_header_and_uses_no_function_of_python() -> None:
+    included = {line for file in NATIVE.rglob("*.[ch]") for line in file.read_text().splitlines() if "#include" in line}
+    assert '#include "penstock.h"' in included
+    assert not [line for line in included if "python" in line.lower()]
+    assert not re.findall(rb"\0_?Py[A-Z_]\w+\0", native.PATH.read_bytes())
+
+
 def test_a_library_that_cannot_be_loaded_is_said_by_the_name_of_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,48 @@
+/* What the rounds of the fuzzer share: chance that repeats, memory that runs out, and rows made up by chance. */
+#ifndef PENSTOCK_FUZZ_H
+#define PENSTOCK_FUZZ_H
+
+#include "../penstock.h"
+
+#define MOST_MADE 20
+
+/* A number below `limit`, the same in every run of the same round. */
+uint64_t chance(uint64_t limit);
+/* Ends the process with an error unless it holds. */
+#define check(holds) checked(holds, #holds, __LINE__)
+void checked(bool holds, const char *what, int line);
+
+/* So many more allocations succeed, then none until it is set anew; -1 lets all succeed. */
+extern int64_t allocations_left;
+
+/* Bytes with nothing behind them that may be read. */
+struct piece {
+    char *bytes;
+    size_t length;
+};
+struct piece piece_of(const struct text *text);
+/* UTF-8 with everything in it that must be escaped or quoted; JSON without white space. */
+void put_words(struct text *text);
+void put_json(struct text *text, int depth);
+/* Put some of what JSON lines are made of, or of any bytes, in place of some of the text. */
+struct piece mutated(const char *bytes, size_t length);
+
+/* Columns, and rows of them. What it lends is released by whom it was lent to, which is checked. */
+struct made {
+    int count, lent;
+    int64_t rows;
+    struct spelled columns[MOST_MADE];
+    struct piece names[MOST_MADE];
+    struct arrow_schema schema, fields[MOST_MADE], *field_list[MOST_MADE];
+    struct arrow_array array, children[MOST_MADE], *child_list[MOST_MADE];
+    const void *buffers[MOST_MADE][3], *none[1];
+};
+void make(struct made *made);
+void made_free(struct made *made);
+struct arrow_schema *lend_schema(struct made *made);
+struct arrow_array *lend_array(struct made *made);
+
+/* Rows through a SQLite that is none, into a sink. */
+void scan_round(void);
+
+#endif
