@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +141,9 @@ def _moment(stored: Stored, row: _Row, note: str) -> int | None:
     if kind == "integer":
         return _epoch(str(value), row, note)
     if kind == "real":
-        for power, scale in ((9, 10**6), (12, 10**3), (15, 1), (18, 0)):
+        for power, scale in ((9, 6), (12, 3), (15, 0), (18, -3)):
             if 10**power <= value < 10 ** (power + 1):
-                return round(value * scale) if scale else round(value / 1000)
+                return int(Decimal(repr(value)).scaleb(scale).to_integral_value(ROUND_HALF_EVEN))
         return None
     if kind != "text":
         return None
@@ -164,9 +166,12 @@ def _epoch(text: str, row: _Row, note: str) -> int | None:
         return None
     digits = (fraction + "0" * 6)[:60]
     exact = int(whole + digits) * 10 ** (3 + shift)
-    if exact % 10 ** (3 + len(digits)):
+    micros, rest = divmod(exact, 10 ** (3 + len(digits)))
+    if rest:
         row.notes[note] += 1
-    return exact // 10 ** (3 + len(digits))
+    if fraction and Fraction(rest, 10 ** (3 + len(digits))) + Fraction(micros % 2, 10**99) > Fraction(1, 2):
+        micros += 1
+    return micros
 
 
 def _event_type(stored: Stored, row: _Row) -> str | None:

@@ -135,20 +135,19 @@ def ingest(
     config: StorageConfig | None = None,
     max_depth: int = jsontext.MAX_DEPTH,
     max_record_bytes: int = 16 << 20,
-    time_unit: str | None = None,
     dry_run: bool = False,
     progress: Callable[[LoadProgress], None] | None = None,
 ) -> IngestResult:
     """Load files into a store, which is created if it is missing; what is not an event is set aside, never lost.
 
     ``files`` are NDJSON, JSON, CSV, Parquet or Arrow, also in gzip or zstd; ``-`` is standard input. ``mapping`` says
-    which field of a record is which field of an event (``{"timestamp": "at", "session_id": "user.session"}``); what it
-    does not name goes into ``data``. ``format`` names the format of files that do not show it. ``source`` is the name
-    that ids of records without one are made from; the file's own, without endings, if not given. ``quarantine`` is the
-    file for records that are no events, beside the store if not given. ``max_depth`` is the deepest nesting of a
-    payload, ``max_record_bytes`` the longest record of a text format, ``time_unit`` (s, ms, us, ns) the unit of epoch
-    numbers where their digits do not say it. ``dry_run`` checks everything and writes nothing: every good record then
-    counts as inserted.
+    which field of a record is which field of an event (``{"timestamp": "at:ms", "session_id": "user.session"}``, where
+    a unit stands behind the field of epoch numbers whose digits do not say it, and ``:none`` for a field that is not
+    there); what it does not name goes into ``data``. ``format`` names the format of files that do not show it.
+    ``source`` is the name that ids of records without one are made from; the file's own, without endings, if not given.
+    ``quarantine`` is the file for records that are no events, beside the store if not given. ``max_depth`` is the
+    deepest nesting of a payload, ``max_record_bytes`` the longest record of a text format. ``dry_run`` checks
+    everything and writes nothing: every good record then counts as inserted.
 
     Loading a file again stores nothing again. When this returns, the stored events are as durable as the store is, and
     the quarantine is on the disk. Raises :class:`~penstock.errors.NotFound` before anything is stored when a file is
@@ -160,7 +159,7 @@ def ingest(
 
     named = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     fields = FieldMap(paths=dict(mapping or {}))
-    rules = settle.Rules(time_unit=time_unit, max_depth=max_depth, max_record_bytes=max_record_bytes)
+    rules = settle.Rules(max_depth=max_depth, max_record_bytes=max_record_bytes)
     places = wiring.store_files(store)
     bad = Path(quarantine) if quarantine is not None else aside.beside(places[0])
     aside.check(bad, apart_from=places)

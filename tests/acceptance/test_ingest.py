@@ -102,7 +102,6 @@ def test_every_record_lacking_what_is_required_says_how_to_map(penstock: Command
         (("ingest", "s.db", "good.ndjson", "--map", "seq=n"), 2, "seq cannot be mapped"),
         (("ingest", "s.db", "good.ndjson", "--map", "nope"), 2, "cannot read the mapping"),
         (("ingest", "s.db", "good.ndjson", "--format", "xml"), 2, "unknown format 'xml'"),
-        (("ingest", "s.db", "good.ndjson", "--time-unit", "h"), 2, "unknown time unit 'h'"),
         (("ingest", "s.db", "good.ndjson", "--max-record", "huge"), 2, "cannot read the size"),
         (("ingest", "good.ndjson", "good.ndjson"), 2, "is what this load writes to"),
         (("ingest", "good.ndjson", "-"), 2, "is not a SQLite database"),

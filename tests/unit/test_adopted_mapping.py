@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from penstock.errors import InvalidMapping
+from penstock.model.times import TimeUnit
 from penstock.sources.tables.mapping import adopt
 from penstock.sources.tables.table import Shape
-from penstock.sources.tables.times import Unit
 
 NEEDED = {"timestamp": "created_at", "event_type": "name"}
 
@@ -88,12 +88,12 @@ def test_names_fold_ascii_letters_only() -> None:
     assert adoption.rest == ("É",)
 
 
-@pytest.mark.parametrize("unit", list(Unit))
-def test_units_stand_behind_the_column(unit: Unit) -> None:
+@pytest.mark.parametrize("unit", list(TimeUnit))
+def test_units_stand_behind_the_column(unit: TimeUnit) -> None:
     adoption = adopt(PLAIN, {**NEEDED, "timestamp": f"Created_At:{unit}", "received_at": "ms:us"})
 
     assert adoption.fields["timestamp"] == "created_at"
-    assert adoption.units == {"timestamp": unit, "received_at": Unit.US}
+    assert adoption.units == {"timestamp": unit, "received_at": TimeUnit.US}
     assert adoption.describe()["units"] == {"timestamp": str(unit), "received_at": "us"}
 
 
@@ -102,7 +102,7 @@ def test_a_column_that_is_called_like_a_unit_or_none_is_the_column() -> None:
 
     assert adoption.fields["timestamp"] == "a:ms"
     assert adoption.fields["event_type"] == ":none"
-    assert adoption.units["timestamp"] is Unit.AUTO
+    assert adoption.units["timestamp"] is TimeUnit.AUTO
 
 
 def test_two_fields_may_share_a_column() -> None:

@@ -229,10 +229,43 @@ def test_a_mapped_name_that_stands_twice_in_its_object_is_no_guess(tmp_path: Pat
 
 
 def test_a_field_that_is_mapped_is_read_from_there_alone(tmp_path: Path) -> None:
-    event = only(tmp_path, record('"kind":"k","id":12'), mapping={"event_type": "kind", "id": "-"})
+    event = only(tmp_path, record('"kind":"k","id":12'), mapping={"event_type": "kind", "id": ":none"})
 
     assert event["event_type"] == "k"
     assert event["data"] == '{"event_type":"seen","id":12}'
+
+
+@pytest.mark.parametrize(
+    ("path", "member", "micros"),
+    [
+        ("at", '"at":1700000000123', 1_700_000_000_123_000),
+        ("at:ms", '"at":5', 5_000),
+        ("at:s", '"at":"-1.5"', -1_500_000),
+        ("a.b:us", '"a":{"b":5}', 5),
+        ("at:iso", '"at":"1970-01-01T00:00:00.000007"', 7),
+        ("dc:date", '"dc:date":"1970-01-02"', 86_400_000_000),
+        ("at:ms:auto", '"at:ms":1700000000', 1_700_000_000_000_000),
+    ],
+)
+def test_a_unit_may_stand_behind_the_path_of_the_time(tmp_path: Path, path: str, member: str, micros: int) -> None:
+    text = f'{{"event_type":"x",{member}}}'
+
+    assert only(tmp_path, text, mapping={"timestamp": path})["timestamp"] == micros
+
+
+def test_a_unit_that_fits_no_number_sets_the_record_aside_with_the_value(tmp_path: Path) -> None:
+    reasons = []
+    for unit in ("iso", "s", "h"):
+        place = tmp_path / unit
+        place.mkdir()
+        entry = refused(place, '{"event_type":"x","at":1700000000123}', mapping={"timestamp": f"at:{unit}"})
+        reasons.append(entry["reason"])
+
+    assert reasons == [
+        "timestamp cannot be read: a number, not an RFC 3339 time: 1700000000123",
+        "timestamp cannot be read: outside the years 0001 to 9999: 1700000000123",
+        "timestamp is missing",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +293,7 @@ def test_notes_tell_what_to_map(tmp_path: Path) -> None:
         "say --map event_type=FIELD --map timestamp=FIELD",
     )
     assert typo.notes == ("no record has the field 'visitr', which is mapped to session_id",)
-    assert ids.notes == ("no id of these records is text or an integer; with --map id=- it is kept in data",)
+    assert ids.notes == ("no id of these records is text or an integer; with --map id=:none it is kept in data",)
     assert some.notes == ()
 
 

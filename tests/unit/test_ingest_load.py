@@ -117,9 +117,14 @@ def test_a_mapping_holds_for_our_own_lines_too(tmp_path: Path) -> None:
 
 
 def test_white_space_does_not_change_an_id(tmp_path: Path) -> None:
-    load(tmp_path, ndjson('{"event_type":"x","timestamp":5}'), time_unit="s")
+    load(tmp_path, ndjson('{"event_type":"x","timestamp":5}'), mapping={"timestamp": "timestamp:s"})
 
-    assert load(tmp_path, ndjson(' {"event_type": "x", "timestamp": 5 } '), time_unit="s").duplicates == 1
+    assert (
+        load(
+            tmp_path, ndjson(' {"event_type": "x", "timestamp": 5 } '), mapping={"timestamp": "timestamp:s"}
+        ).duplicates
+        == 1
+    )
 
 
 def test_an_id_with_other_content_is_a_conflict_and_the_first_stays(tmp_path: Path) -> None:

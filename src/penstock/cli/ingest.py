@@ -25,12 +25,12 @@ from penstock.model.result import IngestResult
     "mapping",
     metavar="FIELD=PATH",
     multiple=True,
-    help="Which field of a record is which field of an event; dots lead into objects; '-' is none. Commas or repeat.",
+    help="Which field of a record is which field of an event, commas or repeat; dots lead into objects. "
+    "timestamp=PATH:ms gives the unit of epoch numbers (:s :ms :us :ns :iso), FIELD=:none leaves the field out.",
 )
 @click.option("--format", metavar="NAME", help="json, ndjson, csv, parquet, arrow; where a file does not say.")
 @click.option("--source", metavar="NAME", help="Make ids of records without one from this name, not the file's.")
 @click.option("--quarantine", metavar="FILE", help="Where records go that are no events; STORE.quarantine.ndjson.")
-@click.option("--time-unit", metavar="UNIT", help="Unit of epoch numbers: s, ms, us, ns; else their digits say it.")
 @click.option("--max-depth", type=int, metavar="N", help="Deepest nesting of a payload; 500, the most, by default.")
 @click.option("--max-record", metavar="SIZE", help="Longest record of a text format; 16MiB by default.")
 @click.option("--dry-run", is_flag=True, help="Check every record; store nothing, write nothing.")

@@ -123,7 +123,7 @@ class OwnLines:
     def __init__(self, records: RecordReader) -> None:
         self._any_depth = records.max_depth == jsontext.MAX_DEPTH
         self._unit = records.unit
-        self._patience = 0 if records.fields.paths else _PATIENCE
+        self._patience = 0 if records.fields.mapped else _PATIENCE
 
     def read(self, text: bytes, first: int) -> Rows | None:
         """The rows of whole lines, numbered from ``first``; ``None`` when the lines are not of this kind."""

@@ -15,7 +15,7 @@ from penstock.loading.elements import read_elements
 from penstock.loading.identity import Identities
 from penstock.loading.inputs import Input, Opened
 from penstock.loading.lines import read_lines
-from penstock.loading.mapping import NOTHING, FieldMap, locate
+from penstock.loading.mapping import FieldMap, locate
 from penstock.loading.quarantine import Quarantine
 from penstock.loading.recognise import Layout
 from penstock.loading.records import RecordReader
@@ -24,7 +24,7 @@ from penstock.loading.settle import Rules, settle
 from penstock.loading.spreadsheet import read_csv
 from penstock.loading.streams import Pieces
 from penstock.loading.tables import TableReader
-from penstock.model.columns import APPEND_SCHEMA
+from penstock.model.columns import APPEND_SCHEMA, NOWHERE
 from penstock.model.result import AppendResult, IngestResult
 from penstock.pipeline.ordered import ordered_map
 from penstock.ports.source import AnalyticsStorage
@@ -124,7 +124,7 @@ class _Load:
             rejects = list(portion.rejects)
             settled, rows = None, 0
             if portion.rows is not None and len(portion.rows):
-                settled = settle(portion.rows, self._rules)
+                settled = settle(portion.rows, self._rules, self._fields.unit)
                 rejects += settled.rejects
                 rows = len(portion.rows)
             self.records += rows + len(portion.rejects)
@@ -209,7 +209,7 @@ class _Load:
         if not self.records:
             return
         for name, path in self._fields.paths.items():
-            if path != NOTHING and name not in self._found:
+            if name not in self._found:
                 yield f"no record has the field {path!r}, which is mapped to {name}"
         reasons = self._quarantine.reasons
         if sum(reasons[_missing(name)] for name in _REQUIRED) == self.records:
@@ -221,7 +221,7 @@ class _Load:
             yield f"every record lacks {' and '.join(lacking)}{fields}"
         for name in ("id", "session_id"):
             if reasons[f"{name} is not {WANTED[name]}"] == self.records:
-                yield f"no {name} of these records is {WANTED[name]}; with --map {name}={NOTHING} it is kept in data"
+                yield f"no {name} of these records is {WANTED[name]}; with --map {name}={NOWHERE} it is kept in data"
 
 
 def _missing(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -11,9 +11,8 @@ import pyarrow.compute as pc
 
 from penstock.errors import InvalidEvent, UsageError
 from penstock.loading.members import merged_object
-from penstock.loading.moments import check_unit, read_times
 from penstock.loading.rows import Reject, Rows
-from penstock.model import jsontext, times
+from penstock.model import jsontext
 from penstock.model.columns import APPEND_SCHEMA
 from penstock.model.event import (
     KNOWN_TYPES,
@@ -23,6 +22,8 @@ from penstock.model.event import (
     check_event_type,
 )
 from penstock.model.ids import allowed_ids, check_id
+from penstock.model.times import TimeUnit
+from penstock.pipeline.moments import read_times, unreadable
 
 _CATEGORIES = pa.array([str(category) for category in EventCategory])
 _KNOWN = pa.array(list(KNOWN_TYPES))
@@ -34,22 +35,18 @@ _CUSTOM = pa.scalar(str(EventCategory.CUSTOM), pa.string())
 _NORMAL = pa.scalar(str(EventPriority.NORMAL), pa.string())
 _EMPTY = pa.scalar("{}", pa.string())
 _FALSE = pa.scalar(False, pa.bool_())
-_FIRST_MICRO = pa.scalar(times.MIN_MICROS, pa.int64())
-_LAST_MICRO = pa.scalar(times.MAX_MICROS, pa.int64())
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """What may be chosen about reading events: the unit of epoch numbers, how deep a payload may be nested, and how
-    long a record of a text format may be, in bytes. Raises :class:`UsageError`."""
+    """What may be chosen about reading events: how deep a payload may be nested, and how long a record of a text format
+    may be, in bytes. Raises :class:`UsageError`."""
 
-    time_unit: str | None = None
     max_depth: int = jsontext.MAX_DEPTH
     max_record_bytes: int = 16 << 20
 
     def __post_init__(self) -> None:
-        check_unit(self.time_unit)
         if not 1 <= self.max_depth <= jsontext.MAX_DEPTH:
             raise UsageError(f"max_depth must be 1 to {jsontext.MAX_DEPTH}, not {self.max_depth}")
         if self.max_record_bytes < 1:
@@ -66,16 +63,16 @@ class Settled:
     rejects: Sequence[Reject]
 
 
-def settle(rows: Rows, rules: Rules) -> Settled:
-    """Hold every row against the event model. A row that breaks it in several ways is set aside for the first."""
+def settle(rows: Rows, rules: Rules, unit: TimeUnit = TimeUnit.AUTO) -> Settled:
+    """Hold every row against the event model; ``unit`` is that of epoch numbers. A row that breaks the model in several
+    ways is set aside for the first."""
     faults: dict[int, str] = dict(rows.faults)
     given = rows.columns
     event_type = _event_types(given["event_type"], faults)
-    micros, unreadable = read_times(given["timestamp"], rules.time_unit)
-    _note(faults, unreadable)
+    micros = read_times(given["timestamp"], unit).micros
+    for row, why in unreadable(given["timestamp"], micros, unit):
+        faults.setdefault(row, f"timestamp cannot be read: {why}")
     _note_nulls(faults, given["timestamp"], "timestamp is missing")
-    outside = pc.or_(pc.less(micros, _FIRST_MICRO), pc.greater(micros, _LAST_MICRO))
-    _note_where(faults, outside, "timestamp cannot be read: outside the years 0001 to 9999")
     columns = {
         "id": _ids(given["id"], "id", faults),
         "category": _categories(event_type, given["category"], faults),
@@ -106,11 +103,6 @@ def _parted(rows: Rows, columns: dict[str, pa.Array], faults: dict[int, str]) ->
         arrays.append(column.cast(field.type) if column.type != field.type else column)
     batch = pa.RecordBatch.from_arrays(arrays, names=APPEND_SCHEMA.names)
     return Settled(batch=batch, rows=kept, rejects=[rows.reject(row, faults[row]) for row in sorted(faults)])
-
-
-def _note(faults: dict[int, str], more: Mapping[int, str]) -> None:
-    for row, fault in more.items():
-        faults.setdefault(row, fault)
 
 
 def _note_where(faults: dict[int, str], mask: pa.BooleanArray, fault: str) -> None:

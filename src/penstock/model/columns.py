@@ -37,6 +37,8 @@ COLUMNS: tuple[str, ...] = tuple(EVENT_SCHEMA.names)
 #: The fields that make an event what it is; the events digest covers these and no others.
 EVENT_FIELDS: tuple[str, ...] = COLUMNS[:8]
 EVENTS = Dataset("events", EVENT_SCHEMA, own=EVENT_FIELDS, time="timestamp", key=("id",), order="seq")
+#: In a mapping of records or tables, in place of a name: this field is nowhere, and its own name is nothing but data.
+NOWHERE = ":none"
 #: What a store needs to append: the event fields without what the store itself assigns.
 APPEND_SCHEMA = pa.schema([EVENT_SCHEMA.field(name) for name in EVENT_FIELDS])
 

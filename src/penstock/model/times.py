@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from penstock.errors import InvalidEvent, InvalidFilter
 
@@ -22,6 +23,17 @@ _RFC3339 = re.compile(
 )
 _AGO = re.compile(r"(\d{1,6})\s*(m|min|h|d|w)(?:\s+ago)?\Z", re.ASCII)
 _AGO_MICROS = {"m": 60_000_000, "min": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
+
+
+class TimeUnit(StrEnum):
+    """How a number is a time. Text that is no number is always read as ISO 8601; ``ISO`` reads nothing else."""
+
+    AUTO = "auto"
+    S = "s"
+    MS = "ms"
+    US = "us"
+    NS = "ns"
+    ISO = "iso"
 
 
 def to_micros(moment: datetime) -> int:

@@ -22,10 +22,10 @@ from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, EventCategory, che
 from penstock.model.filter import ExportFilter
 from penstock.model.ids import allowed_ids
 from penstock.pipeline.matching import meets
+from penstock.pipeline.moments import Times, read_times, together
 from penstock.sources.tables.mapping import Adoption
 from penstock.sources.tables.payload import NOTHING, Members, objects, texts
-from penstock.sources.tables.query import BLOBS, NUMBER_TYPE
-from penstock.sources.tables.times import Times, Unit, read_times
+from penstock.sources.tables.query import BLOBS, NUMBER_TYPE, STORAGES
 
 _CUSTOM = pa.scalar(str(EventCategory.CUSTOM), pa.string())
 _NORMAL = pa.scalar("normal", pa.string())
@@ -174,8 +174,10 @@ class Converter:
         return pc.coalesce(given, _NORMAL)
 
     def _times(self, batch: pa.RecordBatch, field: str) -> Times:
-        unit: Unit = self._adoption.units[field]
-        return read_times(batch[f"{field}_integer"], batch[f"{field}_real"], batch[f"{field}_text"], unit)
+        """The times of a column that came as three, by how each value is stored; at most one of them holds a value."""
+        stored = [batch[f"{field}_{storage}"] for storage in STORAGES]
+        unit = self._adoption.units[field]
+        return together([read_times(each, unit) for each in stored if each.null_count < len(each)], batch.num_rows)
 
     def _blobs(self, batch: pa.RecordBatch, field: str) -> pa.BooleanArray | None:
         return _bit(batch, BLOBS[field])
@@ -264,7 +266,7 @@ def _bit(batch: pa.RecordBatch, bit: int) -> pa.BooleanArray | None:
 
 def _present(batch: pa.RecordBatch, field: str) -> pa.BooleanArray:
     """Where a time is anything but null."""
-    stored = [pc.is_valid(batch[f"{field}_{storage}"]) for storage in ("integer", "real", "text")]
+    stored = [pc.is_valid(batch[f"{field}_{storage}"]) for storage in STORAGES]
     blobs = _bit(batch, BLOBS[field])
     return reduce(pc.or_, stored if blobs is None else [*stored, blobs])
 

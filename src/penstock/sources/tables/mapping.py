@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.errors import InvalidMapping
-from penstock.model.columns import COLUMNS
+from penstock.model.columns import COLUMNS, NOWHERE
+from penstock.model.times import TimeUnit
 from penstock.sources.connection import quote_name
 from penstock.sources.tables.table import Shape, listed, nearest
-from penstock.sources.tables.times import Unit
 
 _REQUIRED = ("timestamp", "event_type")
 _TIMES = ("timestamp", "received_at")
-_NOWHERE = ":none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +36,7 @@ class Adoption:
     place: str | None
     order: str
     fields: Mapping[str, str]
-    units: Mapping[str, Unit]
+    units: Mapping[str, TimeUnit]
     rest: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
@@ -60,9 +59,9 @@ def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
     seq = _column(shape, "seq", mapping.get("seq"))[0]
     seq = seq if seq is not None else shape.key
     fields: dict[str, str] = {}
-    units: dict[str, Unit] = {}
+    units: dict[str, TimeUnit] = {}
     for field in COLUMNS:
-        column, unit = (seq, Unit.AUTO) if field == "seq" else _column(shape, field, mapping.get(field), number=seq)
+        column, unit = (seq, TimeUnit.AUTO) if field == "seq" else _column(shape, field, mapping.get(field), number=seq)
         if column is None:
             continue
         fields[field] = column
@@ -93,15 +92,15 @@ def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
     )
 
 
-def _column(shape: Shape, field: str, given: str | None, *, number: str | None = None) -> tuple[str | None, Unit]:
+def _column(shape: Shape, field: str, given: str | None, *, number: str | None = None) -> tuple[str | None, TimeUnit]:
     """The column that holds a field, and how its numbers are times. ``number`` is the column that is ``seq``."""
     if given is None:
-        return _same_named(shape, field, number), Unit.AUTO
+        return _same_named(shape, field, number), TimeUnit.AUTO
     column = shape.column(given)
     if column is not None:
-        return column, Unit.AUTO
-    if given == _NOWHERE:
-        return None, Unit.AUTO
+        return column, TimeUnit.AUTO
+    if given == NOWHERE:
+        return None, TimeUnit.AUTO
     name, mark, unit = given.rpartition(":")
     column = shape.column(name) if mark and field in _TIMES else None
     if column is None:
@@ -110,11 +109,11 @@ def _column(shape: Shape, field: str, given: str | None, *, number: str | None =
             hint=nearest(name if mark else given, shape.columns) + f"its columns are {listed(shape.columns)}",
         )
     try:
-        return column, Unit(unit)
+        return column, TimeUnit(unit)
     except ValueError:
         raise InvalidMapping(
             f"unknown unit {unit!r} of the column {column!r}",
-            hint="units are :" + ", :".join(Unit),
+            hint="units are :" + ", :".join(TimeUnit),
         ) from None
 
 

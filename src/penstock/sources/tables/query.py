@@ -20,6 +20,8 @@ from penstock.sources.tables.mapping import Adoption
 
 #: Fields that are selected as text.
 TEXT_FIELDS = ("id", "category", "event_type", "session_id", "priority", "data", "metadata")
+#: How a time may be stored, each with a value of its type.
+STORAGES = {"integer": "0", "real": "0.0", "text": "''"}
 #: Bits of ``kinds``: the value of the field is a blob; of an event type, a number.
 BLOBS = {"id": 1, "event_type": 2, "session_id": 4, "data": 8, "metadata": 16, "received_at": 32}
 NUMBER_TYPE = 64
@@ -39,7 +41,7 @@ def rows(adoption: Adoption, after: int, upto: int, *, places: tuple[int, int] |
             chosen.append((field, "''", _plain(quote_name(adoption.fields[field]))))
     for field in adoption.units:
         column = quote_name(adoption.fields[field])
-        for storage, typed in (("integer", "0"), ("real", "0.0"), ("text", "''")):
+        for storage, typed in STORAGES.items():
             chosen.append((f"{field}_{storage}", typed, f"CASE typeof({column}) WHEN '{storage}' THEN {column} END"))
     chosen += [(f"member_{number}", "''", _member(quote_name(name))) for number, name in enumerate(adoption.rest)]
     where = [f"{adoption.seq} <= {upto}"]
