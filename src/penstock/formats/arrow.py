@@ -14,8 +14,9 @@ import pyarrow as pa
 from penstock.errors import SerializationError
 from penstock.formats.arrow_messages import footer_blocks, messages
 from penstock.formats.bounds import check_nesting
-from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.dataset import Dataset
 from penstock.model.options import Layout
+from penstock.pipeline.rowtext import check_values
 
 #: What a file begins with, before the messages that a stream begins with.
 _MAGIC_BYTES = 8
@@ -46,7 +47,7 @@ class ArrowEncoder:
     def __init__(
         self, layout: Layout, write: Callable[[bytes], object], description: Mapping[str, str], streamed: bool
     ) -> None:
-        schema = pa.schema([EVENT_SCHEMA.field(name) for name in layout.columns])
+        schema = plain_schema(layout.dataset)
         self._sink = ByteSink(write)
         codec = None if layout.codec == "none" else pa.Codec(layout.codec, compression_level=layout.level)
         make = pa.ipc.new_stream if streamed else pa.ipc.new_file
@@ -79,13 +80,13 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
             if stream.seekable() and stream.read(6) == b"ARROW1":
                 expected = len(footer_blocks(stream)[1])
                 stream.seek(0)
-                check_schema(pa.ipc.open_file(stream).schema, layout.columns)
+                check_schema(pa.ipc.open_file(stream).schema, layout.dataset)
                 stream.seek(_MAGIC_BYTES)
-                yield from _batches(stream, layout.columns, expected=expected)
+                yield from _batches(stream, layout.dataset, expected=expected)
                 return
             if stream.seekable():
                 stream.seek(0)
-            yield from _batches(stream, layout.columns)
+            yield from _batches(stream, layout.dataset)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
@@ -94,34 +95,39 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     return read
 
 
-def _batches(stream: BinaryIO, columns: tuple[str, ...], *, expected: int | None = None) -> Iterator[pa.RecordBatch]:
+def _batches(stream: BinaryIO, dataset: Dataset, *, expected: int | None = None) -> Iterator[pa.RecordBatch]:
     """The batches of a stream, each unpacked only when it is known how large it is then."""
     checked = messages(stream)
     found = pa.ipc.read_schema(next(checked))
-    schema = check_schema(found, columns)
+    check_schema(found, dataset)
     count = 0
     for message in checked:
         if message.type != "record batch":
             raise SerializationError(f"damaged Arrow data: a message of the kind {message.type!r}")
-        yield check_batch(pa.ipc.read_record_batch(message, found), schema)
+        yield check_batch(pa.ipc.read_record_batch(message, found), dataset)
         count += 1
     if expected is not None and count != expected:
         raise SerializationError(f"damaged Arrow data: {count} batches, its footer says {expected}")
 
 
-def check_schema(found: pa.Schema, columns: tuple[str, ...]) -> pa.Schema:
-    """The schema that ``columns`` mean, if ``found`` is it. Raises :class:`SerializationError`."""
-    wanted = pa.schema([EVENT_SCHEMA.field(name) for name in columns])
-    if not found.remove_metadata().equals(wanted):
-        raise SerializationError(f"the file's columns are not {', '.join(columns)} with their types")
-    return wanted
+def plain_schema(dataset: Dataset) -> pa.Schema:
+    """The dataset's columns as they stand in a file: without the marks that are for us."""
+    return pa.schema([field.remove_metadata() for field in dataset.schema])
 
 
-def check_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch, validated in full and without file metadata. Raises ``pyarrow.ArrowInvalid``."""
+def check_schema(found: pa.Schema, dataset: Dataset) -> None:
+    """Raise :class:`SerializationError` unless a file's columns are those of the dataset."""
+    if not found.remove_metadata().equals(dataset.schema):
+        raise SerializationError(f"the file's columns are not {', '.join(dataset.columns)} with their types")
+
+
+def check_batch(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
+    """The batch with the dataset's schema, validated in full. Raises ``pyarrow.ArrowInvalid``."""
     batch.validate(full=True)
-    for field in schema:
-        if not field.nullable and batch.column(field.name).null_count:
+    checked = pa.record_batch(batch.columns, schema=dataset.schema)
+    for field in dataset.schema:
+        if not field.nullable and checked.column(field.name).null_count:
             raise pa.ArrowInvalid(f"a null in {field.name}")
-    check_nesting(batch)
-    return batch.replace_schema_metadata(None)
+    check_values(checked)
+    check_nesting(checked)
+    return checked

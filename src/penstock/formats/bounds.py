@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from penstock.errors import SerializationError
 from penstock.model import jsontext
+from penstock.model.dataset import is_json
 
 #: Largest record of a text format, and largest cell of a columnar one, that is read back.
 MAX_RECORD_BYTES = 64 << 20
@@ -38,10 +39,10 @@ def check_columns(count: int) -> None:
 
 def check_nesting(batch: pa.RecordBatch) -> None:
     """Raise :class:`SerializationError` for a payload that is nested deeper than a reader of JSON can follow."""
-    for name in ("data", "metadata"):
-        if name not in batch.schema.names or not batch.num_rows:
+    for field in batch.schema:
+        if not is_json(field) or not batch.num_rows:
             continue
-        column = batch.column(name)
+        column = batch.column(field.name)
         brackets = pc.add(pc.count_substring(column, "["), pc.count_substring(column, "{"))
         if (pc.max(brackets).as_py() or 0) <= jsontext.MAX_DEPTH:
             continue
@@ -49,6 +50,6 @@ def check_nesting(batch: pa.RecordBatch) -> None:
             try:
                 _RAW.decode(text)
             except RecursionError:
-                raise SerializationError(f"a payload of {name} is nested too deeply") from None
+                raise SerializationError(f"a payload of {field.name} is nested too deeply") from None
             except msgspec.DecodeError:
                 continue

@@ -1,7 +1,8 @@
-"""CSV after RFC 4180 with LF line ends: a header, then a row an event; payloads as JSON text.
+"""CSV after RFC 4180 with LF line ends: a header, then a line a row; values as in NDJSON, without JSON's quotes.
 
 A field is quoted if and only if it holds a quote, a comma or a line end, is empty text, or is spelled like the null
-token; null is the unquoted token (by default nothing). So every value comes back as it was, null apart from empty.
+token; null is the unquoted token (by default nothing). So every value comes back as it was, null apart from empty. The
+decoder is as strict as can be: what it read is rendered again and has to be the same bytes.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from pyarrow import csv as pa_csv
 
 from penstock.errors import InvalidFormat, SerializationError
 from penstock.formats.bounds import check_nesting, check_record
-from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import Rendered, render_csv
+from penstock.pipeline.canonical import Rendered
+from penstock.pipeline.rowtext import RowText
 
 _BLOCK = 1 << 20
 _ROWS = 4096
+_QUOTE = '"'
 
 
 class CsvEncoder:
@@ -29,52 +31,67 @@ class CsvEncoder:
     epilogue = b""
 
     def __init__(self, layout: Layout) -> None:
-        if layout.columns == ("session_id",) and not layout.csv_null:
+        first, *more = layout.dataset.schema
+        if first.nullable and not more and not layout.csv_null:
             raise InvalidFormat(
-                "a null in a CSV of session_id alone would be an empty line",
+                f"a null in a CSV of {first.name} alone would be an empty line",
                 hint="choose a --csv-null, or more columns",
             )
         self.null = layout.csv_null
-        self.prologue = ",".join(layout.columns).encode() + b"\n"
+        self.prologue = _header(layout)
+        self._text = RowText(layout.dataset)
 
     def render(self, batch: pa.RecordBatch) -> Rendered:
-        return render_csv(batch, null=self.null)
+        return self._text.csv(batch, null=self.null)
 
 
 def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     """Decoder of CSV with the layout's columns and null token."""
-    header = ",".join(layout.columns).encode() + b"\n"
-    schema = pa.schema([EVENT_SCHEMA.field(name) for name in layout.columns])
+    header = _header(layout)
+    text = RowText(layout.dataset)
 
     def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         if stream.read(len(header)) != header:
             raise SerializationError(f"the CSV header is not {header.decode().strip()}")
         row = 1
         for block in record_blocks(stream):
-            table = parse_block(block, list(layout.columns), null=layout.csv_null, row=row)
-            row += table.num_rows
-            for batch in table.to_batches(max_chunksize=_ROWS):
-                yield _typed(batch, schema, row)
+            try:
+                batch = text.typed(_texts(block, layout))
+                again = bytes(text.csv(batch, null=layout.csv_null).text)
+            except (pa.ArrowException, ValueError) as error:
+                raise SerializationError(f"CSV from row {row} on: {error}") from None
+            if again != block:
+                raise SerializationError(f"CSV from row {row} on: a row is spelled otherwise than an export has it")
+            check_nesting(batch)
+            row += batch.num_rows
+            for start in range(0, batch.num_rows, _ROWS):
+                yield batch.slice(start, _ROWS)
 
     return read
 
 
-def parse_block(block: bytes, names: list[str], *, null: str, row: int) -> pa.Table:
-    """Whole CSV records as a table of text columns. Raises :class:`SerializationError`; ``row`` is the first one's."""
-    try:
-        return pa_csv.read_csv(
-            pa.py_buffer(block),
-            read_options=pa_csv.ReadOptions(column_names=names, block_size=len(block) + 1, use_threads=False),
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-            convert_options=pa_csv.ConvertOptions(
-                column_types={name: pa.string() for name in names},
-                null_values=[null],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-    except pa.ArrowException as error:
-        raise SerializationError(f"CSV from row {row} on: {error}") from None
+def _header(layout: Layout) -> bytes:
+    names = (
+        f'"{name.replace(_QUOTE, 2 * _QUOTE)}"' if _QUOTE in name or "," in name else name for name in layout.columns
+    )
+    return ",".join(names).encode() + b"\n"
+
+
+def _texts(block: bytes, layout: Layout) -> list[pa.Array]:
+    """Whole CSV records as columns of text."""
+    names = [str(number) for number in range(len(layout.columns))]
+    table = pa_csv.read_csv(
+        pa.py_buffer(block),
+        read_options=pa_csv.ReadOptions(column_names=names, block_size=len(block) + 1, use_threads=False),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=pa_csv.ConvertOptions(
+            column_types={name: pa.string() for name in names},
+            null_values=[layout.csv_null],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+    return [column.combine_chunks() for column in table.columns]
 
 
 def record_blocks(stream: BinaryIO, size: int = _BLOCK) -> Iterator[bytes]:
@@ -105,16 +122,3 @@ def record_blocks(stream: BinaryIO, size: int = _BLOCK) -> Iterator[bytes]:
         raise SerializationError("the CSV ends inside a quoted field")
     if held:
         yield bytes(held)
-
-
-def _typed(batch: pa.RecordBatch, schema: pa.Schema, row: int) -> pa.RecordBatch:
-    try:
-        arrays = [batch.column(field.name).cast(field.type) for field in schema]
-        for field, array in zip(schema, arrays, strict=True):
-            if array.null_count and not field.nullable:
-                raise pa.ArrowInvalid(f"a null in {field.name}")
-        typed = pa.record_batch(arrays, schema=schema)
-    except pa.ArrowException as error:
-        raise SerializationError(f"CSV before row {row}: {error}") from None
-    check_nesting(typed)
-    return typed

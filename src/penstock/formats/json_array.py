@@ -1,4 +1,4 @@
-"""A JSON array of events: one event a line, or indented when ``pretty``; payloads embedded as JSON.
+"""A JSON array of rows: one row a line, or indented when ``pretty``; JSON text embedded as it is.
 
 Brackets and commas belong to whoever joins the chunks. The elements of any JSON array, ours or foreign, are found by
 :func:`elements`, which holds one element at a time.
@@ -18,12 +18,13 @@ from penstock.formats.bounds import check_record
 from penstock.formats.ndjson import line_decoder
 from penstock.model import jsontext
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import Rendered, render_lines
+from penstock.pipeline.canonical import Rendered
+from penstock.pipeline.rowtext import RowText
 
 _BLOCK = 1 << 18
 _MOST = 8 << 20
 _LINES = 2048
-#: An event is one level above its payloads.
+#: A row is one level above the JSON in it.
 _DEPTH = jsontext.MAX_DEPTH + 1
 #: A whole string, a bracket, a comma, or a quote whose string is not complete yet.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]|"', re.DOTALL)
@@ -31,7 +32,7 @@ _SPACE = b" \t\r\n"
 
 
 class JsonArrayEncoder:
-    """Events between ``[`` and ``]``, separated by a comma and a line feed."""
+    """Rows between ``[`` and ``]``, separated by a comma and a line feed."""
 
     prologue = b"[\n"
     separator = b",\n"
@@ -39,12 +40,13 @@ class JsonArrayEncoder:
 
     def __init__(self, layout: Layout) -> None:
         self.pretty = layout.pretty
+        self._text = RowText(layout.dataset)
 
     def render(self, batch: pa.RecordBatch) -> Rendered:
         if not self.pretty:
-            lines = render_lines(batch, end=self.separator)
+            lines = self._text.lines(batch, end=self.separator)
             return Rendered(memoryview(lines.text)[: -len(self.separator)], lines.digest)
-        lines = render_lines(batch)
+        lines = self._text.lines(batch)
         pretty = self.separator.join(_indented(line) for line in bytes(lines.text)[:-1].split(b"\n"))
         return Rendered(pretty, lines.digest)
 
@@ -56,7 +58,7 @@ def _indented(line: bytes) -> bytes:
 
 def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     """Decoder of a JSON array with the layout's columns, pretty or not."""
-    decode = line_decoder(layout.columns)
+    decode = line_decoder(RowText(layout.dataset))
 
     def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         first, size = 1, 0

@@ -1,4 +1,4 @@
-"""NDJSON: one compact JSON object a line, payloads embedded as JSON, every line ended by a line feed.
+"""NDJSON: one compact JSON object a line, JSON text embedded as it is, every line ended by a line feed.
 
 The decoder is as strict as can be: what it read is rendered again and has to be the same bytes.
 """
@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from penstock.errors import SerializationError
 from penstock.formats.bounds import check_record
-from penstock.model.columns import EVENT_SPELLING
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_lines
+from penstock.pipeline.canonical import NotCanonical, Rendered
+from penstock.pipeline.rowtext import RowText
 
 _BLOCK = 1 << 20
 _ROWS = 4096
@@ -28,15 +28,15 @@ class NdjsonEncoder:
     epilogue = b""
 
     def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+        self._text = RowText(layout.dataset)
 
     def render(self, batch: pa.RecordBatch) -> Rendered:
-        return render_lines(batch)
+        return self._text.lines(batch)
 
 
 def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     """Decoder of NDJSON with the layout's columns."""
-    decode = line_decoder(layout.columns)
+    decode = line_decoder(RowText(layout.dataset))
 
     def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         line = 1
@@ -65,16 +65,15 @@ def line_blocks(stream: BinaryIO, size: int = _BLOCK) -> Iterator[bytes]:
         yield b"".join(rest)
 
 
-def line_decoder(columns: tuple[str, ...]) -> Callable[[bytes, int], Iterator[pa.RecordBatch]]:
-    """A function from compact lines (and the number of the first one) to batches of ``columns``.
+def line_decoder(text: RowText) -> Callable[[bytes, int], Iterator[pa.RecordBatch]]:
+    """A function from compact lines (and the number of the first one) to batches.
 
-    It accepts exactly what :func:`~penstock.pipeline.canonical.render_lines` writes, byte for byte.
+    It accepts exactly what :meth:`~penstock.pipeline.rowtext.RowText.lines` writes, byte for byte.
     """
-    spelling = EVENT_SPELLING.select(columns)
 
     def decode(block: bytes, first_line: int) -> Iterator[pa.RecordBatch]:
         try:
-            batch = parse_lines(block, spelling).batch
+            batch = text.parse(block)
         except NotCanonical as error:
             raise SerializationError(f"line {first_line + error.line} is not canonical: {error}") from None
         for start in range(0, batch.num_rows, _ROWS):

@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from penstock.errors import SerializationError
-from penstock.formats.arrow import ByteSink, check_batch, check_schema
+from penstock.formats.arrow import ByteSink, check_batch, check_schema, plain_schema
 from penstock.formats.bounds import check_group, check_record
 from penstock.formats.parquet_footer import groups_of
-from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.dataset import Dataset, is_json
 from penstock.model.options import Layout
 
-#: Columns whose values repeat; the others would only fill a dictionary page for nothing.
-_REPEATING = ("category", "event_type", "priority", "session_id", "metadata")
+#: JSON whose values repeat, as text that is no key mostly does; others would only fill a dictionary page for nothing.
+_REPEATING_JSON = ("metadata",)
 #: On event text level 1 is both smaller and faster than level 3, as it is for text formats.
 _ZSTD_LEVEL = 1
 _ROW_GROUP_BYTES = 32 << 20
@@ -38,7 +38,7 @@ class ParquetEncoder:
     def __init__(
         self, layout: Layout, write: Callable[[bytes], object], description: Mapping[str, str], streamed: bool
     ) -> None:
-        schema = pa.schema([EVENT_SCHEMA.field(name) for name in layout.columns])
+        schema = plain_schema(layout.dataset)
         self._schema = schema.with_metadata(dict(description)) if description else schema
         self._sink = ByteSink(write)
         self._rows_wanted = layout.row_group_rows
@@ -52,8 +52,8 @@ class ParquetEncoder:
             self._schema,
             compression=layout.codec,
             compression_level=level,
-            use_dictionary=[name for name in _REPEATING if name in layout.columns],
-            write_statistics=[name for name in layout.columns if name not in ("data", "metadata")],
+            use_dictionary=[field.name for field in layout.dataset.schema if _repeats(field, layout.dataset)],
+            write_statistics=[field.name for field in layout.dataset.schema if _is_compared(field)],
             version="2.6",
         )
 
@@ -88,19 +88,30 @@ class ParquetEncoder:
         self._writer.close()
 
 
+def _repeats(field: pa.Field, dataset: Dataset) -> bool:
+    if is_json(field):
+        return field.name in _REPEATING_JSON
+    return bool(field.type == pa.string()) and field.name not in dataset.key
+
+
+def _is_compared(field: pa.Field) -> bool:
+    """Whether a query would look for rows by a column's least and greatest value."""
+    return not is_json(field) and field.type != pa.binary()
+
+
 def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     """Decoder of one Parquet file with the layout's columns."""
 
     def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         try:
             with pq.ParquetFile(stream) as file:
-                schema = check_schema(file.schema_arrow, layout.columns)
-            repeating = _check_groups(stream, schema.names)
+                check_schema(file.schema_arrow, layout.dataset)
+            repeating = _check_groups(stream, layout.dataset)
             stream.seek(0)
             with pq.ParquetFile(stream, read_dictionary=sorted(repeating)) as file:
                 for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                     for piece in _bounded(batch, repeating):
-                        yield check_batch(_plain(piece, schema), schema)
+                        yield check_batch(_plain(piece, layout.dataset), layout.dataset)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
@@ -109,17 +120,19 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     return read
 
 
-def _check_groups(stream: BinaryIO, names: list[str]) -> set[str]:
-    """See by the heads of its pages that its row groups can be read; which text columns have dictionaries."""
+def _check_groups(stream: BinaryIO, dataset: Dataset) -> set[str]:
+    """See by the heads of its pages that its row groups can be read; which columns of text or bytes have
+    dictionaries."""
     repeating = set()
     for group in groups_of(stream):
         check_group(sum(column.size for column in group.columns))
-        if [column.name for column in group.columns] != names:
+        if tuple(column.name for column in group.columns) != dataset.columns:
             raise SerializationError("damaged Parquet data: a row group has other columns than the file")
         for column in group.columns:
             if not _ENCODINGS.issuperset(column.encodings):
                 raise SerializationError(f"{column.name} is encoded in a way that is not Penstock's")
-            if EVENT_SCHEMA.field(column.name).type == pa.string() and not _DICTIONARIES.isdisjoint(column.encodings):
+            wide = dataset.schema.field(column.name).type in (pa.string(), pa.binary())
+            if wide and not _DICTIONARIES.isdisjoint(column.encodings):
                 repeating.add(column.name)
     return repeating
 
@@ -143,8 +156,8 @@ def _bounded(batch: pa.RecordBatch, repeating: set[str]) -> Iterator[pa.RecordBa
     yield batch.slice(begin)
 
 
-def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def _plain(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
     """The batch with its dictionaries' values in their places."""
-    columns = (batch.column(field.name) for field in schema)
+    columns = (batch.column(name) for name in dataset.columns)
     arrays = [column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column for column in columns]
-    return pa.record_batch(arrays, schema=schema)
+    return pa.record_batch(arrays, schema=dataset.schema)

@@ -16,7 +16,6 @@ from penstock.model import jsontext, times
 from penstock.model.dataset import MICROS_UTC, Dataset, json_field
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, AnalyticsEvent, check_category, check_event_type
 from penstock.model.ids import allowed_ids, check_id
-from penstock.model.spelling import Kind, Spelled, Spelling
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -42,20 +41,8 @@ NOWHERE = ":none"
 #: What a store needs to append: the event fields without what the store itself assigns.
 APPEND_SCHEMA = pa.schema([EVENT_SCHEMA.field(name) for name in EVENT_FIELDS])
 
-_KINDS = {
-    "timestamp": Kind.TIME,
-    "data": Kind.VERBATIM,
-    "metadata": Kind.VERBATIM,
-    "seq": Kind.INT64,
-    "received_at": Kind.TIME,
-}
 #: How events are spelled in text.
-EVENT_SPELLING = Spelling(
-    tuple(
-        Spelled(each.name, _KINDS.get(each.name, Kind.TEXT), own=each.name in EVENT_FIELDS, nullable=each.nullable)
-        for each in EVENT_SCHEMA
-    )
-)
+EVENT_SPELLING = EVENTS.spelling
 
 
 def batch_of(events: Iterable[AnalyticsEvent]) -> pa.RecordBatch:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from penstock.errors import UsageError
+from penstock.model.spelling import Kind, Spelled, Spelling
 
 MICROS_UTC = pa.timestamp("us", "UTC")
 MICROS = pa.timestamp("us")
@@ -34,6 +35,13 @@ _TYPES: Mapping[str, pa.DataType] = {
     "timestamp_utc": MICROS_UTC,
 }
 _NAMES = {type: name for name, type in _TYPES.items()}
+#: How a type is spelled in text: the kinds that the native library writes from Arrow's memory, text for all others.
+_KINDS = {
+    "int64": Kind.INT64,
+    "timestamp_utc": Kind.TIME,
+    **dict.fromkeys(("json", "bool", "float64", "decimal"), Kind.VERBATIM),
+    **dict.fromkeys(("text", "binary", "date", "timestamp"), Kind.TEXT),
+}
 #: What a dataset's time may be.
 _MOMENTS = ("timestamp_utc", "timestamp", "date")
 
@@ -46,6 +54,10 @@ def json_field(name: str, *, nullable: bool = True) -> pa.Field:
 def is_json(field: pa.Field) -> bool:
     """Whether a column of text holds JSON."""
     return field.type == pa.string() and (field.metadata or {}).get(b"penstock.type") == b"json"
+
+
+def _kind(field: pa.Field) -> Kind:
+    return _KINDS[str(type_name(field)).partition("(")[0]]
 
 
 def type_name(field: pa.Field) -> str | None:
@@ -61,7 +73,7 @@ def type_name(field: pa.Field) -> str | None:
 class Dataset:
     """What the rows of an export are.
 
-    ``own`` are the columns that the rows digest covers: the first ones of ``schema``, all but what a store assigns.
+    ``own`` are the columns that the rows digest covers, in the order of ``schema``: all but what a store assigns.
     ``time`` is the column that windows and partitions mean, ``key`` are those that identify a row, ``order`` is a
     64-bit integer in which rows arrived. A choice of columns may leave out what these three name. Raises
     :class:`UsageError` for a schema that no export can hold.
@@ -83,8 +95,8 @@ class Dataset:
                 raise UsageError(f"column {field.name!r} of {self.name} has the type {field.type}, which no export has")
         if not names or len(set(names)) != len(names):
             raise UsageError(f"{self.name} needs at least one column, and none of them twice")
-        if self.own != names[: len(self.own)]:
-            raise UsageError(f"the own columns of {self.name} are not its first ones: {', '.join(self.own)}")
+        if self.own != tuple(name for name in names if name in self.own):
+            raise UsageError(f"the own columns of {self.name} are not columns of it in their order: {self.own}")
         if self.time in names and type_name(self.schema.field(self.time)) not in _MOMENTS:
             raise UsageError(f"column {self.time!r} of {self.name} is no time", hint="name a timestamp or a date")
         if self.order in names and self.schema.field(self.order).type != pa.int64():
@@ -93,6 +105,16 @@ class Dataset:
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(self.schema.names)
+
+    @property
+    def spelling(self) -> Spelling:
+        """How the native library spells the columns, once those that it has no kind for are text."""
+        return Spelling(
+            tuple(
+                Spelled(field.name, _kind(field), own=field.name in self.own, nullable=field.nullable)
+                for field in self.schema
+            )
+        )
 
     def select(self, names: Sequence[str] | None) -> Dataset:
         """The same with the named columns alone, in the dataset's order, whatever order they are asked for in; all for

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from penstock.errors import StorageError
 from penstock.model.dataset import Dataset, json_field
 from penstock.pipeline.binding import Binding
-from penstock.pipeline.spelling import Spelling, check_values, instants
+from penstock.pipeline.rowtext import RowText, check_values, instants
 
 MOMENTS = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999))
 WIDE = Context(prec=80)
@@ -29,19 +29,19 @@ DECIMALS: list[tuple[pa.DataType, int]] = [
 ]
 
 
-def _one(type: pa.DataType) -> Spelling:
+def _one(type: pa.DataType) -> RowText:
     schema = pa.schema([pa.field("x", type)])
-    return Spelling(Dataset("one", schema, own=("x",)))
+    return RowText(Dataset("one", schema, own=("x",)))
 
 
 def _there_and_back(type: pa.DataType, values: list[Any]) -> list[Any]:
     """The texts of the values, once they came back the same, whole and as a slice."""
-    spelling = _one(type)
-    batch = pa.record_batch([pa.array(values, type)], schema=spelling.schema)
-    spelled = spelling.spelled(batch)
-    assert spelling.typed(spelled.columns).equals(batch)
+    text_of = _one(type)
+    batch = pa.record_batch([pa.array(values, type)], schema=text_of.schema)
+    spelled = text_of.spelled(batch)
+    assert text_of.typed(spelled.columns).equals(batch)
     some = batch.slice(1, 3)
-    assert spelling.spelled(some).column(0).to_pylist() == spelled.column(0).to_pylist()[1:4]
+    assert text_of.spelled(some).column(0).to_pylist() == spelled.column(0).to_pylist()[1:4]
     return list(spelled.column(0).to_pylist())
 
 
@@ -114,11 +114,12 @@ def test_text_json_integers_and_utc_times_pass_through_in_place() -> None:
             pa.field("at", pa.timestamp("us", "UTC")),
         ]
     )
-    spelling = Spelling(Dataset("some", schema, own=("t",)))
+    text_of = RowText(Dataset("some", schema, own=("t",)))
     batch = pa.RecordBatch.from_pylist([{"t": "a", "j": "{}", "n": 1, "at": datetime.now(UTC)}], schema)
-    assert spelling.kinds == ("text", "verbatim", "int64", "time")
-    assert spelling.spelled(batch) is batch
-    assert Spelling(Dataset("more", schema.append(pa.field("b", pa.bool_())), own=())).kinds[4] == "verbatim"
+    assert [column.kind for column in text_of.spelling.columns] == ["text", "verbatim", "int64", "time"]
+    assert text_of.spelled(batch) is batch
+    more = RowText(Dataset("more", schema.append(pa.field("b", pa.bool_())), own=())).spelling.columns[4]
+    assert (more.kind, more.own) == ("verbatim", False)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +163,9 @@ def test_a_text_that_is_no_value_is_refused(type: pa.DataType, text: str) -> Non
     ],
 )
 def test_another_spelling_of_a_value_is_refused_or_spelled_anew(type: pa.DataType, text: str) -> None:
-    spelling = _one(type)
+    text_of = _one(type)
     try:
-        again = spelling.spelled(spelling.typed([pa.array([text])])).column(0).to_pylist()
+        again = text_of.spelled(text_of.typed([pa.array([text])])).column(0).to_pylist()
     except pa.ArrowInvalid:
         return
     assert again != [text]
@@ -172,8 +173,8 @@ def test_another_spelling_of_a_value_is_refused_or_spelled_anew(type: pa.DataTyp
 
 def test_a_null_where_none_may_be_is_refused() -> None:
     schema = pa.schema([pa.field("x", pa.bool_(), nullable=False)])
-    with pytest.raises(pa.ArrowInvalid, match="null in x"):
-        Spelling(Dataset("one", schema, own=("x",))).typed([pa.array([None], pa.string())])
+    with pytest.raises(pa.ArrowInvalid, match="x: it is null"):
+        RowText(Dataset("one", schema, own=("x",))).typed([pa.array([None], pa.string())])
 
 
 BEYOND: list[pa.Array] = [
@@ -189,11 +190,11 @@ BEYOND: list[pa.Array] = [
 def test_a_value_that_no_text_can_spell_is_refused_in_a_columnar_file_too(values: pa.Array) -> None:
     with pytest.raises(pa.ArrowInvalid):
         check_values(pa.record_batch([values], names=["x"]))
-    spelling = _one(values.type)
-    batch = pa.record_batch([values], schema=spelling.schema)
-    if spelling.kinds != ("time",):
+    text_of = _one(values.type)
+    batch = pa.record_batch([values], schema=text_of.schema)
+    if text_of.spelling.columns[0].kind != "time":
         with pytest.raises(pa.ArrowInvalid):
-            spelling.spelled(batch)
+            text_of.spelled(batch)
 
 
 def test_a_json_null_is_refused_in_a_columnar_file() -> None:

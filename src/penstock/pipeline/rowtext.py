@@ -1,4 +1,4 @@
-"""Typed columns as text and back, for what the native library does not spell itself: one spelling in every format.
+"""The rows of a dataset as text and back, whatever their types: one spelling in every format.
 
 The native library writes text, JSON text, 64-bit integers and UTC times from Arrow's own memory; those columns pass
 through untouched. All others become text here, which stands in a line as it is (numbers, booleans) or as a string.
@@ -7,26 +7,16 @@ through untouched. All others become text here, which stands in a line as it is 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.model import times
 from penstock.model.dataset import Dataset, is_json, type_name
+from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_csv, render_lines, rows_digest
 
 _DAY = 86_400_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How a type is spelled: which of the native library's kinds it is, how it becomes text if it is none of them, and
-    how it comes back from text."""
-
-    kind: str
-    spell: Callable[[pa.Array], pa.StringArray] | None = None
-    read: Callable[[pa.StringArray, pa.DataType], pa.Array] = lambda texts, wanted: texts.cast(wanted)
 
 
 def _spell_decimals(column: pa.Array) -> pa.StringArray:
@@ -55,12 +45,12 @@ def _spell_binary(column: pa.BinaryArray) -> pa.StringArray:
     )
 
 
-def _read_binary(texts: pa.StringArray, type: pa.DataType) -> pa.Array:
+def _read_binary(texts: pa.StringArray) -> pa.BinaryArray:
     try:
         values = [None if text is None else binascii.a2b_base64(text, strict_mode=True) for text in texts.to_pylist()]
     except ValueError as error:
         raise pa.ArrowInvalid(f"not base64: {error}") from None
-    return pa.array(values, type)
+    return pa.array(values, pa.binary())
 
 
 def _spell_times(column: pa.TimestampArray) -> pa.StringArray:
@@ -71,65 +61,87 @@ def _spell_dates(column: pa.Date32Array) -> pa.StringArray:
     return _within_years(column).cast(pa.string())
 
 
-_WAYS: Mapping[str, Way] = {
-    "text": Way("text"),
-    "json": Way("verbatim"),
-    "int64": Way("int64"),
-    "timestamp_utc": Way("time"),
-    "timestamp": Way("text", _spell_times),
-    "date": Way("text", _spell_dates),
-    "binary": Way("text", _spell_binary, _read_binary),
-    "bool": Way("verbatim", lambda column: column.cast(pa.string())),
-    "float64": Way("verbatim", _spell_floats),
-    "decimal": Way("verbatim", _spell_decimals),
+#: How types become text for which the native library has no kind.
+_SPELL: Mapping[str, Callable[[pa.Array], pa.StringArray]] = {
+    "timestamp": _spell_times,
+    "date": _spell_dates,
+    "binary": _spell_binary,
+    "bool": lambda column: column.cast(pa.string()),
+    "float64": _spell_floats,
+    "decimal": _spell_decimals,
 }
 
 
-def way_of(field: pa.Field) -> Way:
-    """How a column of a dataset is spelled."""
-    name = type_name(field)
-    assert name is not None
-    return _WAYS[name.partition("(")[0]]
+class RowText:
+    """The text of a dataset's rows, and their digest. Batches have all columns of the dataset, and their types.
 
-
-class Spelling:
-    """The spelling of a dataset's columns: their ``kinds`` for the native library, and the ways there and back."""
+    What is given raises ``pyarrow.ArrowInvalid`` where it has a value that no export has.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self.schema = dataset.schema
-        self._ways = [way_of(field) for field in dataset.schema]
-        self.kinds = tuple(way.kind for way in self._ways)
-        self._as_it_is = all(way.spell is None for way in self._ways)
+        self.spelling = dataset.spelling
+        names = [str(type_name(field)).partition("(")[0] for field in dataset.schema]
+        self._spell = [_SPELL.get(name) for name in names]
+        self._as_it_is = not any(self._spell)
+
+    def lines(self, batch: pa.RecordBatch, *, end: bytes = b"\n") -> Rendered:
+        """NDJSON lines, each with ``end`` behind it."""
+        return render_lines(self.spelled(batch), self.spelling, end=end)
+
+    def csv(self, batch: pa.RecordBatch, *, null: str) -> Rendered:
+        """CSV rows without a header, in which ``null`` stands for a null."""
+        return render_csv(self.spelled(batch), self.spelling, null=null)
+
+    def digest(self, batch: pa.RecordBatch) -> int:
+        """The rows digest alone."""
+        return rows_digest(self.spelled(batch), self.spelling)
+
+    def parse(self, text: bytes) -> pa.RecordBatch:
+        """Whole NDJSON lines back to rows: the inverse of :meth:`lines`, and strict.
+
+        Raises :class:`~penstock.pipeline.canonical.NotCanonical` for whatever :meth:`lines` would have written
+        otherwise.
+        """
+        found = parse_lines(text, self.spelling).batch
+        if self._as_it_is:
+            return pa.record_batch(found.columns, schema=self.schema)
+        try:
+            batch = self.typed(found.columns)
+            again = self.spelled(batch)
+        except pa.ArrowInvalid as error:
+            raise NotCanonical(0, f"it has no value of its type, or one of the next has none: {error}") from None
+        for name in found.schema.names:
+            if again[name] != found[name]:
+                row = pc.index(pc.not_equal(again[name], found[name]), True).as_py()
+                raise NotCanonical(max(row, 0), f"{name} is spelled otherwise")
+        return batch
 
     def spelled(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """A batch of the dataset with text in place of what the native library does not spell. Raises
-        ``pyarrow.ArrowInvalid`` for a value that no export has."""
+        """A batch with text in place of what the native library does not spell."""
         if self._as_it_is:
             return batch
         columns = [
-            column if way.spell is None else way.spell(column)
-            for column, way in zip(batch.columns, self._ways, strict=True)
+            column if spell is None else spell(column) for column, spell in zip(batch.columns, self._spell, strict=True)
         ]
         return pa.record_batch(columns, names=batch.schema.names)
 
-    def typed(self, columns: list[pa.Array]) -> pa.RecordBatch:
-        """Columns as they were spelled, or as text, back to a batch of the dataset. Raises ``pyarrow.ArrowInvalid`` for
-        what is no value of its type; another spelling of a value shows when the result is spelled again."""
-        arrays = [
-            column if column.type == field.type else _read(column, way, field)
-            for column, way, field in zip(columns, self._ways, self.schema, strict=True)
-        ]
-        for field, array in zip(self.schema, arrays, strict=True):
-            if array.null_count and not field.nullable:
-                raise pa.ArrowInvalid(f"a null in {field.name}")
+    def typed(self, columns: Sequence[pa.Array]) -> pa.RecordBatch:
+        """Columns as they were spelled, or all as text, back to a batch. Another spelling of a value than ours is not
+        refused here: it shows when the result is spelled again."""
+        arrays = [_typed(column, field) for column, field in zip(columns, self.schema, strict=True)]
         return pa.record_batch(arrays, schema=self.schema)
 
 
-def _read(column: pa.Array, way: Way, field: pa.Field) -> pa.Array:
+def _typed(column: pa.Array, field: pa.Field) -> pa.Array:
     try:
-        return way.read(column, field.type)
+        if column.type != field.type:
+            column = _read_binary(column) if pa.types.is_binary(field.type) else column.cast(field.type)
+        if column.null_count and not field.nullable:
+            raise pa.ArrowInvalid("it is null")
     except pa.ArrowException as error:
         raise pa.ArrowInvalid(f"{field.name}: {error}") from None
+    return column
 
 
 def check_values(batch: pa.RecordBatch) -> None:
