@@ -30,7 +30,7 @@ from penstock.model.result import (
 from penstock.model.sample import parse_sample
 from penstock.model.storage_config import StorageConfig
 from penstock.ports.destination import ExportDestination, LineageDestination
-from penstock.ports.source import AnalyticsStorage, Clock, OnConflict
+from penstock.ports.source import AnalyticsStorage, Clock, OnConflict, Source
 from penstock.reading import diff as comparing
 from penstock.reading import gaps as surveying
 from penstock.reading import restore as restoring
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 
 class Exporter:
-    """Exports the events of one open store. Keeps nothing between calls; several may run at once."""
+    """Exports the rows of one open source, such as a store. Keeps nothing between calls; several may run at once."""
 
-    def __init__(self, storage: AnalyticsStorage, *, clock: Clock | None = None) -> None:
+    def __init__(self, storage: Source, *, clock: Clock | None = None) -> None:
         self.storage = storage
         self.clock: Clock = clock if clock is not None else wiring.SystemClock()
 
@@ -72,7 +72,9 @@ class Exporter:
         """
         chosen = options if options is not None else ExportOptions()
         if incremental:
-            lineage = wiring.resolve_lineage(destination, chosen, overwrite=overwrite, manifest=manifest)
+            lineage = wiring.resolve_lineage(
+                destination, chosen, dataset=self.storage.dataset, overwrite=overwrite, manifest=manifest
+            )
             return export_incremental(
                 self.storage,
                 lineage.destination,
@@ -82,7 +84,7 @@ class Exporter:
                 clock=self.clock,
                 progress=progress,
             )
-        target = wiring.resolve_target(destination, chosen, manifest=manifest)
+        target = wiring.resolve_target(destination, chosen, dataset=self.storage.dataset, manifest=manifest)
         wiring.keep_apart(self.storage, target.destination, manifest=manifest)
         return exporting.export(
             self.storage,
@@ -249,26 +251,26 @@ def restore(
 
 
 def diff(
-    a: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
-    b: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
+    a: str | os.PathLike[str] | ExportDestination | LineageDestination | Source,
+    b: str | os.PathLike[str] | ExportDestination | LineageDestination | Source,
     *,
     filter: ExportFilter | None = None,
     config: StorageConfig | None = None,
     found: Callable[[Difference], None] | None = None,
     progress: Callable[[comparing.Progress], None] | None = None,
 ) -> DiffResult:
-    """Compare the events of two exports, lineages or stores, whatever their formats, by id and canonical bytes.
+    """Compare the rows of two exports, lineages or stores, whatever their formats, by key and canonical bytes.
 
-    ``found`` gets each event that B has and A has not (added), the other way round (removed), or that both have with
-    other content (changed), in order of ids, after both sides were read and verified to their end. Events are compared
-    as multisets: an id that is there twice counts twice. ``seq`` and ``received_at`` do not count. ``config`` says how
+    ``found`` gets each row that B has and A has not (added), the other way round (removed), or that both have with
+    other content (changed), in order of keys, after both sides were read and verified to their end. Rows are compared
+    as multisets: a key that is there twice counts twice. What a store assigns does not count. ``config`` says how
     to open the sides that are stores. Memory does not follow the data; what does not fit waits in ``TMPDIR``. Raises
     :class:`~penstock.errors.IntegrityError` for a damaged export, :class:`~penstock.errors.UsageError` for one without
     ids, :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NoSpace`.
     """
     with ExitStack() as stack:
         sides = [stack.enter_context(wiring.opened_events(source, config)) for source in (a, b)]
-        if config is not None and config.table and not any(isinstance(side, AnalyticsStorage) for side in sides):
+        if config is not None and config.table and not any(isinstance(side, Source) for side in sides):
             raise UsageError("a table was named, but neither side is a store", hint="leave --table out")
         return comparing.diff(
             *sides, filter=filter if filter is not None else ExportFilter(), found=found, progress=progress

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
+from penstock.model.columns import EVENTS
+from penstock.model.dataset import Dataset
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.storage_config import StorageConfig
 from penstock.ports.destination import ExportDestination, LineageDestination
-from penstock.ports.source import AnalyticsStorage
+from penstock.ports.source import AnalyticsStorage, Source
 
 STREAM = "-"
 _PLAIN_PART = re.compile(r"part-\d{5}-")
@@ -69,6 +71,7 @@ def resolve_target(
     destination: str | os.PathLike[str] | ExportDestination,
     options: ExportOptions,
     *,
+    dataset: Dataset = EVENTS,
     manifest: str | os.PathLike[str] | None = None,
 ) -> Target:
     """Where an export goes and in which layout: a known ending is one file, ``/`` or a plain name a directory, ``-``
@@ -80,9 +83,9 @@ def resolve_target(
         _refuse(destination.single and options.partition_by, "one file has no folders", "--partition-by")
         named = destination.path.name if destination.single and destination.path is not None else None
         format, codec = _named(named, wanted) if named is not None else (wanted or ExportFormat.PARQUET, None)
-        return Target(destination=destination, layout=options.resolve(format=format, codec=codec))
+        return Target(destination=destination, layout=options.resolve(format=format, codec=codec, dataset=dataset))
     if os.fspath(destination) == STREAM:
-        layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None)
+        layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None, dataset=dataset)
         stream = StreamDestination(_standard_output(), manifest=manifest)
         _refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
         _refuse(options.partition_by, "a stream has no folders", "--partition-by")
@@ -91,12 +94,13 @@ def resolve_target(
     _refuse(manifest, "the manifest of a file or a directory has its own place", "--manifest")
     place = existing_destination(destination)
     if not place.single:
-        return Target(destination=place, layout=options.resolve(format=wanted or ExportFormat.PARQUET, codec=None))
+        layout = options.resolve(format=wanted or ExportFormat.PARQUET, codec=None, dataset=dataset)
+        return Target(destination=place, layout=layout)
     assert place.path is not None
     format, codec = _named(place.path.name, wanted)
     _refuse(options.part_rows or options.part_bytes, "one file is not cut into parts", "--part-size")
     _refuse(options.partition_by, "one file has no folders", "--partition-by")
-    return Target(destination=place, layout=options.resolve(format=format, codec=codec))
+    return Target(destination=place, layout=options.resolve(format=format, codec=codec, dataset=dataset))
 
 
 def existing_destination(destination: str | os.PathLike[str]) -> ExportDestination:
@@ -126,6 +130,7 @@ def resolve_lineage(
     destination: str | os.PathLike[str] | ExportDestination,
     options: ExportOptions,
     *,
+    dataset: Dataset = EVENTS,
     overwrite: bool = False,
     manifest: str | os.PathLike[str] | None = None,
 ) -> LineageTarget:
@@ -143,7 +148,8 @@ def resolve_lineage(
             hint="end the name with /",
         )
     format = options.format if isinstance(options.format, ExportFormat) else ExportFormat.PARQUET
-    return LineageTarget(destination=LineageDirectory(place.path), layout=options.resolve(format=format, codec=None))
+    layout = options.resolve(format=format, codec=None, dataset=dataset)
+    return LineageTarget(destination=LineageDirectory(place.path), layout=layout)
 
 
 def existing_lineage(directory: str | os.PathLike[str] | LineageDestination) -> LineageDestination:
@@ -226,11 +232,11 @@ def _published_at(path: Path) -> list[ExportDestination | LineageDestination]:
 
 @contextmanager
 def opened_events(
-    source: str | os.PathLike[str] | ExportDestination | LineageDestination | AnalyticsStorage,
+    source: str | os.PathLike[str] | ExportDestination | LineageDestination | Source,
     config: StorageConfig | None = None,
-) -> Iterator[ExportDestination | LineageDestination | AnalyticsStorage]:
-    """What holds events at a path: an export, a lineage, or a store, which is open within the block."""
-    if isinstance(source, AnalyticsStorage):
+) -> Iterator[ExportDestination | LineageDestination | Source]:
+    """What holds rows at a path: an export, a lineage, or a store, which is open within the block."""
+    if isinstance(source, Source):
         yield source
     elif isinstance(source, (ExportDestination, LineageDestination)) or not _means_store(source):
         yield resolve_published(source)
@@ -258,7 +264,7 @@ def _means_store(source: str | os.PathLike[str]) -> bool:
 
 
 def keep_apart(
-    storage: AnalyticsStorage, destination: ExportDestination, *, manifest: str | os.PathLike[str] | None = None
+    storage: Source, destination: ExportDestination, *, manifest: str | os.PathLike[str] | None = None
 ) -> None:
     """Refuse to export a store, or its manifest, onto a file of the store, by whatever name.
 

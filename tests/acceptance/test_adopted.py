@@ -108,7 +108,7 @@ def test_all_formats_have_one_events_digest_and_a_repeated_export_the_same_bytes
         penstock("export", app, name, "--table", "PAGEVIEWS", "--map", MAPPING, "--workers", workers)
         found[name] = foreign_readers.manifest_of(app.parent / name)
 
-    assert len({manifest["events_digest"]["value"] for manifest in found.values()}) == 1
+    assert len({manifest["rows_digest"]["value"] for manifest in found.values()}) == 1
     assert (app.parent / "a.csv").read_bytes() == (app.parent / "b.csv").read_bytes()
     assert (app.parent / "c.parquet").read_bytes() == (app.parent / "e.parquet").read_bytes()
 
@@ -191,7 +191,7 @@ def test_skipped_rows_are_told_counted_and_exit_three(tmp_path: Path, penstock: 
     assert penstock("verify", "out.csv").code == 0
     assert penstock("restore", "out.csv", "--into", "back.db").code == 0
     assert penstock("export", "back.db", "back.ndjson").code == 0
-    digests = [foreign_readers.manifest_of(tmp_path / name)["events_digest"] for name in ("out.csv", "back.ndjson")]
+    digests = [foreign_readers.manifest_of(tmp_path / name)["rows_digest"] for name in ("out.csv", "back.ndjson")]
     assert digests[0] == digests[1]
     rest = (("path", None), ("status", "text"), ("raw", "AP8="))
     found = foreign_readers.read(tmp_path / "out.csv")

@@ -107,7 +107,7 @@ def test_an_export_under_5000_appends_a_second_is_one_moment_of_the_store(place:
             rows = _ids(place / name)
             horizon = result.manifest.source["horizon"]
             assert [seq for seq, _ in rows] == list(range(1, horizon + 1))
-            assert result.manifest.event_count == len({id for _, id in rows}) == horizon
+            assert result.manifest.rows == len({id for _, id in rows}) == horizon
             assert verify(place / name).problems == ()
             horizons.append(horizon)
         assert not appended

@@ -155,7 +155,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "cut short": lambda part: part.write_bytes(part.read_bytes()[:-1]),
     "gone": lambda part: part.unlink(),
     "the manifest": lambda part: (part.parent / "manifest.json").write_bytes(
-        (part.parent / "manifest.json").read_bytes().replace(b'"event_count": 60', b'"event_count": 61')
+        (part.parent / "manifest.json").read_bytes().replace(b'"rows": 60', b'"rows": 61')
     ),
     "no manifest": lambda part: (part.parent / "manifest.json").unlink(),
 }
@@ -197,7 +197,7 @@ def test_events_that_a_manifest_does_not_vouch_for_are_not_compared(sides: Path,
     proof.write_bytes(head + b',\n  "manifest_sha256": "%s"\n}\n' % hashlib.sha256(head).hexdigest().encode())
     done = penstock("diff", "a.ndjson", "a.db")
     assert (done.code, done.stdout) == (4, b"")
-    assert "its events are not those of the manifest" in done.stderr
+    assert "its rows are not those of the manifest" in done.stderr
 
 
 def test_columns_that_are_on_one_side_only(sides: Path, penstock: Command) -> None:

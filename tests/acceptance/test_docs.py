@@ -78,7 +78,7 @@ def test_canonical_bytes_are_the_line_up_to_seq(exported: Path) -> None:
     total = sum(xxhash.xxh3_128_intdigest(line[: line.index(b',"seq":')]) for line in lines)
     manifest = json.loads(Path(f"{exported}.manifest.json").read_text())
 
-    assert manifest["events_digest"]["value"] == f"{total % (1 << 128):032x}"
+    assert manifest["rows_digest"]["value"] == f"{total % (1 << 128):032x}"
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -68,7 +68,7 @@ def test_every_ending_is_one_file_with_its_manifest_beside_it(
     assert part["name"] == name
     assert part["sha256"] == manifest["checksum"] == _sha256(place / name)
     assert part["bytes"] == (place / name).stat().st_size
-    assert manifest["event_count"] == 500
+    assert manifest["rows"] == 500
     assert manifest["seq_range"] == {"first": 1, "last": 500}
     assert manifest["checksum"] in done.stderr
     assert {path.name for path in place.iterdir()} - {name, f"{name}.manifest.json"} <= {
@@ -323,7 +323,7 @@ def test_an_empty_export_is_a_whole_one(place: Path, penstock: Command, name: st
     assert done.code == 0
     assert penstock("verify", name).code == 0
     manifest = foreign_readers.manifest_of(place / name)
-    assert (manifest["event_count"], manifest["time_range"], len(manifest["parts"])) == (0, None, 1)
+    assert (manifest["rows"], manifest["time_range"], len(manifest["parts"])) == (0, None, 1)
     file = place / name if "." in name else place / name / manifest["parts"][0]["name"]
     assert foreign_readers.read(file) == []
 
@@ -368,7 +368,7 @@ def test_talk_in_json_lines_ends_with_a_summary_of_the_manifest(place: Path, pen
         "event_count": 500,
         "file_size": (place / "out.parquet").stat().st_size,
         "checksum": manifest["checksum"],
-        "events_digest": manifest["events_digest"]["value"],
+        "events_digest": manifest["rows_digest"]["value"],
         "parts": 1,
         "counts": {},
     }
@@ -398,7 +398,7 @@ def test_a_limit_of_bytes_ends_it_early_and_says_so(large: Path, penstock: Comma
     manifest = foreign_readers.manifest_of(large / "out.ndjson")
     assert manifest["counts"] == {"stopped_at_max_bytes": 1}
     rows = foreign_readers.read(large / "out.ndjson")
-    assert 0 < len(rows) == manifest["event_count"] < 2500
+    assert 0 < len(rows) == manifest["rows"] < 2500
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     assert penstock("verify", "out.ndjson").code == 0
 
@@ -450,7 +450,7 @@ def test_the_library_gives_what_the_command_says(filled: SqliteAnalyticsStorage,
     matching = [event for event in EVENTS if event.priority >= 2]
     assert result.path == tmp_path / "a.csv"
     assert result.file_size == os.stat(result.path).st_size
-    assert result.metadata.event_count == manifest["event_count"] == len(matching)
+    assert result.metadata.event_count == manifest["rows"] == len(matching)
     assert result.metadata.checksum == manifest["checksum"]
     assert result.metadata.time_range == (
         min(event.timestamp for event in matching),

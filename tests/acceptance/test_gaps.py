@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -246,7 +247,7 @@ def test_places_without_an_export(runs: Path, tmp_path: Path, penstock: Command)
         done = penstock("gaps", *arguments)
         assert (done.code, done.stdout) == (code, b""), arguments
     raw = manifest(runs, 6) | {"penstock_manifest": 99}
-    run_path(runs, 6).write_text(str(raw).replace("'", '"').replace("None", "null"))
+    run_path(runs, 6).write_text(json.dumps(raw))
     assert penstock("gaps", "runs").code == 2
     with pytest.raises(UsageError, match="unknown window"):
         gaps(runs, window="week")  # type: ignore[arg-type]  # what a caller without a type checker may do

@@ -51,7 +51,7 @@ def forge(path: Path, *, content: int | None = None, rows: int = 1) -> None:
     stored = path.read_bytes()
     digest = hashlib.sha256(stored).hexdigest()
     raw["checksum"] = digest
-    raw["event_count"] = rows
+    raw["rows"] = rows
     raw["parts"][0].update(rows=rows, bytes=len(stored), sha256=digest, content_bytes=content or len(stored))
     del raw["manifest_sha256"]
     head = json.dumps(raw, indent=2, ensure_ascii=False).encode()[:-2]
@@ -186,7 +186,7 @@ def test_large_and_repetitive_events_are_no_attack(format: str, tmp_path: Path) 
     path = tmp_path / f"a.{format}"
     manifest = export(tmp_path / "events.db", path).manifest
     assert verify(path).problems == ()
-    assert restore(path, tmp_path / "back.db").events_digest == manifest.events_digest
+    assert restore(path, tmp_path / "back.db").events_digest == manifest.rows_digest
 
 
 def test_compression_as_old_arrow_named_it(place: Path) -> None:

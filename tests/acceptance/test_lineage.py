@@ -56,7 +56,7 @@ def test_runs_add_up_and_an_empty_run_is_a_run(runs: Path, tmp_path: Path, penst
     append(tmp_path, sample_events.fixed())
     assert penstock(*ADD, "--json").summary["event_count"] == 4
     assert ids(runs) == [event.id for event in (*EVENTS, *sample_events.fixed())]
-    assert [manifest(runs, number)["event_count"] for number in range(1, 6)] == [40, 30, 20, 0, 4]
+    assert [manifest(runs, number)["rows"] for number in range(1, 6)] == [40, 30, 20, 0, 4]
     assert (runs / "SHA256SUMS").read_text().count("\n") == 4
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=runs, check=True)
     for arguments in (["runs"], ["runs/", "--quick"], ["runs", "--json"]):
@@ -99,7 +99,7 @@ def _first(edit: Callable[[dict[str, Any]], object]) -> Damage:
 
 def _edit(runs: Path) -> None:
     path = run_path(runs, 2)
-    path.write_bytes(path.read_bytes().replace(b'"event_count": 30', b'"event_count": 31'))
+    path.write_bytes(path.read_bytes().replace(b'"rows": 30', b'"rows": 31'))
 
 
 def _swap(runs: Path) -> None:
@@ -153,7 +153,7 @@ CHAIN_DAMAGE: dict[str, Damage] = {
     "a stretch that runs backwards": _first(lambda raw: raw["lineage"].update(upto=20)),
     "a part outside": _first(lambda raw: raw["parts"][0].update(name="../plain/secret")),
     "a part in a directory": _first(lambda raw: raw["parts"][0].update(name="a/b")),
-    "a count that is not the parts'": _first(lambda raw: raw.update(event_count=29)),
+    "a count that is not the parts'": _first(lambda raw: raw.update(rows=29)),
 }
 
 
@@ -184,10 +184,10 @@ FORGED: dict[str, Damage] = {
         runs, 2, lambda raw: raw.update({name: manifest(runs, 1)[name] for name in TOTALS})
     ),
     "events outside the stretch": lambda runs: forge(runs, 2, lambda raw: raw["seq_range"].update(first=12)),
-    "another digest of events": lambda runs: forge(runs, 3, lambda raw: raw["events_digest"].update(value="0" * 32)),
+    "another digest of events": lambda runs: forge(runs, 3, lambda raw: raw["rows_digest"].update(value="0" * 32)),
     "another checksum": lambda runs: forge(runs, 3, lambda raw: raw.update(checksum="0" * 64)),
 }
-TOTALS = ("parts", "event_count", "events_digest", "checksum", "seq_range", "time_range")
+TOTALS = ("parts", "rows", "rows_digest", "checksum", "seq_range", "time_range")
 
 
 @pytest.mark.parametrize("damage", FORGED.values(), ids=FORGED.keys())

@@ -85,10 +85,10 @@ def test_every_event_comes_back_from_every_format(events: list[AnalyticsEvent]) 
                     result = restore(f"{place}/{file}", back)
                     assert (result.inserted, result.duplicates) == ((len(events), 0) if not turn else (0, len(events)))
                     assert (result.events, result.conflicts) == (len(events), 0), file
-                    assert result.events_digest == manifest.events_digest, file
+                    assert result.events_digest == manifest.rows_digest, file
                 assert held(back, place) == wanted, file
                 again = Exporter(back).export(place / f"again-{number}.arrow").manifest
-                assert again.events_digest == manifest.events_digest, file
+                assert again.events_digest == manifest.rows_digest, file
 
 
 def test_a_lineage_comes_back_whole_and_in_order(runs: Path, tmp_path: Path, penstock: Command) -> None:
@@ -163,7 +163,7 @@ def test_what_replaces_arrives_anew(tmp_path: Path) -> None:
         changed = AnalyticsEvent("changed", id=SOME[1].id, timestamp=SOME[1].timestamp)
         assert store.append([changed], on_conflict="replace").conflicts == 1
         manifest = Exporter(store).export(tmp_path / "runs", incremental=True).manifest
-        assert manifest.event_count == 1
+        assert manifest.rows == 1
         with pytest.raises(UsageError):
             restore(tmp_path / "runs", tmp_path / "back.db")
         assert restore(tmp_path / "runs", tmp_path / "new.db", on_conflict="replace").conflicts == 1

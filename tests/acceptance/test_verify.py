@@ -168,7 +168,7 @@ def test_a_changed_manifest_is_refused(place: Path, penstock: Command, name: str
     path = manifest_path(place / name)
     whole = path.read_bytes()
     for changed in (
-        whole.replace(b'"event_count": 90', b'"event_count": 91'),
+        whole.replace(b'"rows": 90', b'"rows": 91'),
         whole + b"\n",
         whole[:-1],
         b"",
@@ -202,12 +202,12 @@ def _edited(export: Path, edit: Callable[[dict[str, Any]], object]) -> VerifyRes
 
 
 def _count_one_more(raw: dict[str, Any]) -> None:
-    raw["event_count"] += 1
+    raw["rows"] += 1
     raw["parts"][0]["rows"] += 1
 
 
 def _other_digest(raw: dict[str, Any]) -> None:
-    raw["events_digest"]["value"] = raw["parts"][0]["events_digest"] = "0" * 32
+    raw["rows_digest"]["value"] = raw["parts"][0]["rows_digest"] = "0" * 32
 
 
 #: Edits of a part's entry that keep the manifest's own digest and totals right.
@@ -232,7 +232,7 @@ def test_what_a_careful_editor_changed_is_found_in_the_data(place: Path, name: s
 
 def test_totals_are_those_of_the_parts(place: Path) -> None:
     for edit in (
-        lambda raw: raw["events_digest"].update(value="0" * 32),
+        lambda raw: raw["rows_digest"].update(value="0" * 32),
         lambda raw: raw.update(checksum="0" * 64),
     ):
         for name in ("a.json", "plain"):

@@ -14,7 +14,7 @@ import pyarrow as pa
 from penstock import AnalyticsEvent, AppendResult, ExportFilter, StorageStats
 from penstock.errors import UsageError
 from penstock.model import times
-from penstock.model.columns import COLUMNS, EVENT_SCHEMA
+from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENTS
 from penstock.ports.source import OnConflict, SeqRange
 
 Row = tuple[AnalyticsEvent, int, datetime]
@@ -94,6 +94,8 @@ def _batch(rows: Sequence[Row]) -> pa.RecordBatch:
 
 class MemoryStorage:
     """Keeps events in a list."""
+
+    dataset = EVENTS
 
     def __init__(self) -> None:
         self._rows: list[Row] = []

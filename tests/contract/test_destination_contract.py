@@ -11,7 +11,9 @@ import pytest
 
 from penstock import DirectoryDestination, ExportDestination, ExportFormat, FileDestination
 from penstock.errors import DestinationExists, ExportError, Locked, ManifestError, NotFound
-from penstock.model.manifest import Manifest, PartEntry, Span, parse_manifest
+from penstock.model.columns import EVENTS
+from penstock.model.manifest import Manifest, PartEntry, Shape, parse_manifest
+from penstock.model.span import Span
 from penstock.ports.destination import Publication
 
 Make = Callable[[], ExportDestination]
@@ -41,21 +43,23 @@ def _write(publication: Publication, text: bytes) -> Manifest:
         sha256=sha,
         content_bytes=len(text),
         content_sha256=sha,
-        events_digest="0" * 32,
+        rows_digest="0" * 32,
         seq_range=Span(first=1, last=1),
     )
     named = replace(entry, name=publication.part_name(0, entry, ".ndjson"))
     return Manifest(
         version="1",
         exported_at=0,
+        shape=Shape.DIRECTORY if named.name.startswith("part-") else Shape.FILE,
+        dataset=EVENTS,
         format=ExportFormat.NDJSON,
         codec="none",
         level=None,
         options={},
         filter={},
         source={},
-        event_count=1,
-        events_digest="0" * 32,
+        rows=1,
+        rows_digest="0" * 32,
         checksum=sha,
         parts=(named,),
     )

@@ -45,7 +45,7 @@ def add(store: SqliteAnalyticsStorage, runs: Path, *faults: Fault, rows: int = 5
         options=options,
         clock=clock or Clock(),
     )
-    return result.manifest.event_count
+    return result.manifest.rows
 
 
 def ids_in_files(place: Path) -> Counter[str]:

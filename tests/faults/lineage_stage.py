@@ -140,7 +140,7 @@ def runs_in(base: Path) -> list[list[str]]:
             stored = (base / part["name"]).read_bytes()
             assert hashlib.sha256(stored).hexdigest() == part["sha256"], part["name"]
             ids += [json.loads(line)["id"] for line in gzip.decompress(stored).splitlines()]
-        assert len(ids) == manifest["event_count"], path.name
+        assert len(ids) == manifest["rows"], path.name
         found.append(ids)
     return found
 

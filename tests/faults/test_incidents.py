@@ -80,7 +80,7 @@ def test_incident_an_exception_while_writing_commits_nothing(
         with pytest.raises(type(error)):
             Exporter(store).export(place / name)
     assert list(place.iterdir()) == []
-    assert Exporter(store).export(place / name).manifest.event_count == len(EVENTS)
+    assert Exporter(store).export(place / name).manifest.rows == len(EVENTS)
 
 
 def test_incident_an_exception_while_a_run_is_written_commits_nothing(
@@ -242,5 +242,5 @@ def test_incident_an_event_keeps_its_place_in_the_windows_at_a_change_of_clocks(
         store.append(events)
     for hour in range(30):
         window = ExportFilter(start=begin + timedelta(hours=hour), end=begin + timedelta(hours=hour + 1))
-        assert export(tmp_path / "night.db", place / f"{hour:02}.ndjson", filter=window).manifest.event_count == 2
+        assert export(tmp_path / "night.db", place / f"{hour:02}.ndjson", filter=window).manifest.rows == 2
     assert ids_in_files(place) == Counter(event.id for event in events)

@@ -65,7 +65,7 @@ def contents(place: Path) -> dict[str, object]:
     for path in sorted(place.iterdir()):
         if path.name.endswith(".json"):
             raw = json.loads(path.read_bytes())
-            found[path.name] = (raw["parts"], raw["lineage"]["after"], raw["lineage"]["upto"], raw["events_digest"])
+            found[path.name] = (raw["parts"], raw["lineage"]["after"], raw["lineage"]["upto"], raw["rows_digest"])
         else:
             found[path.name] = path.read_bytes()
     return found

@@ -24,6 +24,7 @@ from penstock import (
     SqliteAnalyticsStorage,
     StorageConfig,
 )
+from penstock.model.columns import EVENTS
 from penstock.pipeline.matching import matching
 from sample_events import START, uuid_of
 
@@ -87,7 +88,7 @@ def test_every_form_takes_the_same_events_and_the_limit_is_in_order_of_arrival(
             expected = [event.id for event in events if wanted.matches(event)][: wanted.limit]
             assert _ids(store.scan(wanted)) == expected, wanted
             assert _ids(table.scan(wanted)) == expected, wanted
-            assert _ids(matching(batch, wanted) for batch in store.scan())[: wanted.limit] == expected, wanted
+            assert _ids(matching(batch, wanted, EVENTS) for batch in store.scan())[: wanted.limit] == expected, wanted
             assert store.count(wanted) == len(expected), wanted
         last = conditions[-1]
         result = Exporter(store).export(Path(name, "out.ndjson"), filter=last)

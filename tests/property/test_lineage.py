@@ -83,7 +83,7 @@ def read_runs(place: Path) -> list[str]:
         lines = [
             line for part in raw["parts"] for line in gzip.decompress((place / part["name"]).read_bytes()).splitlines()
         ]
-        assert len(lines) == raw["event_count"]
+        assert len(lines) == raw["rows"]
         found += [line[: line.rindex(b',"seq":')].decode() for line in lines]
     return found
 
@@ -134,7 +134,7 @@ class Lineages(RuleBasedStateMachine):
             filter=self.filter,
             options=options,
             clock=self,
-        ).manifest.event_count
+        ).manifest.rows
 
     def _let_go(self) -> None:
         """Close the lock, as the end of a process does."""

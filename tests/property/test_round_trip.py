@@ -51,7 +51,7 @@ def test_every_format_and_codec_carries_every_event_unchanged(events: list[Analy
             assert [row["seq"] for row in rows] == list(range(1, len(events) + 1)), file
             assert _ours(place, result.manifest) == stored, file
             assert verify(place / file).problems == (), file
-            digests.add(result.manifest.events_digest)
+            digests.add(result.manifest.rows_digest)
         assert digests == {naive_format.digest_of_ndjson((place / "a.ndjson").read_bytes())}
 
 
@@ -67,5 +67,5 @@ def test_the_same_events_make_the_same_bytes_and_the_same_digest_in_any_order(ev
                     files = [Path(name, f"{number}-{attempt}.{ending}") for attempt in "ab"]
                     results = [Exporter(store).export(file) for file in files]
                     assert files[0].read_bytes() == files[1].read_bytes()
-                    digests |= {result.manifest.events_digest for result in results}
+                    digests |= {result.manifest.rows_digest for result in results}
         assert len(digests) == 1

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from penstock.errors import ManifestError, UsageError
+from penstock.model.columns import EVENTS
 from penstock.model.lineage import Anchor, Lineage, run_name
-from penstock.model.manifest import Manifest, PartEntry, Span
+from penstock.model.manifest import Manifest, PartEntry, Shape
 from penstock.model.options import ExportFormat, ExportOptions
+from penstock.model.span import Span
 from penstock.pipeline.digests import digest_hex
 from penstock.reading.chain import Link, next_lineage, own_digest, pinned_differences, read_chain
 from penstock.reading.verify_chain import contradictions
@@ -24,14 +26,16 @@ def manifest(lineage: Lineage | None, *parts: PartEntry) -> Manifest:
     return Manifest(
         version="0.1.0",
         exported_at=0,
+        shape=Shape.DIRECTORY if lineage is None else Shape.LINEAGE,
+        dataset=LAYOUT.dataset,
         format=LAYOUT.format,
         codec=LAYOUT.codec,
         level=LAYOUT.level,
         options=LAYOUT.to_json(),
         filter={},
         source={},
-        event_count=sum(part.rows for part in parts),
-        events_digest=digest_hex(0),
+        rows=sum(part.rows for part in parts),
+        rows_digest=digest_hex(0),
         checksum="0" * 64,
         lineage=lineage,
         parts=parts,
@@ -86,11 +90,12 @@ def test_the_order_is_that_of_the_numbers_not_of_the_names() -> None:
         (moved(previous="1" * 64), "does not follow"),
         (moved(store="penstock:b"), "another store"),
         (moved(run=3), "not the manifest of run 2"),
-        (lambda one: replace(one, lineage=None), "not the manifest of run 2"),
+        (lambda one: replace(one, lineage=None, shape=Shape.DIRECTORY), "not the manifest of run 2"),
         (lambda one: replace(one, filter={"limit": 1}), "another filter"),
         (lambda one: replace(one, format=ExportFormat.JSON), "another format"),
         (lambda one: replace(one, codec="gzip"), "another compression"),
-        (lambda one: replace(one, options={}), "another options"),
+        (lambda one: replace(one, options={"x": 1}), "another options"),
+        (lambda one: replace(one, dataset=EVENTS.select(["id"])), "another dataset"),
     ],
 )
 def test_a_run_that_does_not_follow_is_refused(change: Change, said: str) -> None:
@@ -177,12 +182,12 @@ def test_manifests_that_say_what_cannot_be_are_found() -> None:
         sha256="0" * 64,
         content_bytes=1,
         content_sha256="0" * 64,
-        events_digest="0" * 31 + "1",
+        rows_digest="0" * 31 + "1",
         seq_range=Span(first=1, last=2),
     )
-    wrong: Change = lambda one: replace(one, parts=(entry,), event_count=1, seq_range=entry.seq_range)  # noqa: E731
+    wrong: Change = lambda one: replace(one, parts=(entry,), rows=1, seq_range=entry.seq_range)  # noqa: E731
     found = [problem.message for problem in contradictions(read_chain(chain(2, {1: wrong, 2: wrong})))]
     assert sum("two runs name" in text for text in found) == 1
     assert sum("outside the run's stretch" in text for text in found) == 1
-    assert sum("events digest" in text for text in found) == 2
+    assert sum("rows digest" in text for text in found) == 2
     assert sum("checksum" in text for text in found) == 2

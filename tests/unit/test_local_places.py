@@ -236,7 +236,7 @@ def test_a_manifest_of_another_program_is_never_replaced(text: bytes, export: Ex
 def test_a_damaged_manifest_of_ours_is_replaced_when_asked(export: Export, place: Path) -> None:
     export(DirectoryDestination(place / "out"))
     manifest = place / "out" / "manifest.json"
-    manifest.write_bytes(manifest.read_bytes().replace(b'"event_count": 5', b'"event_count": 6'))
+    manifest.write_bytes(manifest.read_bytes().replace(b'"rows": 5', b'"rows": 6'))
     export(DirectoryDestination(place / "out"), overwrite=True)
     assert verify(place / "out").ok
 

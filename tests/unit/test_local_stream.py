@@ -65,7 +65,7 @@ def test_a_manifest_that_is_there_is_replaced_only_when_asked(export: Export, pl
     (place / "m.json").unlink()
     export()
     export(overwrite=True)
-    assert parse_manifest((place / "m.json").read_bytes(), where="m.json").event_count == 500
+    assert parse_manifest((place / "m.json").read_bytes(), where="m.json").rows == 500
     assert _names(place) == {"m.json"}
 
 

@@ -7,11 +7,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from penstock import ExportFormat
 from penstock.errors import ManifestError, NewerVersion
-from penstock.model.manifest import Manifest, PartEntry, Span, check_part_name, parse_manifest
+from penstock.model.columns import EVENTS
+from penstock.model.dataset import Dataset, json_field
+from penstock.model.manifest import Manifest, PartEntry, RunKind, Shape, check_part_name, parse_manifest
+from penstock.model.span import Span
 
 
 def _entry(name: str, rows: int = 1) -> PartEntry:
@@ -22,7 +26,7 @@ def _entry(name: str, rows: int = 1) -> PartEntry:
         sha256="ab" * 32,
         content_bytes=34,
         content_sha256="cd" * 32,
-        events_digest="ef" * 16,
+        rows_digest="ef" * 16,
         time_range=Span(first=-62_135_596_800_000_000, last=253_402_300_799_999_999) if rows else None,
         seq_range=Span(first=1, last=rows) if rows else None,
     )
@@ -35,11 +39,13 @@ def _manifest(**changes: Any) -> Manifest:
         "format": ExportFormat.CSV,
         "codec": "gzip",
         "level": 6,
-        "options": {"columns": ["id", "seq"], "csv": {"null": "-", "formulas": "raw"}},
+        "shape": Shape.DIRECTORY,
+        "dataset": EVENTS.select(["id", "seq"]),
+        "options": {"csv": {"null": "-", "formulas": "raw"}},
         "filter": {"event_types": ['a"b\\é\u2028']},
         "source": {"kind": "penstock", "name": "events.db", "horizon": 9},
-        "event_count": 3,
-        "events_digest": "01" * 16,
+        "rows": 3,
+        "rows_digest": "01" * 16,
         "checksum": "23" * 32,
         "time_range": Span(first=0, last=1),
         "seq_range": Span(first=1, last=3),
@@ -68,8 +74,21 @@ def _raw() -> dict[str, Any]:
 def test_a_manifest_comes_back_as_it_was_written() -> None:
     assert parse_manifest(TEXT, where="x") == MANIFEST
     assert _signed(_raw()) == TEXT
-    empty = _manifest(event_count=0, time_range=None, seq_range=None, parts=(_entry("part-0", 0),))
+    empty = _manifest(rows=0, time_range=None, seq_range=None, parts=(_entry("part-0", 0),))
     assert parse_manifest(empty.to_bytes(), where="x") == empty
+
+
+def test_all_that_a_manifest_can_say_comes_back() -> None:
+    full = _manifest(
+        kind=RunKind.MAINTENANCE,
+        steps=({"redact": ["user"]},),
+        attempt="k7",
+        guarantees={"durable": True, "order": "assumed"},
+        dataset=Dataset("sizes", pa.schema([json_field("j"), pa.field("d", pa.decimal128(9, 2))]), own=("d",)),
+    )
+    found = parse_manifest(full.to_bytes(), where="x")
+    assert found == full
+    assert str(found.dataset) == str(full.dataset) == "sizes (j json, d decimal(9,2); own d)"
 
 
 def test_it_ends_with_the_sha256_of_all_before_the_last_92_bytes() -> None:
@@ -180,16 +199,18 @@ def test_several_parts_have_the_plainest_of_names_and_a_single_file_what_its_own
     assert check_part_name("part-00000-1-9-abcdef01.csv.gz") == "part-00000-1-9-abcdef01.csv.gz"
 
 
-_OBJECTS = ("filter", "options", "source", "counts")
+_OBJECTS = ("filter", "options", "source", "counts", "guarantees")
 _NULLABLE = ("time_range", "seq_range")
-_TEXTS = ("version", "name")
+_LISTS = ("own", "key", "steps")
+_TEXTS = ("version", "name", "dataset", "attempt", "time", "order")
 
 
 def _wrong_kinds() -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Every member with every kind of value that it may not have."""
     for where, members in (((), _raw()), (("parts", 0), _raw()["parts"][0])):
         for name in set(members) - set(_TEXTS):
-            kinds: list[Any] = ["x", -1, [], True, 1.5]
+            kinds: list[Any] = ["x", -1, True, 1.5]
+            kinds += [] if name in _LISTS else [[]]
             kinds += [] if name in _NULLABLE else [None]
             kinds += [] if name in _OBJECTS else [{"x": 1}]
             yield from (((*where, name), kind) for kind in kinds)
@@ -197,9 +218,9 @@ def _wrong_kinds() -> Iterator[tuple[tuple[Any, ...], Any]]:
 
 WRONG_VALUES: list[tuple[tuple[Any, ...], Any]] = [
     *sorted(_wrong_kinds(), key=str),
-    (("event_count",), 4),
-    (("events_digest", "algorithm"), "xor"),
-    (("events_digest", "value"), "01" * 15),
+    (("rows",), 4),
+    (("rows_digest", "algorithm"), "xor"),
+    (("rows_digest", "value"), "01" * 15),
     (("checksum",), "AB" * 32),
     (("parts", 1, "name"), "part-1"),
     (("parts", 0, "sha256"), "g" * 64),
@@ -207,10 +228,23 @@ WRONG_VALUES: list[tuple[tuple[Any, ...], Any]] = [
     (("format",), "xml"),
     (("compression", "codec"), "brotli"),
     (("compression", "codec"), "snappy"),
-    (("options", "columns"), ["nope"]),
-    (("options", "columns"), ["seq", "id"]),
-    (("options", "columns"), []),
-    (("options", "columns"), 5),
+    (("schema", 0, "type"), "interval"),
+    (("schema", 0, "type"), None),
+    (("schema", 0, "name"), "seq"),
+    (("schema", 0, "nullable"), 0),
+    (("dataset",), None),
+    (("dataset",), ""),
+    (("attempt",), 5),
+    (("time",), ["timestamp"]),
+    (("time",), "id"),
+    (("order",), "id"),
+    (("own",), ["seq", "id"]),
+    (("own",), ["nope"]),
+    (("key",), [1]),
+    (("steps",), ["redact"]),
+    (("kind",), "repair"),
+    (("shape",), "table"),
+    (("shape",), "lineage"),
     (("options", "csv"), []),
     (("exported_at",), "yesterday"),
     (("time_range", "first"), "2026-13-01"),

@@ -138,7 +138,6 @@ def test_columns_come_out_in_their_fixed_order() -> None:
 
 def test_a_layout_says_what_a_decoder_needs() -> None:
     assert Layout(format=ExportFormat.CSV, csv_null="-").to_json() == {
-        "columns": list(COLUMNS),
         "csv": {"null": "-", "formulas": "raw"},
     }
     assert Layout(format=ExportFormat.JSON, pretty=True).to_json()["pretty"] is True

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import StorageError
-from penstock.model.dataset import Dataset, json_field
+from penstock.model.dataset import Dataset, instants, json_field
 from penstock.pipeline.binding import Binding
-from penstock.pipeline.rowtext import RowText, check_values, instants
+from penstock.pipeline.rowtext import RowText, check_values
 
 MOMENTS = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999))
 WIDE = Context(prec=80)

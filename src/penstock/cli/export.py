@@ -133,19 +133,17 @@ def report(talk: Talk, dest: str, result: ExportResult, **more: Any) -> None:
     stopped = next((name for name in manifest.counts if name.startswith("stopped_")), None)
     code = PartialResult.exit_code if result.partial else LimitReached.exit_code if stopped else 0
     where = "standard output" if dest == "-" else dest
-    talk.say(
-        f"{manifest.event_count:,} events, {human(result.file_size)} to {where} ({manifest.format}, {manifest.codec})"
-    )
-    talk.say(f"sha256 {manifest.checksum}  events {manifest.events_digest}")
+    talk.say(f"{manifest.rows:,} events, {human(result.file_size)} to {where} ({manifest.format}, {manifest.codec})")
+    talk.say(f"sha256 {manifest.checksum}  events {manifest.rows_digest}")
     talk.emit(
         "summary",
         ok=code == 0,
         exit_code=code,
         path=None if result.path is None else str(result.path),
-        event_count=manifest.event_count,
+        event_count=manifest.rows,
         file_size=result.file_size,
         checksum=manifest.checksum,
-        events_digest=manifest.events_digest,
+        events_digest=manifest.rows_digest,
         parts=len(manifest.parts),
         counts=dict(manifest.counts),
         **more,

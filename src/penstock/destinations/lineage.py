@@ -18,7 +18,7 @@ from penstock.backends.local.naming import give_name
 from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations.folders import make_folders, remove_empty, strangers, sync_folders, within
 from penstock.destinations.local import SUMS_NAME, DirectoryDestination
-from penstock.destinations.naming import holds, read_if_there
+from penstock.destinations.naming import holds, read_if_there, stem
 from penstock.destinations.staging import NEW, SUMS, Staging
 from penstock.errors import (
     Cancelled,
@@ -163,11 +163,9 @@ class RunPublication:
         return staged
 
     def part_name(self, index: int, entry: PartEntry, ending: str) -> str:
-        assert entry.seq_range is not None
         if self._next is None:
             self._next = len(self.runs()) + 1
-        span = f"{entry.seq_range.first}-{entry.seq_range.last}"
-        return f"run-{self._next:06d}-part-{index:05d}-{span}-{entry.sha256[:8]}{ending}"
+        return f"run-{self._next:06d}-{stem(index, entry)}{ending}"
 
     def publish(self, manifest: Manifest) -> None:
         assert manifest.lineage is not None

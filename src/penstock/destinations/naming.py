@@ -15,6 +15,13 @@ from penstock.model.manifest import MAX_MANIFEST_BYTES, PartEntry, parse_manifes
 _MARK = b'{\n  "penstock_manifest"'
 
 
+def stem(index: int, entry: PartEntry) -> str:
+    """What a part is called by, before the ending: its number, its first and last arrival number where rows have any,
+    and its digest."""
+    span = "" if entry.seq_range is None else f"{entry.seq_range.first}-{entry.seq_range.last}-"
+    return f"part-{index:05d}-{span if entry.rows else 'empty-'}{entry.sha256[:8]}"
+
+
 def read_if_there(path: Path) -> bytes | None:
     """The bytes of a small file, or ``None`` if there is none. Raises :class:`ManifestError` for a huge one."""
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from penstock.backends.local.naming import CANNOT_LINK, give_name
 from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations.folders import make_folders, remove_empty, sync_folders, within
-from penstock.destinations.naming import check_replaceable, holds, read_if_there
+from penstock.destinations.naming import check_replaceable, holds, read_if_there, stem
 from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, Staging
 from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
 from penstock.model.lineage import run_number
@@ -106,8 +106,7 @@ class LocalPublication:
     def part_name(self, index: int, entry: PartEntry, ending: str) -> str:
         if self._place.single is not None:
             return self._place.single.name
-        span = "empty" if entry.seq_range is None else f"{entry.seq_range.first}-{entry.seq_range.last}"
-        return f"part-{index:05d}-{span}-{entry.sha256[:8]}{ending}"
+        return f"{stem(index, entry)}{ending}"
 
     def publish(self, manifest: Manifest) -> None:
         self._text = manifest.to_bytes()

@@ -10,13 +10,14 @@ from penstock.exporting.run import Progress, Run
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
+from penstock.pipeline.matching import check_filter
 from penstock.ports.destination import ExportDestination
-from penstock.ports.source import AnalyticsStorage, Clock
+from penstock.ports.source import Clock, Source
 from penstock.reading.read import reader
 
 
 def export(
-    storage: AnalyticsStorage,
+    storage: Source,
     destination: ExportDestination,
     *,
     layout: Layout,
@@ -27,6 +28,7 @@ def export(
     progress: Callable[[Progress], None] | None = None,
 ) -> ExportResult:
     """Write the matching events to the destination and commit them; see :meth:`penstock.Exporter.export`."""
+    check_filter(filter, storage.dataset)
     workers = options.workers if options.workers is not None else os.cpu_count() or 1
     with storage.snapshot(readers=workers) as snapshot:
         run = Run(snapshot, layout, filter, options, streamed=destination.path is None)
@@ -34,7 +36,7 @@ def export(
         try:
             entries = run.write(publication, workers, progress, single=destination.single)
             manifest = run.manifest(entries, clock, single=destination.single)
-            if options.fail_on_empty and not manifest.event_count:
+            if options.fail_on_empty and not manifest.rows:
                 raise EmptyExport(
                     "no event matches, nothing was published", hint="leave --fail-on-empty out to publish it"
                 )

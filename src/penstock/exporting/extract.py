@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from penstock.model.columns import COLUMNS
+from penstock.errors import StorageError
 from penstock.model.filter import ExportFilter
-from penstock.model.manifest import Span
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import rows_digest
+from penstock.model.span import Span, joined, span_of
 from penstock.pipeline.compression import compress
+from penstock.pipeline.rowtext import RowText
 from penstock.ports.format import TextEncoder
 from penstock.ports.source import SeqRange, Snapshot
 
@@ -46,6 +45,7 @@ class Extractor:
         self._filter = filter
         self._layout = layout
         self._encoder = encoder
+        self._text = RowText(layout.dataset)
 
     def __call__(self, span: SeqRange) -> Chunk:
         return self.extract(span, self._filter)
@@ -55,7 +55,19 @@ class Extractor:
         return self.chunk(self._snapshot.read(span, filter))
 
     def chunk(self, source: Iterable[pa.RecordBatch]) -> Chunk:
-        """Batches of all columns, rendered and compressed, with their counts, spans and digest."""
+        """Batches of all columns, rendered and compressed, with their counts, spans and digest.
+
+        Raises :class:`~penstock.errors.StorageError` for a value that no export has.
+        """
+        try:
+            return self._chunk(source)
+        except pa.ArrowInvalid as error:
+            raise StorageError(
+                f"the source of {self._layout.dataset.name} gave a value that no export has: {error}",
+                hint="the source has to bind its columns first",
+            ) from None
+
+    def _chunk(self, source: Iterable[pa.RecordBatch]) -> Chunk:
         rows = size = digest = 0
         times: Span | None = None
         seqs: Span | None = None
@@ -63,11 +75,12 @@ class Extractor:
         batches: list[pa.RecordBatch] = []
         for batch in source:
             rows += batch.num_rows
-            times = _span(batch, "timestamp").union(times)
-            seqs = _span(batch, "seq").union(seqs)
-            kept = batch if self._layout.columns == COLUMNS else batch.select(list(self._layout.columns))
+            times = joined(times, span_of(batch, self._layout.dataset.time))
+            seqs = joined(seqs, span_of(batch, self._layout.dataset.order))
+            names = list(self._layout.columns)
+            kept = batch if batch.schema.names == names else batch.select(names)
             if self._encoder is None:
-                digest += rows_digest(kept)
+                digest += self._text.digest(kept)
                 batches.append(kept)
                 size += kept.nbytes
                 continue
@@ -88,9 +101,3 @@ class Extractor:
             stored=stored,
             batches=batches,
         )
-
-
-def _span(batch: pa.RecordBatch, name: str) -> Span:
-    column = batch.column(name)
-    extremes = pc.min_max(column.cast(pa.int64()) if name == "timestamp" else column)
-    return Span(first=extremes["min"].as_py(), last=extremes["max"].as_py())

@@ -12,8 +12,9 @@ from penstock.model.lineage import Anchor, Lineage
 from penstock.model.manifest import Manifest
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
+from penstock.pipeline.matching import check_filter
 from penstock.ports.destination import LineageDestination
-from penstock.ports.source import AnalyticsStorage, Clock, Snapshot
+from penstock.ports.source import Clock, Snapshot, Source
 from penstock.reading.chain import Link, next_lineage, pinned_differences, read_chain
 from penstock.reading.read import reader
 
@@ -21,7 +22,7 @@ _MANY = 1 << 40
 
 
 def export_incremental(
-    storage: AnalyticsStorage,
+    storage: Source,
     destination: LineageDestination,
     *,
     layout: Layout,
@@ -38,6 +39,7 @@ def export_incremental(
     :class:`~penstock.errors.Locked` if another process is at it or was first.
     """
     _check_whole(filter, options)
+    check_filter(filter, storage.dataset)
     workers = options.workers if options.workers is not None else os.cpu_count() or 1
     publication = destination.begin()
     try:

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from penstock.errors import from_os_error
 from penstock.exporting.extract import Chunk
-from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.filter import ExportFilter
-from penstock.model.partition import partition_numbers
+from penstock.model.options import Layout
+from penstock.model.partition import TIMELESS, partition_numbers
 from penstock.ports.source import SeqRange, Snapshot
 
 #: Partitions that have fewer bytes than this on average are not written yet.
@@ -31,10 +31,10 @@ class PartitionReader:
     """Reads ranges of one snapshot, each batch in the order of its partitions, rows of one in ``seq`` order. Calls from
     several threads do not disturb each other."""
 
-    def __init__(self, snapshot: Snapshot, filter: ExportFilter, by: str) -> None:
+    def __init__(self, snapshot: Snapshot, filter: ExportFilter, layout: Layout) -> None:
         self._snapshot = snapshot
         self._filter = filter
-        self._by = by
+        self._layout = layout
 
     def __call__(self, span: SeqRange) -> Chunk:
         return self.extract(span, self._filter)
@@ -46,22 +46,29 @@ class PartitionReader:
         return Chunk(rows=rows, size=size, digest=0, times=None, seqs=None, batches=batches)
 
     def _ordered(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        numbers = partition_numbers(batch["timestamp"], self._by)
+        numbers = _numbers(batch, self._layout)
         extremes = pc.min_max(numbers)
         if extremes["min"] == extremes["max"]:
             return batch
         return batch.take(pc.array_sort_indices(numbers))  # stable
 
 
+def _numbers(batch: pa.RecordBatch, layout: Layout) -> pa.Int64Array:
+    assert layout.dataset.time is not None
+    assert layout.partition_by is not None
+    return partition_numbers(batch[layout.dataset.time], layout.partition_by)
+
+
 class Gathered:
     """Rows by partition: in memory up to ``room`` bytes, the rest, once ``spill`` was called, in a scratch file.
 
-    ``rows`` counts what was put in.
+    ``rows`` counts what was put in, ``timeless`` how many of these have no time.
     """
 
-    def __init__(self, by: str, room: int) -> None:
-        self.rows = 0
-        self._by = by
+    def __init__(self, layout: Layout, room: int) -> None:
+        self.rows = self.timeless = 0
+        self._layout = layout
+        self._schema: pa.Schema | None = None
         self._room = room
         self._stack = ExitStack()
         self._scratch: IO[bytes] | None = None
@@ -85,12 +92,14 @@ class Gathered:
     def add(self, chunk: Chunk) -> None:
         """Put in what a :class:`PartitionReader` read."""
         for batch in chunk.batches:
-            runs = pc.run_end_encode(partition_numbers(batch["timestamp"], self._by))
+            runs = pc.run_end_encode(_numbers(batch, self._layout))
             begin = 0
             for number, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
                 self._slices.setdefault(number, array("q")).extend((len(self._batches), begin, end - begin))
+                self.timeless += end - begin if number == TIMELESS else 0
                 begin = end
             self._batches.append(batch)
+            self._schema = batch.schema
         self._size += chunk.size
         self.rows += chunk.rows
 
@@ -156,7 +165,7 @@ class Gathered:
                 data = self._scratch.read(length)
             except OSError as error:
                 raise from_os_error(error, f"cannot read back rows from {tempfile.gettempdir()}") from None
-            yield pa.ipc.read_record_batch(pa.py_buffer(data), EVENT_SCHEMA)
+            yield pa.ipc.read_record_batch(pa.py_buffer(data), self._schema)
 
 
 def _grouped(numbers: Any, width: int) -> Iterator[tuple[int, ...]]:

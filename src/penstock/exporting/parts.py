@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from penstock.exporting.extract import Chunk
 from penstock.formats import FORMATS
-from penstock.model.manifest import PartEntry, Span
+from penstock.model.manifest import PartEntry
 from penstock.model.options import Layout
+from penstock.model.span import Span, joined
 from penstock.pipeline.compression import compress
 from penstock.pipeline.digests import Meter, digest_hex
 from penstock.ports.destination import StagedFile
@@ -70,8 +71,8 @@ class _Tally:
         self.rows += chunk.rows
         self.size += chunk.size
         self._digest += chunk.digest
-        self._times = chunk.times.union(self._times) if chunk.times is not None else self._times
-        self._seqs = chunk.seqs.union(self._seqs) if chunk.seqs is not None else self._seqs
+        self._times = joined(self._times, chunk.times)
+        self._seqs = joined(self._seqs, chunk.seqs)
 
     def _store(self, data: Any) -> None:
         self._stored.update(data)
@@ -86,7 +87,7 @@ class _Tally:
             sha256=self._stored.sha256,
             content_bytes=content.bytes,
             content_sha256=content.sha256,
-            events_digest=digest_hex(self._digest),
+            rows_digest=digest_hex(self._digest),
             time_range=self._times,
             seq_range=self._seqs,
         )

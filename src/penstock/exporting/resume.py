@@ -12,11 +12,11 @@ from penstock.exporting.run import Progress
 from penstock.model.columns import COLUMNS
 from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Manifest
-from penstock.model.options import ExportOptions, Layout
+from penstock.model.options import ExportFormat, ExportOptions
 from penstock.model.result import ResumeResult
 from penstock.model.storage_config import StorageConfig
 from penstock.ports.destination import LineageDestination
-from penstock.ports.source import AnalyticsStorage, Clock
+from penstock.ports.source import Clock, Source
 from penstock.reading.chain import read_chain
 from penstock.reading.verify_chain import verify_chain
 
@@ -29,7 +29,7 @@ class Plan:
 
     filter: ExportFilter
     options: ExportOptions
-    layout: Layout
+    format: ExportFormat
     table: str | None
     mapping: Mapping[str, str]
 
@@ -57,12 +57,11 @@ def plan(destination: LineageDestination, given: ExportOptions) -> Plan:
             f"{last.name} does not say how to go on: {type(error).__name__}: {error}",
             hint="continue with penstock export --incremental and the same options as before",
         ) from None
-    layout = options.resolve(format=last.manifest.format, codec=None)
-    return Plan(filter=filter, options=options, layout=layout, table=table, mapping=mapping)
+    return Plan(filter=filter, options=options, format=last.manifest.format, table=table, mapping=mapping)
 
 
 def resume(
-    storage: AnalyticsStorage,
+    storage: Source,
     destination: LineageDestination,
     plan: Plan,
     *,
@@ -84,7 +83,7 @@ def resume(
     export = export_incremental(
         storage,
         destination,
-        layout=plan.layout,
+        layout=plan.options.resolve(format=plan.format, codec=None, dataset=storage.dataset),
         filter=plan.filter,
         options=plan.options,
         clock=clock,
@@ -102,7 +101,7 @@ def _options(manifest: Manifest, given: ExportOptions) -> ExportOptions:
         "pretty": layout.pretty,
         "csv_null": layout.csv_null,
         **{name: value for name, value in manifest.options.items() if name in _DEFAULTS},
-        "columns": None if layout.columns == COLUMNS else layout.columns,
+        "columns": layout.columns,
     }
     for name, value in pinned.items():
         asked = getattr(given, name)

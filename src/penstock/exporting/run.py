@@ -23,9 +23,10 @@ from penstock.formats import FORMATS
 from penstock.model import times
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage
-from penstock.model.manifest import Manifest, PartEntry, Span
+from penstock.model.manifest import Manifest, PartEntry, Shape
 from penstock.model.options import ExportFormat, ExportOptions, Layout
 from penstock.model.partition import partition_folders
+from penstock.model.span import Span, joined
 from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.ordered import ordered_map
@@ -77,13 +78,14 @@ class Run:
         text = FORMATS[layout.format].text
         self._encoder = text(layout) if text is not None else None
         self._extract = Extractor(snapshot, filter, layout, self._encoder)
-        by = layout.partition_by
-        self._read = self._extract if by is None else PartitionReader(snapshot, filter, by)
+        partitioned = layout.partition_by is not None
+        self._read = PartitionReader(snapshot, filter, layout) if partitioned else self._extract
         range_bytes = max(min(options.memory_limit // _RANGE_SHARE, _MOST_RANGE_BYTES), _LEAST_RANGE_BYTES)
         self._most_rows = min(_RANGE_ROWS, options.part_rows or _RANGE_ROWS)
         self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
         self._ranges = list(snapshot.ranges(filter, max_rows=self._most_rows, max_bytes=self._most_bytes, after=after))
         self._stopped: str | None = None
+        self._timeless = 0
 
     def estimate(self) -> int | None:
         """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
@@ -142,7 +144,7 @@ class Run:
     ) -> list[PartEntry]:
         """As rows come, they are gathered by partition; see :mod:`penstock.exporting.partitions`."""
         entries: list[PartEntry] = []
-        with Gathered(by, self._options.memory_limit // _GATHERED_SHARE) as gathered:
+        with Gathered(self._layout, self._options.memory_limit // _GATHERED_SHARE) as gathered:
 
             def write(everything: bool) -> None:
                 pieces = gathered.take(max_rows=self._most_rows, max_bytes=self._most_bytes, everything=everything)
@@ -159,6 +161,7 @@ class Run:
                 elif gathered.full:
                     write(everything=False)
             write(everything=True)
+            self._timeless = gathered.timeless
             written = sum(entry.rows for entry in entries)
             if written != gathered.rows:
                 raise IntegrityError(
@@ -239,7 +242,7 @@ class Run:
         """Decode what was written, before anything is published."""
         with staged.read_back() as file:
             found = decoded(file, self._layout, entry)
-        if (found.rows, found.events_digest) != (entry.rows, entry.events_digest):
+        if (found.rows, found.rows_digest) != (entry.rows, entry.rows_digest):
             raise IntegrityError(
                 f"what was written reads back as {found.rows} other rows; nothing was published",
                 hint="this is a fault of the disk, the memory or an encoder: keep the store and report it",
@@ -273,22 +276,29 @@ class Run:
         times_: Span | None = None
         seqs: Span | None = None
         for entry in entries:
-            times_ = entry.time_range.union(times_) if entry.time_range is not None else times_
-            seqs = entry.seq_range.union(seqs) if entry.seq_range is not None else seqs
+            times_ = joined(times_, entry.time_range)
+            seqs = joined(seqs, entry.seq_range)
         counts = dict(self._snapshot.counts)
+        if self._timeless:
+            counts["without_time"] = self._timeless
         if self._stopped is not None:
             counts[self._stopped] = 1
+        shape = Shape.DIRECTORY if lineage is None else Shape.LINEAGE
+        if single:
+            shape = Shape.STREAM if self._streamed else Shape.FILE
         draft = Manifest(
             version=VERSION,
             exported_at=times.to_micros(clock.now()),
+            shape=shape,
+            dataset=self._layout.dataset,
             format=self._layout.format,
             codec=self._layout.codec,
             level=self._layout.level,
             options=self._layout.to_json(),
             filter=self._filter.to_json(),
             source=dict(self._snapshot.source),
-            event_count=sum(entry.rows for entry in entries),
-            events_digest=digest_hex(sum(int(entry.events_digest, 16) for entry in entries)),
+            rows=sum(entry.rows for entry in entries),
+            rows_digest=digest_hex(sum(int(entry.rows_digest, 16) for entry in entries)),
             checksum=entries[0].sha256 if single else "",
             time_range=times_,
             seq_range=seqs,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from penstock.errors import UsageError
 from penstock.model.spelling import Kind, Spelled, Spelling
@@ -42,6 +43,7 @@ _KINDS = {
     **dict.fromkeys(("json", "bool", "float64", "decimal"), Kind.VERBATIM),
     **dict.fromkeys(("text", "binary", "date", "timestamp"), Kind.TEXT),
 }
+_DAY = 86_400_000_000
 #: What a dataset's time may be.
 _MOMENTS = ("timestamp_utc", "timestamp", "date")
 
@@ -102,6 +104,12 @@ class Dataset:
         if self.order in names and self.schema.field(self.order).type != pa.int64():
             raise UsageError(f"column {self.order!r} of {self.name} is no 64-bit integer, rows cannot be ordered by it")
 
+    def __str__(self) -> str:
+        columns = (f"{field.name} {type_name(field)}{'' if field.nullable else ' not null'}" for field in self.schema)
+        facts = {"own": ", ".join(self.own), "time": self.time, "key": ", ".join(self.key), "order": self.order}
+        told = (f"; {what} {names}" for what, names in facts.items() if names)
+        return f"{self.name} ({', '.join(columns)}{''.join(told)})"
+
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(self.schema.names)
@@ -143,6 +151,13 @@ class Dataset:
             "key": list(self.key),
             "order": self.order,
         }
+
+
+def instants(column: pa.Array) -> pa.Int64Array:
+    """Times or dates as microseconds since 1970-01-01; without a zone they are taken as UTC."""
+    if pa.types.is_date(column.type):
+        return pc.multiply(column.cast(pa.int32()).cast(pa.int64()), _DAY)
+    return column.cast(pa.int64())
 
 
 def check_choice(names: Sequence[str]) -> None:

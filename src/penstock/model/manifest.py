@@ -11,44 +11,48 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from penstock.errors import ManifestError, NewerVersion, UsageError
 from penstock.model import times
-from penstock.model.columns import EVENTS
+from penstock.model.dataset import Dataset, parse_dataset
 from penstock.model.lineage import Lineage, parse_lineage
 from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
 from penstock.model.partition import WIDTHS, folders_at, split_name
+from penstock.model.span import Span
 
 MANIFEST_VERSION = 1
 #: Largest manifest that is read, in bytes.
 MAX_MANIFEST_BYTES = 64 << 20
 _TAIL = re.compile(rb',\n  "manifest_sha256": "([0-9a-f]{64})"\n\}\n\Z')
-_HEX = {"sha256": 64, "content_sha256": 64, "events_digest": 32}
+_HEX = {"sha256": 64, "content_sha256": 64, "rows_digest": 32}
 #: A name may not leave its directory, hide itself, or mean something to a shell or another file system.
 _PART_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,254}\Z")
 _FORBIDDEN_IN_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
-    """First and last of something, both inclusive: ``seq`` numbers, or timestamps in microseconds."""
+class RunKind(StrEnum):
+    """What a run was for: to export rows, or to keep the parts of the runs before it in order."""
 
-    first: int
-    last: int
+    EXPORT = "export"
+    MAINTENANCE = "maintenance"
 
-    def union(self, other: Span | None) -> Span:
-        """The smallest span that holds both."""
-        if other is None:
-            return self
-        return Span(first=min(self.first, other.first), last=max(self.last, other.last))
+
+class Shape(StrEnum):
+    """How what was published lies there."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINEAGE = "lineage"
+    STREAM = "stream"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartEntry:
     """One file of the export. ``bytes``/``sha256`` are of what is stored, ``content_*`` of it uncompressed.
 
-    For Parquet and Arrow, which compress inside, the two pairs are equal. ``events_digest`` is 32 hex digits.
+    For Parquet and Arrow, which compress inside, the two pairs are equal. ``rows_digest`` is 32 hex digits.
     """
 
     name: str
@@ -57,7 +61,7 @@ class PartEntry:
     sha256: str
     content_bytes: int
     content_sha256: str
-    events_digest: str
+    rows_digest: str
     time_range: Span | None = None
     seq_range: Span | None = None
 
@@ -69,7 +73,7 @@ class PartEntry:
             "sha256": self.sha256,
             "content_bytes": self.content_bytes,
             "content_sha256": self.content_sha256,
-            "events_digest": self.events_digest,
+            "rows_digest": self.rows_digest,
             "time_range": _times_json(self.time_range),
             "seq_range": _span_json(self.seq_range),
         }
@@ -79,25 +83,33 @@ class PartEntry:
 class Manifest:
     """Everything that is recorded about one export. Times are microseconds, UTC.
 
-    ``filter`` is what :meth:`ExportFilter.to_json` gave, ``source`` says which store and horizon was read, ``counts``
-    holds every number a reader should know of: coercions, skips, reached limits. ``lineage`` is the place of a run in
-    an incremental export.
+    ``dataset`` has the columns that were written. ``filter`` is what :meth:`ExportFilter.to_json` gave, ``steps`` what
+    was done to the rows after it, ``source`` says which store and horizon was read, ``counts`` holds every number a
+    reader should know of: coercions, skips, reached limits. ``attempt`` names the attempt that was published, where
+    names carry it; ``guarantees`` says by name what a promise rests on. ``lineage`` is the place of a run in an
+    incremental export.
     """
 
     version: str
     exported_at: int
+    shape: Shape
+    dataset: Dataset
     format: ExportFormat
     codec: str
     level: int | None
     options: Mapping[str, Any]
     filter: Mapping[str, Any]
     source: Mapping[str, Any]
-    event_count: int
-    events_digest: str
+    rows: int
+    rows_digest: str
     checksum: str
     time_range: Span | None = None
     seq_range: Span | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    kind: RunKind = RunKind.EXPORT
+    steps: tuple[Mapping[str, Any], ...] = ()
+    attempt: str | None = None
+    guarantees: Mapping[str, Any] = field(default_factory=dict)
     lineage: Lineage | None = None
     parts: tuple[PartEntry, ...] = ()
 
@@ -109,7 +121,7 @@ class Manifest:
             format=self.format,
             codec=self.codec,
             level=self.level,
-            dataset=EVENTS.select(self.options.get("columns")),
+            dataset=self.dataset,
             pretty=bool(self.options.get("pretty", False)),
             csv_null=str(csv.get("null", "")),
             partition_by=self.options.get("partition_by"),
@@ -126,18 +138,24 @@ class Manifest:
         return {
             "penstock_manifest": MANIFEST_VERSION,
             "version": self.version,
+            "kind": str(self.kind),
+            "shape": str(self.shape),
             "exported_at": times.render(self.exported_at),
-            "event_count": self.event_count,
+            "attempt": self.attempt,
+            "rows": self.rows,
             "time_range": _times_json(self.time_range),
             "seq_range": _span_json(self.seq_range),
+            **self.dataset.to_json(),
             "filter": dict(self.filter),
+            "steps": [dict(step) for step in self.steps],
             "format": str(self.format),
             "compression": {"codec": self.codec, "level": self.level},
             "options": dict(self.options),
             "source": dict(self.source),
             **({} if self.lineage is None else {"lineage": self.lineage.to_json()}),
             "counts": dict(self.counts),
-            "events_digest": {"algorithm": "xxh3-128-sum", "value": self.events_digest},
+            "guarantees": dict(self.guarantees),
+            "rows_digest": {"algorithm": "xxh3-128-sum", "value": self.rows_digest},
             "checksum": self.checksum,
             "parts": [part.to_json() for part in self.parts],
         }
@@ -194,36 +212,44 @@ def is_part_name(name: object) -> bool:
 
 def _from_json(raw: Mapping[str, Any]) -> Manifest:
     by = _object(raw["options"]).get("partition_by")
-    parts = tuple(_part(entry, alone=len(raw["parts"]) == 1 and by is None) for entry in raw["parts"])
+    shape = Shape(raw["shape"])
+    parts = tuple(_part(entry, alone=shape in (Shape.FILE, Shape.STREAM)) for entry in raw["parts"])
     _check_partitions(parts, by)
     if len({part.name for part in parts}) != len(parts):
         raise ValueError("two parts share a name")
-    if sum(part.rows for part in parts) != raw["event_count"]:
-        raise ValueError("event_count is not the sum of the parts' rows")
-    if raw["events_digest"]["algorithm"] != "xxh3-128-sum":
-        raise ValueError("unknown events digest algorithm")
+    if sum(part.rows for part in parts) != raw["rows"]:
+        raise ValueError("rows is not the sum of the parts' rows")
+    if raw["rows_digest"]["algorithm"] != "xxh3-128-sum":
+        raise ValueError("unknown rows digest algorithm")
     manifest = Manifest(
         version=str(raw["version"]),
+        kind=RunKind(raw["kind"]),
+        shape=shape,
         exported_at=times.parse_timestamp(raw["exported_at"]),
+        attempt=None if raw["attempt"] is None else _text(raw["attempt"]),
+        dataset=parse_dataset(raw),
+        steps=tuple(_object(step) for step in _list(raw["steps"])),
         format=parse_format(raw["format"]),
         codec=str(raw["compression"]["codec"]),
         level=raw["compression"]["level"],
         options=_object(raw["options"]),
         filter=_object(raw["filter"]),
         source=_object(raw["source"]),
-        event_count=_count(raw["event_count"]),
-        events_digest=_hex(raw["events_digest"]["value"], 32),
+        rows=_count(raw["rows"]),
+        rows_digest=_hex(raw["rows_digest"]["value"], 32),
         checksum=_hex(raw["checksum"], 64),
         time_range=_times(raw["time_range"]),
         seq_range=_span(raw["seq_range"]),
         counts={str(name): _count(value) for name, value in _object(raw["counts"]).items()},
+        guarantees=_object(raw["guarantees"]),
         lineage=None if raw.get("lineage") is None else parse_lineage(_object(raw["lineage"])),
         parts=parts,
     )
+    _object(manifest.options.get("csv", {}))
     if manifest.codec not in TRAITS[manifest.format].codecs:
         raise ValueError(f"{manifest.format} has no compression {manifest.codec!r}")
-    if manifest.layout.columns != tuple(manifest.options.get("columns", EVENTS.columns)):
-        raise ValueError("the columns are not in their order")
+    if (manifest.lineage is not None) != (manifest.shape is Shape.LINEAGE):
+        raise ValueError(f"the shape is {manifest.shape}, and lineage says otherwise")
     return manifest
 
 
@@ -245,7 +271,7 @@ def _check_partitions(parts: tuple[PartEntry, ...], by: object) -> None:
         raise ValueError(f"unknown partitions {by!r}")
     for part in parts:
         span = part.time_range
-        ends = () if span is None else (span.first, span.last)
+        ends = (None,) if span is None else (span.first, span.last)
         wanted = {""} if by is None else {folders_at(micros, str(by)) for micros in ends}
         if wanted != {split_name(part.name)[0]}:
             raise ValueError(f"{part.name} is not in the folder of its partition")
@@ -260,6 +286,18 @@ def _count(value: Any) -> int:
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"not an object: {value!r}")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"not a list: {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"not a text: {value!r}")
     return value
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from penstock.errors import InvalidFormat, UsageError
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset, check_choice
-from penstock.model.partition import WIDTHS
+from penstock.model.partition import WIDTHS, check_partitions
 
 MIB = 1 << 20
 #: Each worker is a thread with a connection of its own; far more would use up the process's open files.
@@ -183,11 +183,13 @@ class ExportOptions:
             raise InvalidFormat(f"{format} cannot be pretty", hint="pretty belongs to the json format")
         if self.csv_null and format is not ExportFormat.CSV:
             raise InvalidFormat(f"{format} has no csv_null", hint="csv_null belongs to the csv format")
+        written = dataset.select(self.columns)
+        check_partitions(dataset, written, self.partition_by)
         return Layout(
             format=format,
             codec=final,
             level=self.compression_level,
-            dataset=dataset.select(self.columns),
+            dataset=written,
             pretty=self.pretty,
             csv_null=self.csv_null,
             row_group_rows=self.row_group_rows,
@@ -224,8 +226,8 @@ class Layout:
         return f".{self.format.extension}{wrapper}"
 
     def to_json(self) -> dict[str, Any]:
-        """What the manifest records; enough to decode the parts again."""
-        said: dict[str, Any] = {"columns": list(self.columns)}
+        """What the manifest records; with its dataset enough to decode the parts again."""
+        said: dict[str, Any] = {}
         if self.format is ExportFormat.JSON:
             said["pretty"] = self.pretty
         if self.format is ExportFormat.CSV:

@@ -39,7 +39,7 @@ class ExportMetadata:
         span = manifest.time_range
         return cls(
             exported_at=times.from_micros(manifest.exported_at),
-            event_count=manifest.event_count,
+            event_count=manifest.rows,
             time_range=None if span is None else (times.from_micros(span.first), times.from_micros(span.last)),
             filters=manifest.filter,
             format=manifest.format,

@@ -13,10 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.model import times
-from penstock.model.dataset import Dataset, is_json, type_name
+from penstock.model.dataset import Dataset, instants, is_json, type_name
 from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_csv, render_lines, rows_digest
-
-_DAY = 86_400_000_000
 
 
 def _spell_decimals(column: pa.Array) -> pa.StringArray:
@@ -155,13 +153,6 @@ def check_values(batch: pa.RecordBatch) -> None:
             _within_years(column)
         if is_json(field) and pc.any(pc.equal(column, "null")).as_py():
             raise pa.ArrowInvalid(f"{field.name}: null as a text of JSON")
-
-
-def instants(column: pa.Array) -> pa.Int64Array:
-    """Times or dates as microseconds since 1970-01-01; without a zone they are taken as UTC."""
-    if pa.types.is_date(column.type):
-        return pc.multiply(column.cast(pa.int32()).cast(pa.int64()), _DAY)
-    return column.cast(pa.int64())
 
 
 def _within_years(column: pa.Array) -> pa.Array:

@@ -1,6 +1,7 @@
 """Where rows come from: what a store and one unchanging view of it promise, and the spans that a view is read in.
 
-A batch is always a ``pyarrow.RecordBatch`` of :data:`penstock.model.columns.EVENT_SCHEMA` or a projection of it.
+A batch is always a ``pyarrow.RecordBatch`` with the schema of the source's dataset, whose values are such as an export
+has (:mod:`penstock.pipeline.binding` makes them so).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
+from penstock.model.dataset import Dataset
 from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, StorageStats
@@ -76,8 +78,8 @@ class Snapshot(Protocol):
         ...
 
     def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
-        """The matching rows of a range in ``seq`` order, with exactly ``EVENT_SCHEMA``; ``filter.limit`` caps each
-        range by itself. Thread safe."""
+        """The matching rows of a range in order of arrival, with exactly the dataset's schema; ``filter.limit`` caps
+        each range by itself. Thread safe."""
         ...
 
     def close(self) -> None: ...
@@ -90,7 +92,19 @@ class Snapshot(Protocol):
 
 
 @runtime_checkable
-class AnalyticsStorage(Protocol):
+class Source(Protocol):
+    """Where the rows of one dataset come from."""
+
+    @property
+    def dataset(self) -> Dataset: ...
+
+    def snapshot(self, *, readers: int = 1) -> Snapshot:
+        """Pin the horizon. ``readers`` is how many threads will read at once."""
+        ...
+
+
+@runtime_checkable
+class AnalyticsStorage(Source, Protocol):
     """A store of events. Safe while other processes append; waits a bounded time for their locks.
 
     Raises :class:`~penstock.errors.StoreBusy` when that wait ends, :class:`~penstock.errors.StorageError` when the
@@ -106,10 +120,6 @@ class AnalyticsStorage(Protocol):
     ) -> AppendResult:
         """Store events atomically, in order. Storing an id again changes nothing. Batches are ``APPEND_SCHEMA``;
         ``checked`` says that every row of a batch is known to obey the event model."""
-        ...
-
-    def snapshot(self, *, readers: int = 1) -> Snapshot:
-        """Pin the horizon. ``readers`` is how many threads will read at once."""
         ...
 
     def count(self, filter: ExportFilter | None = None) -> int:

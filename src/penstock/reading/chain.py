@@ -10,7 +10,7 @@ from penstock.errors import ManifestError, UsageError
 from penstock.model.lineage import Anchor, Lineage, run_name, run_number
 from penstock.model.manifest import Manifest, parse_manifest
 
-_PINNED = ("filter", "format", "compression", "options", "mapping")
+_PINNED = ("dataset", "filter", "format", "compression", "options", "mapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ def own_digest(text: bytes) -> str:
 def pinned(manifest: Manifest) -> Mapping[str, Any]:
     """What every run of a lineage shares."""
     return {
+        "dataset": str(manifest.dataset),
         "filter": dict(manifest.filter),
         "format": str(manifest.format),
         "compression": [manifest.codec, manifest.level],

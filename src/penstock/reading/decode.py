@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from penstock.errors import SerializationError
 from penstock.formats import FORMATS
-from penstock.model.manifest import PartEntry, Span
+from penstock.model.manifest import PartEntry
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import rows_digest
+from penstock.model.span import Span, joined, span_of
 from penstock.pipeline.compression import open_reader
 from penstock.pipeline.digests import Meter, MeteredReader, OverLimit, digest_hex
+from penstock.pipeline.rowtext import RowText
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Decoded:
     rows: int
     content_bytes: int
     content_sha256: str
-    events_digest: str
+    rows_digest: str
     time_range: Span | None
     seq_range: Span | None
 
@@ -35,20 +35,21 @@ def decoded(file: BinaryIO, layout: Layout, entry: PartEntry) -> Decoded:
     :class:`~penstock.errors.SerializationError`."""
     meter = Meter()
     rows = digest = 0
-    spans: dict[str, Span | None] = {"timestamp": None, "seq": None}
+    text = RowText(layout.dataset)
+    times: Span | None = None
+    seqs: Span | None = None
     for batch in read_batches(file, layout, entry, meter):
         rows += batch.num_rows
-        digest += rows_digest(batch)
-        for name, span in spans.items():
-            if name in batch.schema.names and batch.num_rows:
-                spans[name] = _extremes(batch, name).union(span)
+        digest += text.digest(batch)
+        times = joined(times, span_of(batch, layout.dataset.time))
+        seqs = joined(seqs, span_of(batch, layout.dataset.order))
     return Decoded(
         rows=rows,
         content_bytes=meter.bytes,
         content_sha256=meter.sha256,
-        events_digest=digest_hex(digest),
-        time_range=spans["timestamp"],
-        seq_range=spans["seq"],
+        rows_digest=digest_hex(digest),
+        time_range=times,
+        seq_range=seqs,
     )
 
 
@@ -69,9 +70,3 @@ def read_batches(file: BinaryIO, layout: Layout, entry: PartEntry, meter: Meter)
             continue
     except OverLimit as error:
         raise SerializationError(f"{error}, as the manifest has it") from None
-
-
-def _extremes(batch: pa.RecordBatch, name: str) -> Span:
-    column = batch.column(name)
-    extremes = pc.min_max(column.cast(pa.int64()) if name == "timestamp" else column)
-    return Span(first=extremes["min"].as_py(), last=extremes["max"].as_py())

@@ -1,7 +1,8 @@
-"""Diff: which events one side holds and the other does not; each side an export, a lineage or a store."""
+"""Diff: which rows one side holds and the other does not; each side an export, a lineage or a source."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing
@@ -12,18 +13,19 @@ from typing import Protocol, TypeAlias
 import pyarrow as pa
 
 from penstock.errors import UsageError
-from penstock.model.columns import EVENT_FIELDS
+from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.result import Difference, DifferenceKind, DiffResult
-from penstock.pipeline.canonical import render_lines
-from penstock.pipeline.matching import matching
+from penstock.model.spelling import Kind
+from penstock.pipeline.matching import check_filter, matching, needed
+from penstock.pipeline.rowtext import RowText
 from penstock.ports.destination import ExportDestination, LineageDestination
-from penstock.ports.source import AnalyticsStorage
+from penstock.ports.source import Source
 from penstock.reading.balance import HASH_BYTES, Balance
-from penstock.reading.published import manifests_of, parts_of, proven_events
+from penstock.reading.published import manifests_of, parts_of, proven_rows
 
-#: Whatever holds events.
-Events: TypeAlias = ExportDestination | LineageDestination | AnalyticsStorage
+#: Whatever holds rows.
+Rows: TypeAlias = ExportDestination | LineageDestination | Source
 
 _RANGE_ROWS = 32_768
 _RANGE_BYTES = 8 << 20
@@ -40,22 +42,22 @@ class Progress:
 
 
 def diff(
-    a: Events,
-    b: Events,
+    a: Rows,
+    b: Rows,
     *,
     filter: ExportFilter,
     found: Callable[[Difference], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> DiffResult:
-    """Compare the events of two sides as multisets: by id, and by their canonical bytes where the id is on both.
+    """Compare the rows of two sides as multisets: by key, and by their canonical bytes where the key is on both.
 
-    Columns that one side lacks are compared on neither, which is noted. ``found`` gets each difference, by id in order,
-    once both sides were read to their end and everything that was read proved whole. Raises
+    Columns that one side lacks are compared on neither, which is noted. ``found`` gets each difference, in order of
+    keys, once both sides were read to their end and everything that was read proved whole. Raises
     :class:`~penstock.errors.IntegrityError` for a damaged export, :class:`~penstock.errors.UsageError` for one without
-    ids, or without a column that the filter needs.
+    its key, or without a column that the filter needs, and for sides that are of two datasets.
     """
     sides = (_side(a, filter), _side(b, filter))
-    columns = [name for name in EVENT_FIELDS if all(name in side.columns for side in sides)]
+    columns = _compared(sides[0].dataset, sides[1].dataset)
     counts: Counter[DifferenceKind] = Counter()
     with Balance() as balance:
         events_a, events_b = _weigh(balance, sides, columns, filter, progress)
@@ -75,10 +77,10 @@ def diff(
 
 
 class _Side(Protocol):
-    """One of the two: which of an event's fields it has, what had to be left out of it, and its matching events."""
+    """One of the two: the dataset with what it has of it, what had to be left out, and its matching rows."""
 
     name: str
-    columns: tuple[str, ...]
+    dataset: Dataset
     skipped: Mapping[str, int]
 
     def batches(self, filter: ExportFilter, at: Progress) -> Generator[pa.RecordBatch, None, None]: ...
@@ -92,37 +94,37 @@ class _Published:
         self.skipped: Mapping[str, int] = {}
         self._source = source
         self._manifests = manifests_of(source)
-        self.columns = tuple(
-            name for name in EVENT_FIELDS if all(name in one.layout.columns for one in self._manifests)
-        )
-        asked = {term.field: "the filter needs it" for term in filter.terms}
-        for needed, why in {"id": "its events cannot be told apart", **asked}.items():
-            if needed not in self.columns:
+        self.dataset = self._manifests[0].dataset
+        why = dict.fromkeys(needed(filter, self.dataset), "the filter needs it")
+        why |= dict.fromkeys(self.dataset.key, "its rows cannot be told apart")
+        for name in why:
+            if name not in self.dataset.columns:
                 raise UsageError(
-                    f"{self.name} was exported without the column {needed}: {why}",
-                    hint=f"export again with {needed} among the columns",
+                    f"{self.name} was exported without the column {name}: {why[name]}",
+                    hint=f"export again with {name} among the columns",
                 )
 
     def batches(self, filter: ExportFilter, at: Progress) -> Generator[pa.RecordBatch, None, None]:
         parts = parts_of(self._manifests)
         at.total += sum(part.entry.bytes for part in parts)
         for part in parts:
-            for batch in proven_events(self._source, part):
-                yield matching(batch, filter)
+            for batch in proven_rows(self._source, part):
+                yield matching(batch, filter, self.dataset)
             at.done += part.entry.bytes
 
 
 class _Stored:
-    """A store, as one snapshot shows it. What of an adopted table is no event cannot be compared, and is counted."""
+    """A source, as one snapshot shows it. What of an adopted table is no event cannot be compared, and is counted."""
 
-    def __init__(self, storage: AnalyticsStorage) -> None:
-        self.name = str(getattr(storage, "path", "the store"))
-        self.columns = EVENT_FIELDS
+    def __init__(self, source: Source, filter: ExportFilter) -> None:
+        check_filter(filter, source.dataset)
+        self.name = str(getattr(source, "path", "the source"))
+        self.dataset = source.dataset
         self.skipped: Mapping[str, int] = {}
-        self._storage = storage
+        self._source = source
 
     def batches(self, filter: ExportFilter, at: Progress) -> Generator[pa.RecordBatch, None, None]:
-        with self._storage.snapshot() as snapshot:
+        with self._source.snapshot() as snapshot:
             spans = list(snapshot.ranges(filter, max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES))
             at.total += sum(span.bytes_hint for span in spans)
             for span in spans:
@@ -131,8 +133,21 @@ class _Stored:
             self.skipped = {name: count for name, count in snapshot.counts.items() if name.startswith("skipped_")}
 
 
-def _side(source: Events, filter: ExportFilter) -> _Side:
-    return _Stored(source) if isinstance(source, AnalyticsStorage) else _Published(source, filter)
+def _side(source: Rows, filter: ExportFilter) -> _Side:
+    return _Stored(source, filter) if isinstance(source, Source) else _Published(source, filter)
+
+
+def _compared(a: Dataset, b: Dataset) -> list[str]:
+    """The own columns that both have. Raises :class:`UsageError` unless the two are one dataset."""
+    if (a.name, a.key) != (b.name, b.key):
+        raise UsageError(f"{a.name} and {b.name} are two datasets, or have two keys: their rows cannot be compared")
+    if not a.key:
+        raise UsageError(f"{a.name} has no key: its rows cannot be told apart")
+    types = [{one["name"]: one["type"] for one in side.to_json()["schema"]} for side in (a, b)]
+    for name in types[0].keys() & types[1].keys():
+        if types[0][name] != types[1][name]:
+            raise UsageError(f"the column {name} is {types[0][name]} on one side and {types[1][name]} on the other")
+    return [name for name in a.own if name in b.own]
 
 
 def _weigh(
@@ -148,28 +163,48 @@ def _weigh(
     """
     at = Progress()
     rows = [0, 0]
+    text = RowText(sides[0].dataset.select(columns))
+    keys = [_Keys(side.dataset) for side in sides]
     with ExitStack() as stack:
-        events = [stack.enter_context(closing(_limited(side.batches(filter, at), filter.limit))) for side in sides]
+        batches = [stack.enter_context(closing(_limited(side.batches(filter, at), filter.limit))) for side in sides]
         waiting = [0, 1]
         while waiting:
             number = min(waiting, key=lambda one: rows[one])
-            batch = next(events[number], None)
+            batch = next(batches[number], None)
             if batch is None:
                 waiting.remove(number)
                 continue
             rows[number] += batch.num_rows
             at.events += batch.num_rows
-            balance.add(batch["id"].to_pylist(), _contents(batch.select(columns)), sign=-1 if number else 1)
+            contents = _contents(batch.select(columns), text)
+            balance.add(keys[number](batch), contents, sign=-1 if number else 1)
             if progress is not None:
                 progress(at)
     return rows[0], rows[1]
 
 
-def _contents(batch: pa.RecordBatch) -> list[bytes]:
-    """What stands for the content of each event: a hash of its line, in which a line feed is always escaped."""
+class _Keys:
+    """The text of each row's key: its value as a line spells it, or the line of its columns where these are several."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._names = list(dataset.key)
+        self._text = RowText(dataset.select(dataset.key))
+        self._begin = len(json.dumps(dataset.key[0], ensure_ascii=False)) + 2
+        self._plain = [column.kind for column in self._text.spelling.columns] == [Kind.TEXT]
+
+    def __call__(self, batch: pa.RecordBatch) -> list[str]:
+        key = batch.select(self._names)
+        if self._plain:
+            return ["null" if text is None else text for text in self._text.spelled(key)[0].to_pylist()]
+        lines = bytes(self._text.lines(key).text).decode().split("\n")[:-1]
+        return lines if len(self._names) > 1 else [line[self._begin : -1].strip('"') for line in lines]
+
+
+def _contents(batch: pa.RecordBatch, text: RowText) -> list[bytes]:
+    """What stands for the content of each row: a hash of its line, in which a line feed is always escaped."""
     hashes: list[bytes] = []
     for start in range(0, batch.num_rows, _LINES_AT_ONCE):
-        lines = bytes(render_lines(batch.slice(start, _LINES_AT_ONCE)).text).split(b"\n")
+        lines = bytes(text.lines(batch.slice(start, _LINES_AT_ONCE)).text).split(b"\n")
         hashes += [blake2b(line, digest_size=HASH_BYTES).digest() for line in lines[:-1]]
     return hashes
 
@@ -191,9 +226,11 @@ def _limited(
 
 def _notes(sides: tuple[_Side, _Side], columns: list[str]) -> list[str]:
     notes = []
-    left_out = [name for name in EVENT_FIELDS if name not in columns]
+    left_out = [
+        name for name in dict.fromkeys(name for side in sides for name in side.dataset.own) if name not in columns
+    ]
     if left_out:
-        lacking = [side.name for side in sides if len(side.columns) < len(EVENT_FIELDS)]
+        lacking = [side.name for side in sides if not set(left_out) <= set(side.dataset.own)]
         notes.append(f"compared without {', '.join(left_out)}: not in {' and '.join(lacking)}")
     for side in sides:
         notes += [f"{side.name}: {name.replace('_', ' ')}: {count:,}" for name, count in side.skipped.items()]

@@ -52,7 +52,7 @@ def gaps(places: Sequence[ExportDestination | LineageDestination], *, window: Wi
         places=tuple(Path(place.path or "-") for place in places),
         runs=runs,
         parts=sum(len(manifest.parts) for manifest in manifests),
-        event_count=sum(manifest.event_count for manifest in manifests),
+        event_count=sum(manifest.rows for manifest in manifests),
         gaps=tuple(found),
         notes=tuple(notes),
     )

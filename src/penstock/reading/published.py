@@ -1,4 +1,4 @@
-"""What was published, read back with proof: the manifests of an export or a lineage, and the events of each part."""
+"""What was published, read back with proof: the manifests of an export or a lineage, and the rows of each part."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from penstock.errors import IntegrityError, ManifestError, NotFound
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
-from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.digests import Meter, digest_hex
+from penstock.pipeline.rowtext import RowText
 from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.reading.chain import read_chain
 from penstock.reading.decode import read_batches
@@ -64,8 +64,8 @@ def _contradictions(source: ExportDestination, manifest: Manifest) -> list[str]:
     return wrong
 
 
-def proven_events(source: ExportDestination | LineageDestination, part: PublishedPart) -> Iterator[pa.RecordBatch]:
-    """The events of one part, in order and in bounded memory.
+def proven_rows(source: ExportDestination | LineageDestination, part: PublishedPart) -> Iterator[pa.RecordBatch]:
+    """The rows of one part, in order and in bounded memory.
 
     The stored bytes are checked before anything is decoded, and the last batch is given only when the whole part proved
     to be what it should be. Raises :class:`~penstock.errors.IntegrityError`.
@@ -74,17 +74,18 @@ def proven_events(source: ExportDestination | LineageDestination, part: Publishe
         wrong = check_stored(file, part.entry)
         if wrong:
             raise IntegrityError(f"{part.entry.name}: {wrong[0]}", hint=_HINT)
+        text = RowText(part.manifest.dataset)
         digest = rows = 0
         held: list[pa.RecordBatch] = []
         for batch in read_batches(file, part.manifest.layout, part.entry, Meter()):
-            digest += rows_digest(batch)
+            digest += text.digest(batch)
             rows += batch.num_rows
             held.append(batch)
             if len(held) > 1 and _enough(held):
                 yield _joined(held[:-1])
                 held = held[-1:]
-        if (rows, digest_hex(digest)) != (part.entry.rows, part.entry.events_digest):
-            raise IntegrityError(f"{part.entry.name}: its events are not those of the manifest")
+        if (rows, digest_hex(digest)) != (part.entry.rows, part.entry.rows_digest):
+            raise IntegrityError(f"{part.entry.name}: its rows are not those of the manifest")
         if held:
             yield _joined(held)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from penstock.errors import IntegrityError
-from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.manifest import Manifest
 from penstock.pipeline.digests import Meter
 from penstock.ports.destination import ExportDestination, LineageDestination
@@ -17,12 +16,11 @@ _READ = 1 << 20
 
 
 def reader(destination: ExportDestination | LineageDestination, manifest: Manifest) -> pa.RecordBatchReader:
-    """The events of an export in order, lazily, in bounded memory.
+    """The rows of an export in order, lazily, in bounded memory.
 
     Raises :class:`~penstock.errors.IntegrityError` at the part whose bytes are not those of the manifest.
     """
-    schema = pa.schema([EVENT_SCHEMA.field(name) for name in manifest.layout.columns])
-    return pa.RecordBatchReader.from_batches(schema, _batches(destination, manifest))
+    return pa.RecordBatchReader.from_batches(manifest.dataset.schema, _batches(destination, manifest))
 
 
 def _batches(destination: ExportDestination | LineageDestination, manifest: Manifest) -> Iterator[pa.RecordBatch]:

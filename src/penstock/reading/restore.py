@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from penstock.errors import InvalidEvent, UsageError
-from penstock.model.columns import EVENT_FIELDS, check_ids
+from penstock.model.columns import EVENT_FIELDS, EVENTS, check_ids
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, RestoreResult
 from penstock.pipeline.canonical import rows_digest
@@ -13,7 +13,7 @@ from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import matching
 from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.ports.source import AnalyticsStorage, OnConflict
-from penstock.reading.published import PublishedPart, manifests_of, parts_of, proven_events
+from penstock.reading.published import PublishedPart, manifests_of, parts_of, proven_rows
 
 
 def restore(
@@ -38,8 +38,8 @@ def restore(
     outcome = AppendResult()
     left = filter.limit
     for part in parts:
-        for batch in proven_events(source, part):
-            wanted = matching(batch, filter)
+        for batch in proven_rows(source, part):
+            wanted = matching(batch, filter, EVENTS)
             wanted = wanted if left is None else wanted.slice(0, left)
             if not wanted.num_rows:
                 continue
@@ -74,7 +74,12 @@ def check(source: ExportDestination | LineageDestination) -> None:
 def _parts(source: ExportDestination | LineageDestination) -> Sequence[PublishedPart]:
     manifests = manifests_of(source)
     for manifest in manifests:
-        missing = [name for name in EVENT_FIELDS if name not in manifest.layout.columns]
+        if manifest.dataset.name != EVENTS.name:
+            raise UsageError(
+                f"the export holds the dataset {manifest.dataset.name}, a store of events takes none but events",
+                hint="read it with any program that reads its format",
+            )
+        missing = [name for name in EVENT_FIELDS if name not in manifest.dataset.columns]
         if missing:
             raise UsageError(
                 f"the export was made without the column {missing[0]}: events cannot be restored from it",

@@ -53,7 +53,7 @@ def verify(
     return VerifyResult(
         path=path,
         parts=len(manifest.parts),
-        event_count=manifest.event_count,
+        event_count=manifest.rows,
         bytes=sum(entry.bytes for entry in manifest.parts),
         parts_read=read.parts,
         bytes_read=read.bytes,
@@ -91,8 +91,8 @@ def check_parts(
 def sums_up(manifest: Manifest, *, single: bool) -> list[str]:
     """Whether the manifest's totals are those of its parts."""
     found = []
-    if digest_hex(sum(int(entry.events_digest, 16) for entry in manifest.parts)) != manifest.events_digest:
-        found.append("the events digest is not the sum of the parts'")
+    if digest_hex(sum(int(entry.rows_digest, 16) for entry in manifest.parts)) != manifest.rows_digest:
+        found.append("the rows digest is not the sum of the parts'")
     checksum = manifest.parts[0].sha256 if single and manifest.parts else hashlib.sha256(manifest.sums()).hexdigest()
     if checksum != manifest.checksum:
         found.append("the checksum is not that of the parts")
@@ -139,14 +139,14 @@ def check_part(
             ("rows", found.rows, entry.rows),
             ("content_bytes", found.content_bytes, entry.content_bytes),
             ("content_sha256", found.content_sha256, entry.content_sha256),
-            ("events_digest", found.events_digest, entry.events_digest),
+            ("rows_digest", found.rows_digest, entry.rows_digest),
         )
         if got != said
     ]
     for name, column, span, stated in (
-        ("time_range", "timestamp", found.time_range, entry.time_range),
-        ("seq_range", "seq", found.seq_range, entry.seq_range),
+        ("time_range", manifest.dataset.time, found.time_range, entry.time_range),
+        ("seq_range", manifest.dataset.order, found.seq_range, entry.seq_range),
     ):
-        if column in manifest.layout.columns and span != stated:
+        if column in manifest.dataset.columns and span != stated:
             wrong.append(f"{name} is not what the manifest says")
     return wrong

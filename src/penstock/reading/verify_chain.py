@@ -34,7 +34,7 @@ def verify_chain(
     return VerifyResult(
         path=destination.path,
         parts=sum(len(manifest.parts) for manifest in manifests),
-        event_count=sum(manifest.event_count for manifest in manifests),
+        event_count=sum(manifest.rows for manifest in manifests),
         bytes=sum(entry.bytes for manifest in manifests for entry in manifest.parts),
         parts_read=read.parts,
         bytes_read=read.bytes,

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from penstock.errors import AccessDenied, LimitReached, UsageError
 from penstock.model import times
-from penstock.model.columns import EVENT_FIELDS, checked_batch
+from penstock.model.columns import EVENT_FIELDS, EVENTS, checked_batch
 from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, StorageStats
@@ -46,6 +46,8 @@ class SqliteAnalyticsStorage:
     Raises :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NotAStore`,
     :class:`~penstock.errors.NewerVersion`, :class:`~penstock.errors.AccessDenied`.
     """
+
+    dataset = EVENTS
 
     def __init__(
         self,
