@@ -18,6 +18,7 @@
     │  ├─ StoreBusy                5   the store stayed locked for longer than the busy timeout
     │  ├─ NoSpace                  5   the disk, the quota or the inodes are used up
     │  ├─ IoError                  5   the operating system reported an error while reading or writing
+    │  ├─ WorkerLost               5   a worker process ended in the middle of its task
     │  └─ Changed                  5   another version stands there than the one that was expected
     ├─ Unknown                     5   whether a change happened cannot be told from the answer: look, then repeat
     ├─ NotDurable                  5   a change happened, but it may not outlive a power failure
@@ -132,6 +133,10 @@ class NoSpace(TemporaryError):
 
 class IoError(TemporaryError):
     """The operating system reported an error while reading or writing."""
+
+
+class WorkerLost(TemporaryError):
+    """A worker process was ended, or ran out of memory, and its task cannot be done again as it was."""
 
 
 class Changed(TemporaryError):
