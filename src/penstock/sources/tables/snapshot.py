@@ -50,7 +50,7 @@ class AdoptedSnapshot:
     def __init__(self, path: Path, config: StorageConfig, *, readers: int) -> None:
         assert config.table is not None
         self._name = os.fsencode(path.name).decode("utf-8", "replace")
-        self._path = os.fsencode(path.absolute()).decode("utf-8", "replace")
+        self._path = str(path.absolute())
         self._batch_rows = config.batch_rows
         self._connections: list[Connection] = []
         self._pool = Pool()
@@ -120,6 +120,7 @@ class AdoptedSnapshot:
                 f"the table {self._adoption.shape.name} has no integer key: nothing tells new rows from old ones",
                 hint="map seq to a column that only grows, or export it whole",
             )
+        # What of the path is not UTF-8 stands in it as lone surrogates, which json.dumps escapes one by one.
         facts = json.dumps([self._path, self._adoption.shape.name, self._adoption.shape.sha256])
         return f"table:{hashlib.sha256(facts.encode()).hexdigest()}"
 
