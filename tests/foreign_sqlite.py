@@ -65,3 +65,34 @@ def holding(path: Path, *statements: str) -> Iterator[subprocess.Popen[str]]:
         with suppress(BrokenPipeError):
             holder.stdin.close()
         holder.wait(20)
+
+
+_PROGRAM = """
+import json, sqlite3, sys
+for line in sys.stdin:
+    path, statements = json.loads(line)
+    connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+    found = [[list(row) for row in connection.execute(statement)] for statement in statements]
+    connection.close()
+    print(json.dumps(found), flush=True)
+"""
+
+
+class Program:
+    """Like :func:`execute`, again and again in one process, which opens the database anew each time."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def execute(self, path: Path, *statements: str) -> list[list[list[Any]]]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([str(path), statements]) + "\n")
+        self._process.stdin.flush()
+        found: list[list[list[Any]]] = json.loads(self._process.stdout.readline())
+        return found
+
+    def close(self) -> None:
+        self._process.communicate()

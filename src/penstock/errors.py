@@ -8,6 +8,7 @@
     │  ├─ InvalidMapping           2   a table or field mapping that names what is not there
     │  ├─ DestinationExists        2   there is something at the destination already
     │  │  └─ Exists                2   there is something under a key of a backend already
+    │  ├─ Rewound                  2   the store does not hold any more what a lineage's last run rests on
     │  ├─ NotAStore                2   the file is not a SQLite database, or not an event store
     │  └─ NewerVersion             2   written by a newer Penstock than this one
     ├─ PartialResult               3   the rest is safe, some of it is missing or was set aside
@@ -86,6 +87,10 @@ class DestinationExists(UsageError):
 
 class Exists(DestinationExists):
     """There is something under a key of a backend already."""
+
+
+class Rewound(UsageError):
+    """The store does not hold any more what the last run of a lineage rests on: it was put back, or is another."""
 
 
 class NotAStore(UsageError):

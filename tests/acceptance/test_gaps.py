@@ -95,15 +95,15 @@ MISSING: dict[str, tuple[Take, list[tuple[str, tuple[int, int] | None, tuple[int
         [("missing_run", (4, 4), (20, 40)), ("bad_manifest", (5, 5), (20, 40))],
     ),
     "a seq gap": (
-        lambda runs: forge(runs, 4, lambda raw: raw["lineage"].update(after=23)),
+        lambda runs: forge(runs, 4, lambda raw: raw["lineage"].update(after={"seq": 23})),
         [("seq_gap", (3, 4), (20, 23)), ("bad_manifest", None, None)],
     ),
     "a seq overlap": (
-        lambda runs: forge(runs, 4, lambda raw: raw["lineage"].update(after=15)),
+        lambda runs: forge(runs, 4, lambda raw: raw["lineage"].update(after={"seq": 15})),
         [("seq_overlap", (3, 4), (15, 20))],
     ),
     "an overlap across a missing run": (
-        lambda runs: [forge(runs, 4, lambda raw: raw["lineage"].update(after=5)), run_path(runs, 3).unlink()],
+        lambda runs: [forge(runs, 4, lambda raw: raw["lineage"].update(after={"seq": 5})), run_path(runs, 3).unlink()],
         [("missing_run", (3, 3), (20, 5)), ("seq_overlap", (2, 4), (5, 20))],
     ),
     "a predecessor": (

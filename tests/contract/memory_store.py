@@ -23,10 +23,11 @@ Row = tuple[AnalyticsEvent, int, datetime]
 class MemorySnapshot:
     """A copy of the list."""
 
-    def __init__(self, rows: Sequence[Row], horizon: int, identity: str) -> None:
+    def __init__(self, rows: Sequence[Row], given: int, identity: str) -> None:
         self.identity = identity
         self._rows = tuple(rows)
-        self.horizon = horizon
+        self.given = given
+        self.horizon = max((seq for _, seq, _ in self._rows), default=0)
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -36,8 +37,22 @@ class MemorySnapshot:
     def counts(self) -> Mapping[str, int]:
         return {}
 
-    def last_event(self, upto: int) -> tuple[int, str] | None:
-        return max(((seq, event.id) for event, seq, _ in self._rows if seq <= upto), default=None)
+    @property
+    def deletions(self) -> int | None:
+        return None
+
+    def first(self, after: int | None = None) -> int | None:
+        return min((seq for _, seq, _ in self._rows if seq > (after or 0)), default=None)
+
+    def numbers(self, count: int) -> pa.Array:
+        return pa.array([seq for _, seq, _ in self._rows][::-1][:count], pa.int64())
+
+    def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
+        rows = [row for row in self._rows if row[1] in numbers]
+        return [seq for _, seq, _ in rows], _batch(rows)
+
+    def make_durable(self) -> bool:
+        return False
 
     def ranges(
         self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None

@@ -127,18 +127,22 @@ def test_ranges_may_begin_after_what_was_read_before(storage: AnalyticsStorage, 
             assert found == [event.id for event in EVENTS[after:]]
 
 
-def test_a_store_is_known_again_and_so_is_its_last_event(storage: AnalyticsStorage) -> None:
+def test_a_store_is_known_again_and_so_are_its_rows(storage: AnalyticsStorage) -> None:
     with storage.snapshot() as empty:
-        assert empty.last_event(1 << 40) is None
-    storage.append(EVENTS[:3])
+        assert (empty.horizon, empty.given, empty.first()) == (0, 0, None)
+        assert empty.numbers(9).to_pylist() == []
+        assert empty.rows_at([1, 2])[0] == []
+    storage.append(EVENTS[:5])
     with storage.snapshot() as view:
-        assert [view.last_event(upto) for upto in (0, 1, 2, 3, 1 << 40)] == [
-            None,
-            (1, EVENTS[0].id),
-            (2, EVENTS[1].id),
-            (3, EVENTS[2].id),
-            (3, EVENTS[2].id),
-        ]
+        storage.append(EVENTS[5:7])
+        assert (view.horizon, view.first(), view.first(3), view.first(5)) == (5, 1, 4, None)
+        assert 5 <= view.given <= 7
+        assert view.numbers(3).to_pylist() == [5, 4, 3]
+        assert view.numbers(9).to_pylist() == [5, 4, 3, 2, 1]
+        numbers, events = view.rows_at([4, 2, 99, -7])
+        assert (list(numbers), events["id"].to_pylist()) == ([2, 4], [EVENTS[1].id, EVENTS[3].id])
+        assert events.schema.equals(EVENT_SCHEMA)
+        assert view.make_durable() in (True, False)
         assert view.identity
         with storage.snapshot() as again:
             assert again.identity == view.identity

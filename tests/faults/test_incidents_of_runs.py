@@ -97,7 +97,7 @@ def test_incident_events_of_one_instant_are_neither_lost_nor_repeated(place: Pat
             run = place / "runs" / f"run-{start // 100 + 1:06d}.manifest.json"
             sizes.append(len(json.dumps(json.loads(run.read_bytes())["lineage"])))
     assert ids_in_files(place / "runs") == Counter(sample_events.uuid_of(number) for number in range(400))
-    assert max(sizes) - min(sizes) < 100
+    assert max(sizes) < 2_500  # 16 rows at most are named, however many share the time
 
 
 def test_incident_progress_is_the_committed_data_itself(store: SqliteAnalyticsStorage, place: Path) -> None:

@@ -48,7 +48,7 @@ def test_all_and_only_what_was_taken_is_named(lineage: Path, manifests: set[int]
         runs = Path(name, "runs")
         shutil.copytree(lineage, runs)
         named = {number: [entry["name"] for entry in manifest(runs, number)["parts"]] for number in range(1, RUNS + 1)}
-        ends = {number: manifest(runs, number)["lineage"]["upto"] for number in range(1, RUNS + 1)}
+        ends = {number: manifest(runs, number)["lineage"]["upto"]["seq"] for number in range(1, RUNS + 1)}
         for number in parts:
             for part in named[number]:
                 (runs / part).unlink()

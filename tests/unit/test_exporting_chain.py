@@ -1,4 +1,4 @@
-"""The chain of a lineage without any file: what is read as one, and what the next run has to be."""
+"""The chain of a lineage without any file: what is read as one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import ManifestError, UsageError
+from penstock.errors import ManifestError
 from penstock.model.columns import EVENTS
-from penstock.model.lineage import Anchor, Lineage, run_name
+from penstock.model.lineage import Anchor, Break, Lineage, run_name
 from penstock.model.manifest import Manifest, PartEntry, Shape
 from penstock.model.options import ExportFormat, ExportOptions
 from penstock.model.span import Span
 from penstock.pipeline.digests import digest_hex
-from penstock.reading.chain import Link, next_lineage, own_digest, pinned_differences, read_chain
+from penstock.reading.chain import own_digest, pinned_differences, read_chain
 from penstock.reading.verify_chain import contradictions
 
 LAYOUT = ExportOptions().resolve(format=ExportFormat.NDJSON, codec=None)
@@ -43,7 +43,8 @@ def manifest(lineage: Lineage | None, *parts: PartEntry) -> Manifest:
 
 
 def place(run: int, previous: str | None, **change: Any) -> Lineage:
-    given: dict[str, Any] = {"after": 10 * (run - 1), "upto": 10 * run, "anchor": Anchor(seq=10 * run, id=f"e{run}")}
+    anchors = tuple(Anchor(seq=10 * run - back, key=f"e{run}-{back}", digest="0" * 32) for back in (0, 1, 2, 4))
+    given: dict[str, Any] = {"after": 10 * (run - 1), "upto": 10 * run, "reached": 10 * run, "anchors": anchors}
     return Lineage(run=run, previous=previous, store="penstock:a", **(given | change))
 
 
@@ -87,6 +88,10 @@ def test_the_order_is_that_of_the_numbers_not_of_the_names() -> None:
     [
         (moved(after=9), "overlap"),
         (moved(after=11), "gap"),
+        (moved(after=6, broken=Break(cursor=11, why="")), "gap"),
+        (moved(after=6, broken=Break(cursor=9, why="")), "overlap"),
+        (moved(after=7, broken=Break(cursor=10, why="")), "begins at 7"),
+        (moved(reached=21), "how far"),
         (moved(previous="1" * 64), "does not follow"),
         (moved(store="penstock:b"), "another store"),
         (moved(run=3), "not the manifest of run 2"),
@@ -101,6 +106,12 @@ def test_the_order_is_that_of_the_numbers_not_of_the_names() -> None:
 def test_a_run_that_does_not_follow_is_refused(change: Change, said: str) -> None:
     with pytest.raises(ManifestError, match=said):
         read_chain(chain(3, {2: change}))
+
+
+@pytest.mark.parametrize("after", [10, 9, 6, 5, 0, -8])
+def test_a_run_may_begin_at_a_row_that_the_one_before_names_or_below_them_all(after: int) -> None:
+    broken = moved(after=after, broken=Break(cursor=10, why=""))
+    assert [link.lineage.after for link in read_chain(chain(2, {2: broken}))] == [0, after]
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
@@ -119,52 +130,6 @@ def test_the_digest_of_a_text_is_its_own() -> None:
     text = manifest(place(1, None)).to_bytes()
     assert len(own_digest(text)) == 64
     assert text.endswith(f'"manifest_sha256": "{own_digest(text)}"\n}}\n'.encode())
-
-
-E2 = Anchor(seq=20, id="e2")
-
-
-def links(count: int = 2, *, anchor: Anchor | None = E2) -> list[Link]:
-    return read_chain(chain(count, {count: moved(anchor=anchor)}))
-
-
-def following(before: list[Link], **given: Any) -> Lineage:
-    defaults: dict[str, Any] = {"horizon": 25, "store": "penstock:a", "anchor": Anchor(seq=25, id="x"), "id_at": {}}
-    return next_lineage(before, **(defaults | given))
-
-
-def test_the_first_place_begins_below_everything() -> None:
-    assert following([]) == Lineage(
-        run=1, previous=None, after=0, upto=25, store="penstock:a", anchor=Anchor(seq=25, id="x")
-    )
-    assert (following([], horizon=-4).after, following([], horizon=-4).upto) == (-4, -4)
-    assert following([], begin=-8).after == -8
-    assert following([], horizon=0, anchor=None).anchor is None
-
-
-@pytest.mark.parametrize("id_at", [{}, {20: "e2"}, {19: "other"}])
-@pytest.mark.parametrize("horizon", [20, 25])
-def test_the_next_place_begins_where_the_last_ended(id_at: dict[int, str], horizon: int) -> None:
-    found = following(links(), horizon=horizon, id_at=id_at)
-    assert (found.run, found.after, found.upto, found.previous) == (3, 20, horizon, links()[-1].digest)
-
-
-def test_an_emptied_store_keeps_the_anchor() -> None:
-    assert following(links(), anchor=None).anchor == Anchor(seq=20, id="e2")
-    assert following(links(anchor=None), anchor=None, id_at={20: "any"}).anchor is None
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"store": "penstock:b"}, "not the store"),
-        ({"horizon": 19}, "rewound"),
-        ({"id_at": {20: "other"}}, "now another event"),
-    ],
-)
-def test_a_store_that_cannot_continue_is_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        following(links(), **given)
 
 
 def test_what_two_runs_do_not_share_is_named() -> None:

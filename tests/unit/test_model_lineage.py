@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from penstock.model.lineage import Anchor, Lineage, parse_lineage, run_name, run_number
+from penstock.model.lineage import Anchor, Break, Lineage, parse_lineage, run_name, run_number
 
-FIRST = Lineage(run=1, previous=None, after=0, upto=7, store="penstock:ab", anchor=None)
-LATER = Lineage(run=2, previous="0f" * 32, after=-3, upto=2**63 - 1, store="table:é", anchor=Anchor(seq=-3, id="ü\0"))
+FIRST = Lineage(run=1, previous=None, after=0, upto=7, store="penstock:ab", deletions=0, reached=7, durable=True)
+ANCHORS = (Anchor(seq=-1, key="ü\0", digest="0f" * 16), Anchor(seq=-2, key=None, digest=None))
+LATER = Lineage(
+    run=2, previous="0f" * 32, after=-3, upto=2**63 - 1, store="table:é", anchors=ANCHORS, reached=2**63 - 1
+)
+BROKEN = replace(LATER, upto=-1, reached=20, broken=Break(cursor=9, why="it was put back"))
 
 
-@pytest.mark.parametrize("lineage", [FIRST, LATER])
+@pytest.mark.parametrize("lineage", [FIRST, LATER, BROKEN])
 def test_a_place_survives_being_written(lineage: Lineage) -> None:
     assert parse_lineage(lineage.to_json()) == lineage
 
@@ -30,14 +35,31 @@ def test_a_place_survives_being_written(lineage: Lineage) -> None:
         {"previous": "0f" * 31},
         {"previous": "0F" * 32},
         {"previous": 7},
-        {"after": 2**63},
+        {"after": 5},
+        {"after": {"seq": 2**63}},
         {"after": None},
-        {"upto": -4},
-        {"upto": "9"},
-        {"anchor": {"seq": "1", "id": "a"}},
-        {"anchor": {"id": "a"}},
-        {"anchor": {"seq": 1}},
-        {"anchor": 5},
+        {"after": {}},
+        {"upto": {"seq": -4}},
+        {"upto": {"seq": "9"}},
+        {"reached": {"seq": 9}},
+        {"deletions": "0"},
+        {"deletions": True},
+        {"durable": "maybe"},
+        {"broken": {"cursor": {"seq": 9}}},
+        {"broken": {"cursor": {"seq": -4}, "why": ""}},
+        {"broken": 1},
+        {"anchors": None},
+        {"anchors": 5},
+        {"anchors": [{"seq": "1", "key": "a", "digest": "0f" * 16}]},
+        {"anchors": [{"seq": 1, "key": "a", "digest": "0F" * 16}]},
+        {"anchors": [{"seq": 1, "key": "a", "digest": None}]},
+        {"anchors": [{"seq": 1, "key": 7, "digest": "0f" * 16}]},
+        {"anchors": [{"seq": 1, "key": None}]},
+        {"anchors": [{"key": None, "digest": None}]},
+        {"anchors": [{"seq": 1, "key": None, "digest": None}] * 2},
+        {"anchors": [{"seq": 1, "key": None, "digest": None}, {"seq": 2, "key": None, "digest": None}]},
+        {"anchors": [{"seq": 2**63, "key": None, "digest": None}]},
+        {"anchors": [{"seq": -number, "key": None, "digest": None} for number in range(17)]},
     ],
     ids=str,
 )
@@ -46,7 +68,12 @@ def test_a_place_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
         parse_lineage(LATER.to_json() | change)
 
 
-@pytest.mark.parametrize("name", ["run", "previous", "after", "upto", "store", "anchor"])
+def test_a_first_run_breaks_no_cursor() -> None:
+    with pytest.raises(ValueError, match="fit together"):
+        parse_lineage(FIRST.to_json() | {"broken": {"cursor": {"seq": 0}, "why": ""}})
+
+
+@pytest.mark.parametrize("name", list(FIRST.to_json()))
 def test_no_member_may_be_missing(name: str) -> None:
     raw = LATER.to_json()
     del raw[name]

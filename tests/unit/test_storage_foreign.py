@@ -97,7 +97,7 @@ def test_time_filters_and_ranges_hold_whoever_appends_deletes_and_updates(store:
 
 
 def test_an_older_sqlite_sets_off_the_triggers(filled: SqliteAnalyticsStorage) -> None:
-    counter = "SELECT value FROM penstock_counters WHERE name = 'changed'"
+    counter = "SELECT sum(value) FROM penstock_counters"
     found = foreign_sqlite.execute(
         filled.path,
         counter,

@@ -15,7 +15,7 @@ from penstock.model.span import Span, joined, span_of
 from penstock.pipeline.compression import compress
 from penstock.pipeline.rowtext import RowText
 from penstock.ports.format import TextEncoder
-from penstock.ports.source import SeqRange, Snapshot
+from penstock.ports.source import Rows, SeqRange
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Extractor:
     """Reads ranges of one snapshot under one filter, for one layout. Calls from several threads do not disturb each
     other. Without ``encoder`` the format is columnar and batches are passed on."""
 
-    def __init__(self, snapshot: Snapshot, filter: ExportFilter, layout: Layout, encoder: TextEncoder | None) -> None:
+    def __init__(self, snapshot: Rows, filter: ExportFilter, layout: Layout, encoder: TextEncoder | None) -> None:
         self._snapshot = snapshot
         self._filter = filter
         self._layout = layout

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
 
 from penstock.errors import UsageError
+from penstock.exporting.reread import without_held
 from penstock.exporting.run import Progress, Run
+from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
-from penstock.model.lineage import Anchor, Lineage
+from penstock.model.lineage import ROWS_BACK, Anchor, Lineage
 from penstock.model.manifest import Manifest
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
+from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import check_filter
+from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.ports.destination import LineageDestination
-from penstock.ports.source import Clock, Snapshot, Source
-from penstock.reading.chain import Link, next_lineage, pinned_differences, read_chain
+from penstock.ports.source import Clock, Rows, Snapshot, Source
+from penstock.reading.chain import Link, pinned_differences, read_chain
+from penstock.reading.cursor import Standing, next_lineage
 from penstock.reading.read import reader
-
-_MANY = 1 << 40
 
 
 def export_incremental(
@@ -34,21 +40,30 @@ def export_incremental(
     """Add a run to the lineage and commit it, also when nothing is new; see :meth:`penstock.Exporter.export`.
 
     The stretch is settled before the first row is read: from where the last committed run ended, exclusive, to the
-    horizon of the snapshot, inclusive. Raises :class:`~penstock.errors.ManifestError` for a damaged chain,
-    :class:`~penstock.errors.UsageError` for another store, filter or format than the lineage's, and
+    horizon of the snapshot, inclusive. If the store does not prove that end any more, it begins at the newest row that
+    does, and of what is read again only what no run holds is exported; the result is then ``partial``. Raises
+    :class:`~penstock.errors.ManifestError` for a damaged chain, :class:`~penstock.errors.UsageError` for another store,
+    filter or format than the lineage's, :class:`~penstock.errors.Rewound` for a store that proves nothing, and
     :class:`~penstock.errors.Locked` if another process is at it or was first.
     """
     _check_whole(filter, options)
+    _check_keyed(storage.dataset)
     check_filter(filter, storage.dataset)
     workers = options.workers if options.workers is not None else os.cpu_count() or 1
     publication = destination.begin()
     try:
         chain = read_chain(publication.runs())
         with storage.snapshot(readers=workers) as snapshot:
-            lineage = _place(chain, snapshot)
-            run = Run(snapshot, layout, filter, options, after=lineage.after)
-            _check_pinned(chain, run.manifest([], clock, single=False, lineage=lineage))
+            _check_pinned(chain, Run(snapshot, layout, filter, options).manifest([], clock, single=False))
+            lineage = next_lineage(chain, _standing(chain, snapshot, storage.dataset, layout))
+            rows: Rows = snapshot
+            if chain and lineage.after < chain[-1].lineage.reached:
+                rows = without_held(
+                    snapshot, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
+                )
+            run = Run(rows, layout, filter, options, after=lineage.after)
             entries = run.write(publication, workers, progress, single=False, keep_empty=False)
+            lineage = replace(lineage, durable=snapshot.make_durable())
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
         publication.publish(manifest)
     finally:
@@ -58,7 +73,7 @@ def export_incremental(
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
-        notes=tuple(publication.notes),
+        notes=(*_told(manifest, lineage), *publication.notes),
         reader=lambda: reader(destination, manifest),
     )
 
@@ -77,24 +92,60 @@ def _check_whole(filter: ExportFilter, options: ExportOptions) -> None:
             )
 
 
-def _place(chain: Sequence[Link], snapshot: Snapshot) -> Lineage:
-    last = snapshot.last_event(snapshot.horizon)
-    anchor = None if last is None else Anchor(seq=last[0], id=last[1])
-    before = chain[-1].lineage.anchor if chain else None
-    there = snapshot.last_event(before.seq) if before is not None else None
-    id_at = {there[0]: there[1]} if there is not None else {}
-    begin = 0 if chain else _begin(snapshot)
-    return next_lineage(
-        chain, horizon=snapshot.horizon, store=snapshot.identity, anchor=anchor, id_at=id_at, begin=begin
+def _check_keyed(dataset: Dataset) -> None:
+    if dataset.order is None or not dataset.key:
+        raise UsageError(
+            f"{dataset.name} has no order of arrival or no key: nothing tells new rows from old ones",
+            hint="export it whole",
+        )
+
+
+def _standing(chain: Sequence[Link], snapshot: Snapshot, dataset: Dataset, layout: Layout) -> Standing:
+    """What the store shows of what the last run claims, and what the next run is to claim."""
+    last = chain[-1].lineage if chain else None
+    wanted = [anchor.seq for anchor in last.anchors] if last is not None else []
+    there = _facts(snapshot, wanted, dataset, chain[-1].manifest.layout if chain else layout)
+    newest = snapshot.numbers(ROWS_BACK[-1] + 1)
+    numbers = newest.take(pa.array([back for back in ROWS_BACK if back < len(newest)], pa.int64())).to_pylist()
+    anchors = _facts(snapshot, numbers, dataset, layout)
+    proven = bool(wanted) and all(seq in there for seq in wanted)
+    ended_at_a_row = last is None or last.upto in wanted[:1]
+    return Standing(
+        store=snapshot.identity,
+        horizon=snapshot.horizon,
+        given=snapshot.given,
+        lowest=None if proven else snapshot.first(),
+        next=None if ended_at_a_row else snapshot.first(*wanted[:1]),
+        deletions=snapshot.deletions,
+        there=there,
+        anchors=tuple(anchors[seq][0] for seq in numbers),
     )
 
 
-def _begin(snapshot: Snapshot) -> int:
-    """What lies below the first arrival number of all: 0, unless the keys of a table begin lower."""
-    if snapshot.last_event(0) is None:
-        return 0
-    spans = snapshot.ranges(ExportFilter(), max_rows=_MANY, max_bytes=_MANY)
-    return min((span.after for span in spans), default=0)
+def _facts(snapshot: Snapshot, numbers: Sequence[int], dataset: Dataset, layout: Layout) -> dict[int, list[Anchor]]:
+    """What is at these arrival numbers, each row as an anchor."""
+    if not numbers:
+        return {}
+    rows, events = snapshot.rows_at(numbers)
+    found: dict[int, list[Anchor]] = {seq: [] for seq in rows}
+    text, own = RowText(layout.dataset), events.select(list(layout.columns))
+    for place, (seq, key) in enumerate(zip(events[dataset.order].to_pylist(), KeyText(dataset)(events), strict=True)):
+        found[seq].append(Anchor(seq=seq, key=key, digest=digest_hex(text.digest(own.slice(place, 1)))))
+    for seq in rows:
+        if len(found[seq]) < rows.count(seq):
+            found[seq].append(Anchor(seq=seq, key=None, digest=None))
+    return found
+
+
+def _told(manifest: Manifest, lineage: Lineage) -> Iterator[str]:
+    broken = lineage.broken
+    if broken is not None:
+        yield (
+            f"the store is not as run {lineage.run - 1} left it: {broken.why}; it was read again from arrival number"
+            f" {lineage.after + 1} on, and what no run holds yet was exported: {manifest.rows:,} rows"
+        )
+    if not lineage.durable:
+        yield "the log of the store could not be synced: that its last rows outlive a power failure is assumed"
 
 
 def _check_pinned(chain: Sequence[Link], draft: Manifest) -> None:

@@ -21,7 +21,7 @@ from penstock.exporting.extract import Chunk
 from penstock.model.filter import ExportFilter
 from penstock.model.options import Layout
 from penstock.model.partition import TIMELESS, partition_numbers
-from penstock.ports.source import SeqRange, Snapshot
+from penstock.ports.source import Rows, SeqRange
 
 #: Partitions that have fewer bytes than this on average are not written yet.
 _LEAST_PART = 1 << 20
@@ -31,7 +31,7 @@ class PartitionReader:
     """Reads ranges of one snapshot, each batch in the order of its partitions, rows of one in ``seq`` order. Calls from
     several threads do not disturb each other."""
 
-    def __init__(self, snapshot: Snapshot, filter: ExportFilter, layout: Layout) -> None:
+    def __init__(self, snapshot: Rows, filter: ExportFilter, layout: Layout) -> None:
         self._snapshot = snapshot
         self._filter = filter
         self._layout = layout

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 
@@ -31,7 +32,7 @@ from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.ordered import ordered_map
 from penstock.ports.destination import Publication, StagedFile
-from penstock.ports.source import Clock, SeqRange, Snapshot
+from penstock.ports.source import Clock, Rows, SeqRange
 from penstock.reading.decode import decoded
 
 _RANGE_ROWS = 32_768
@@ -62,7 +63,7 @@ class Run:
 
     def __init__(
         self,
-        snapshot: Snapshot,
+        snapshot: Rows,
         layout: Layout,
         filter: ExportFilter,
         options: ExportOptions,
@@ -83,15 +84,21 @@ class Run:
         range_bytes = max(min(options.memory_limit // _RANGE_SHARE, _MOST_RANGE_BYTES), _LEAST_RANGE_BYTES)
         self._most_rows = min(_RANGE_ROWS, options.part_rows or _RANGE_ROWS)
         self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
-        self._ranges = list(snapshot.ranges(filter, max_rows=self._most_rows, max_bytes=self._most_bytes, after=after))
+        self._after = after
         self._stopped: str | None = None
         self._timeless = 0
+
+    @cached_property
+    def _ranges(self) -> list[SeqRange]:
+        most = {"max_rows": self._most_rows, "max_bytes": self._most_bytes}
+        return list(self._snapshot.ranges(self._filter, **most, after=self._after))
 
     def estimate(self) -> int | None:
         """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
         plain = self._layout.codec == "none" and self._layout.format in (ExportFormat.NDJSON, ExportFormat.JSON)
         whole = self._filter == ExportFilter() and self._options.columns is None
-        return sum(span.bytes_hint for span in self._ranges) if plain and whole else None
+        read = sum(span.bytes_hint for span in self._ranges)  # planned here: what cannot be is told before any writing
+        return read if plain and whole else None
 
     def write(
         self,

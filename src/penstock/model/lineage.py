@@ -1,7 +1,8 @@
-"""A run's place in an incremental export: which stretch of arrival order it covers, and which run it follows.
+"""A run's place in an incremental export: which stretch of arrival order it covers, which run it follows, and by which
+rows the next run sees that the store still holds what this one claims.
 
 The runs of a lineage form a chain: each names its predecessor by the digest of its manifest, and begins where that one
-ended. ``docs/format.md``, "Lineages", is the normative description.
+ended, unless the store could not prove that end any more. ``docs/format.md``, "Lineages", is the normative description.
 """
 
 from __future__ import annotations
@@ -9,18 +10,35 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 _RUN_NAME = re.compile(r"run-(\d{6,12})\.manifest\.json\Z")
 _HEX64 = re.compile(r"[0-9a-f]{64}\Z")
+_HEX32 = re.compile(r"[0-9a-f]{32}\Z")
+#: How many rows before the last one at or below a cursor its anchors stand: at most 16 of them.
+ROWS_BACK = (0, *(1 << power for power in range(15)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anchor:
-    """The last event that a run's stretch held in the store: what tells a store from another or an older one."""
+    """A row that stood at or below a cursor. ``key`` is the event's id, ``digest`` its events digest in the run's
+    columns; both are ``None`` for a row that was no event."""
 
     seq: int
-    id: str
+    key: str | None
+    digest: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"seq": self.seq, "key": self.key, "digest": self.digest}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Break:
+    """That the store did not prove any more where the run before ended: ``cursor`` is that end, ``why`` a sentence."""
+
+    cursor: int
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +46,11 @@ class Lineage:
     """Run number ``run`` (from 1) covers ``after < seq <= upto``.
 
     ``previous`` is the ``manifest_sha256`` of the run before, ``None`` for the first. ``store`` identifies the store
-    (its own random id, or a digest of what an adopted table is). ``anchor`` is the last event at or below ``upto`` when
-    the run was made, ``None`` if there was none yet.
+    (its own random id, or a digest of what an adopted table is). ``anchors`` are rows at or below ``upto``, the newest
+    first. ``deletions`` is how many the store had counted, ``None`` where it counts none. ``reached`` is the highest
+    ``upto`` of this run and those before: up to there the lineage may hold rows above ``after``, which are not held
+    twice. ``durable`` says whether the rows were seen to outlive a power failure of the store's machine, or only
+    assumed to. With ``broken`` the run begins at an older proven row than where the run before ended.
     """
 
     run: int
@@ -37,35 +58,71 @@ class Lineage:
     after: int
     upto: int
     store: str
-    anchor: Anchor | None
+    anchors: tuple[Anchor, ...] = ()
+    deletions: int | None = None
+    reached: int
+    durable: bool = False
+    broken: Break | None = None
+
+    @property
+    def follows(self) -> int:
+        """The ``upto`` of the run before, as this one tells it."""
+        return self.after if self.broken is None else self.broken.cursor
 
     def to_json(self) -> dict[str, Any]:
+        broken = self.broken
         return {
             "run": self.run,
             "previous": self.previous,
-            "after": self.after,
-            "upto": self.upto,
+            "after": {"seq": self.after},
+            "upto": {"seq": self.upto},
             "store": self.store,
-            "anchor": None if self.anchor is None else {"seq": self.anchor.seq, "id": self.anchor.id},
+            "anchors": [anchor.to_json() for anchor in self.anchors],
+            "deletions": self.deletions,
+            "reached": {"seq": self.reached},
+            "durable": "checked" if self.durable else "assumed",
+            "broken": None if broken is None else {"cursor": {"seq": broken.cursor}, "why": broken.why},
         }
 
 
 def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
     """Read the ``lineage`` member of a manifest. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
-    run, after, upto = (_integer(raw[name]) for name in ("run", "after", "upto"))
-    previous, anchor = raw["previous"], raw["anchor"]
-    if run < 1 or upto < after or (previous is None) is not (run == 1):
-        raise ValueError("the run's number, stretch and predecessor do not fit together")
-    if previous is not None and not (isinstance(previous, str) and _HEX64.match(previous)):
-        raise ValueError("previous is not a digest")
-    return Lineage(
+    run, previous, broken = _integer(raw["run"]), raw["previous"], raw["broken"]
+    found = Lineage(
         run=run,
         previous=previous,
-        after=after,
-        upto=upto,
+        after=_cursor(raw["after"]),
+        upto=_cursor(raw["upto"]),
         store=str(raw["store"]),
-        anchor=None if anchor is None else Anchor(seq=_integer(anchor["seq"]), id=str(anchor["id"])),
+        anchors=tuple(_anchor(anchor) for anchor in raw["anchors"]),
+        deletions=None if raw["deletions"] is None else _integer(raw["deletions"]),
+        reached=_cursor(raw["reached"]),
+        durable={"checked": True, "assumed": False}[raw["durable"]],
+        broken=None if broken is None else Break(cursor=_cursor(broken["cursor"]), why=str(broken["why"])),
     )
+    if run < 1 or (previous is None) is not (run == 1) or (broken is not None and run == 1):
+        raise ValueError("the run's number and predecessor do not fit together")
+    if previous is not None and not (isinstance(previous, str) and _HEX64.match(previous)):
+        raise ValueError("previous is not a digest")
+    if not found.after <= found.upto <= found.reached or found.follows < found.after:
+        raise ValueError("the run's stretch runs backwards")
+    numbers = [found.upto + 1, *(anchor.seq for anchor in found.anchors)]
+    if len(found.anchors) > len(ROWS_BACK) or any(one <= other for one, other in pairwise(numbers)):
+        raise ValueError("the anchors are too many, above the cursor or in no order")
+    return found
+
+
+def _anchor(raw: Mapping[str, Any]) -> Anchor:
+    key, digest = raw["key"], raw["digest"]
+    if (key is None) is not (digest is None):
+        raise ValueError("an anchor has a key or a digest alone")
+    if digest is not None and not (isinstance(key, str) and isinstance(digest, str) and _HEX32.match(digest)):
+        raise ValueError("an anchor's key or digest is none")
+    return Anchor(seq=_integer(raw["seq"]), key=key, digest=digest)
+
+
+def _cursor(raw: Mapping[str, Any]) -> int:
+    return _integer(raw["seq"])
 
 
 def run_name(run: int) -> str:

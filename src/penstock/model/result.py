@@ -73,8 +73,10 @@ class ExportResult:
 
     @property
     def partial(self) -> bool:
-        """Whether rows of the source had to be left out; the manifest's counts say how many and why."""
-        return any(name.startswith("skipped_") and count for name, count in self.manifest.counts.items())
+        """Whether rows of the source had to be left out, as the manifest's counts say, or a run of a lineage could not
+        begin where the run before ended, as its ``lineage`` says."""
+        broken = self.manifest.lineage is not None and self.manifest.lineage.broken is not None
+        return broken or any(name.startswith("skipped_") and count for name, count in self.manifest.counts.items())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,14 +7,19 @@ through untouched. All others become text here, which stands in a line as it is 
 from __future__ import annotations
 
 import binascii
+import json
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.model import times
 from penstock.model.dataset import Dataset, instants, is_json, type_name
+from penstock.model.spelling import Kind
 from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_csv, render_lines, rows_digest
+
+_LINES_AT_ONCE = 4096
 
 
 def _spell_decimals(column: pa.Array) -> pa.StringArray:
@@ -95,6 +100,15 @@ class RowText:
         """The rows digest alone."""
         return rows_digest(self.spelled(batch), self.spelling)
 
+    def hashes(self, batch: pa.RecordBatch) -> list[bytes]:
+        """What stands for the content of each row, 16 bytes: a hash of its line, in which a line feed is always
+        escaped."""
+        hashes: list[bytes] = []
+        for start in range(0, batch.num_rows, _LINES_AT_ONCE):
+            lines = bytes(self.lines(batch.slice(start, _LINES_AT_ONCE)).text).split(b"\n")
+            hashes += [blake2b(line, digest_size=16).digest() for line in lines[:-1]]
+        return hashes
+
     def parse(self, text: bytes) -> pa.RecordBatch:
         """Whole NDJSON lines back to rows: the inverse of :meth:`lines`, and strict.
 
@@ -129,6 +143,23 @@ class RowText:
         refused here: it shows when the result is spelled again."""
         arrays = [_typed(column, field) for column, field in zip(columns, self.schema, strict=True)]
         return pa.record_batch(arrays, schema=self.schema)
+
+
+class KeyText:
+    """The text of each row's key: its value as a line spells it, or the line of its columns where these are several."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._names = list(dataset.key)
+        self._text = RowText(dataset.select(dataset.key))
+        self._begin = len(json.dumps(dataset.key[0], ensure_ascii=False)) + 2
+        self._plain = [column.kind for column in self._text.spelling.columns] == [Kind.TEXT]
+
+    def __call__(self, batch: pa.RecordBatch) -> list[str]:
+        key = batch.select(self._names)
+        if self._plain:
+            return ["null" if text is None else text for text in self._text.spelled(key)[0].to_pylist()]
+        lines = bytes(self._text.lines(key).text).decode().split("\n")[:-1]
+        return lines if len(self._names) > 1 else [line[self._begin : -1].strip('"') for line in lines]
 
 
 def _typed(column: pa.Array, field: pa.Field) -> pa.Array:

@@ -43,29 +43,15 @@ class SeqRange:
     rows: int = 0
 
 
-class Snapshot(Protocol):
-    """One unchanging view of a store. Reads from several threads at once see the same rows.
-
-    ``horizon`` is the last ``seq`` it can hold. ``source`` describes store and view for the manifest. ``counts`` is
-    complete once every range was read: coercions (``coerced_*``) and rows left out (``skipped_*``), by reason.
-    """
-
-    horizon: int
+class Rows(Protocol):
+    """What an export reads: ``source`` describes store and view for the manifest. ``counts`` is complete once every
+    range was read: coercions (``coerced_*``) and rows left out (``skipped_*``), by reason."""
 
     @property
     def source(self) -> Mapping[str, Any]: ...
 
     @property
     def counts(self) -> Mapping[str, int]: ...
-
-    @property
-    def identity(self) -> str:
-        """What tells this store from every other: the same for each snapshot of it, also after it was moved."""
-        ...
-
-    def last_event(self, upto: int) -> tuple[int, str] | None:
-        """``seq`` and id of the last event at or below ``upto``, whatever the filter; ``None`` if there is none."""
-        ...
 
     def ranges(
         self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
@@ -80,6 +66,47 @@ class Snapshot(Protocol):
     def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         """The matching rows of a range in order of arrival, with exactly the dataset's schema; ``filter.limit`` caps
         each range by itself. Thread safe."""
+        ...
+
+
+class Snapshot(Rows, Protocol):
+    """One unchanging view of a store. Reads from several threads at once see the same rows.
+
+    ``horizon`` is the ``seq`` of its last row, 0 if there is none.
+    """
+
+    horizon: int
+
+    @property
+    def identity(self) -> str:
+        """What tells this store from every other: the same for each snapshot of it, also after it was moved."""
+        ...
+
+    @property
+    def given(self) -> int:
+        """The highest arrival number that the store knows it gave out: no new row gets one up to it."""
+        ...
+
+    @property
+    def deletions(self) -> int | None:
+        """How many rows were ever deleted from the store; ``None`` where that is not counted."""
+        ...
+
+    def first(self, after: int | None = None) -> int | None:
+        """The ``seq`` of the first row of all, or above a number."""
+        ...
+
+    def numbers(self, count: int) -> pa.Array:
+        """The ``seq`` of the last rows, at most so many, the newest first."""
+        ...
+
+    def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
+        """Of these numbers those that are a row's, each as often as it is, and the events among these rows, in ``seq``
+        order and with exactly ``EVENT_SCHEMA``, whatever the filter."""
+        ...
+
+    def make_durable(self) -> bool:
+        """Let what this view shows outlive a power failure. ``False`` where that cannot be done."""
         ...
 
     def close(self) -> None: ...

@@ -13,8 +13,6 @@ from penstock.pipeline.scratch import Scratch
 
 #: Bytes of unsettled events that are held in memory, about, before they go to the disk.
 _HELD_BYTES = 64 << 20
-#: Length of the hash that stands for a content.
-HASH_BYTES = 16
 #: What an unsettled event costs beside the text of its id.
 _ENTRY_BYTES = 320
 

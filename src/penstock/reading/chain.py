@@ -1,4 +1,4 @@
-"""The chain of a lineage: reading it from the destination alone, checking it, and what the next run has to cover."""
+"""The chain of a lineage: reading it from the destination alone, and checking it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.errors import ManifestError, UsageError
-from penstock.model.lineage import Anchor, Lineage, run_name, run_number
+from penstock.errors import ManifestError
+from penstock.model.lineage import Lineage, run_name, run_number
 from penstock.model.manifest import Manifest, parse_manifest
 
 _PINNED = ("dataset", "filter", "format", "compression", "options", "mapping")
@@ -71,14 +71,20 @@ def faults(last: Link, link: Link) -> Iterator[Fault]:
             f"{link.name} does not follow {last.name}: it names another manifest as its predecessor",
             "one was replaced, or is of another lineage; begin a new lineage in another directory",
         )
-    if link.lineage.after != last.lineage.upto:
-        kind = "gap" if link.lineage.after > last.lineage.upto else "overlap"
+    if link.lineage.follows != last.lineage.upto:
+        kind = "gap" if link.lineage.follows > last.lineage.upto else "overlap"
         article = "a" if kind == "gap" else "an"
         yield Fault(
             kind,
             f"{link.name} leaves {article} {kind}: {last.name} ends at {last.lineage.upto},"
-            f" it begins at {link.lineage.after}",
+            f" it begins at {link.lineage.follows}",
         )
+    elif link.lineage.broken is not None:
+        proven = [anchor.seq for anchor in last.lineage.anchors]
+        if link.lineage.after not in proven and link.lineage.after >= min(proven, default=link.lineage.after + 1):
+            yield Fault("other", f"{link.name} begins at {link.lineage.after}, which {last.name} names no row of")
+    if link.lineage.reached != max(last.lineage.reached, link.lineage.upto):
+        yield Fault("other", f"{link.name} does not say how far the lineage reaches")
     for what, before, now in pinned_differences(last.manifest, link.manifest):
         yield Fault("other", f"{link.name} has another {what} than {last.name}: {now} instead of {before}")
     if link.lineage.store != last.lineage.store:
@@ -106,40 +112,3 @@ def pinned_differences(before: Manifest, now: Manifest) -> list[tuple[str, Any, 
     """What two manifests do not share of it: name, value before, value now."""
     first, second = pinned(before), pinned(now)
     return [(name, first[name], second[name]) for name in _PINNED if first[name] != second[name]]
-
-
-def next_lineage(
-    chain: Sequence[Link], *, horizon: int, store: str, anchor: Anchor | None, id_at: Mapping[int, str], begin: int = 0
-) -> Lineage:
-    """The place of the next run, if this store can continue this chain.
-
-    ``id_at`` holds the id of the event at the last run's anchor, if there is one. ``begin`` is below the first arrival
-    number of all, for a first run. Raises :class:`UsageError` for
-    another store, and for one that was rewound.
-    """
-    if not chain:
-        return Lineage(run=1, previous=None, after=min(begin, horizon), upto=horizon, store=store, anchor=anchor)
-    last = chain[-1].lineage
-    way_out = "begin a new lineage in another directory, or export from the store that this one was begun with"
-    if store != last.store:
-        raise UsageError(f"this is not the store of the lineage, whose last run is {chain[-1].name}", hint=way_out)
-    if horizon < last.upto:
-        raise UsageError(
-            f"the store was rewound: its last arrival number is {horizon}, run {last.run} went up to {last.upto}",
-            hint=way_out,
-        )
-    if last.anchor is not None:
-        there = id_at.get(last.anchor.seq)
-        if there is not None and there != last.anchor.id:
-            raise UsageError(
-                f"the store was rewound and written again: arrival number {last.anchor.seq} is now another event",
-                hint=way_out,
-            )
-    return Lineage(
-        run=last.run + 1,
-        previous=chain[-1].digest,
-        after=last.upto,
-        upto=horizon,
-        store=store,
-        anchor=anchor if anchor is not None else last.anchor,
-    )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Protocol, TypeAlias
 
 import pyarrow as pa
@@ -16,12 +14,11 @@ from penstock.errors import UsageError
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.result import Difference, DifferenceKind, DiffResult
-from penstock.model.spelling import Kind
 from penstock.pipeline.matching import check_filter, matching, needed
-from penstock.pipeline.rowtext import RowText
+from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.ports.source import Source
-from penstock.reading.balance import HASH_BYTES, Balance
+from penstock.reading.balance import Balance
 from penstock.reading.published import manifests_of, parts_of, proven_rows
 
 #: Whatever holds rows.
@@ -29,7 +26,6 @@ Rows: TypeAlias = ExportDestination | LineageDestination | Source
 
 _RANGE_ROWS = 32_768
 _RANGE_BYTES = 8 << 20
-_LINES_AT_ONCE = 4096
 
 
 @dataclass(slots=True)
@@ -164,7 +160,7 @@ def _weigh(
     at = Progress()
     rows = [0, 0]
     text = RowText(sides[0].dataset.select(columns))
-    keys = [_Keys(side.dataset) for side in sides]
+    keys = [KeyText(side.dataset) for side in sides]
     with ExitStack() as stack:
         batches = [stack.enter_context(closing(_limited(side.batches(filter, at), filter.limit))) for side in sides]
         waiting = [0, 1]
@@ -176,37 +172,10 @@ def _weigh(
                 continue
             rows[number] += batch.num_rows
             at.events += batch.num_rows
-            contents = _contents(batch.select(columns), text)
-            balance.add(keys[number](batch), contents, sign=-1 if number else 1)
+            balance.add(keys[number](batch), text.hashes(batch.select(columns)), sign=-1 if number else 1)
             if progress is not None:
                 progress(at)
     return rows[0], rows[1]
-
-
-class _Keys:
-    """The text of each row's key: its value as a line spells it, or the line of its columns where these are several."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._names = list(dataset.key)
-        self._text = RowText(dataset.select(dataset.key))
-        self._begin = len(json.dumps(dataset.key[0], ensure_ascii=False)) + 2
-        self._plain = [column.kind for column in self._text.spelling.columns] == [Kind.TEXT]
-
-    def __call__(self, batch: pa.RecordBatch) -> list[str]:
-        key = batch.select(self._names)
-        if self._plain:
-            return ["null" if text is None else text for text in self._text.spelled(key)[0].to_pylist()]
-        lines = bytes(self._text.lines(key).text).decode().split("\n")[:-1]
-        return lines if len(self._names) > 1 else [line[self._begin : -1].strip('"') for line in lines]
-
-
-def _contents(batch: pa.RecordBatch, text: RowText) -> list[bytes]:
-    """What stands for the content of each row: a hash of its line, in which a line feed is always escaped."""
-    hashes: list[bytes] = []
-    for start in range(0, batch.num_rows, _LINES_AT_ONCE):
-        lines = bytes(text.lines(batch.slice(start, _LINES_AT_ONCE)).text).split(b"\n")
-        hashes += [blake2b(line, digest_size=HASH_BYTES).digest() for line in lines[:-1]]
-    return hashes
 
 
 def _limited(

@@ -122,7 +122,7 @@ class _Lineage:
         for fault in faults(last, link):
             if not neighbours and fault.what in ("predecessor", "gap"):
                 continue  # that is what the runs between them, which are missing, would explain
-            stretch = sorted((last.lineage.upto, link.lineage.after))
+            stretch = sorted((last.lineage.upto, link.lineage.follows))
             yield Gap(
                 kind=_KINDS[fault.what],
                 place=self.path,
@@ -134,7 +134,7 @@ class _Lineage:
     def _absent(self, first: int, stop: int, last: Link | None, link: Link | None) -> Iterator[Gap]:
         """The runs of these numbers, of which there is no readable manifest."""
         traces = self.place.traces() if link is None else {}
-        stretch = None if link is None else (last.lineage.upto if last is not None else None, link.lineage.after)
+        stretch = None if link is None else (last.lineage.upto if last is not None else None, link.lineage.follows)
         for damaged, numbers in _stretches(first, stop, self._damaged):
             low, high = numbers
             if damaged:

@@ -3,9 +3,9 @@
 ``events`` holds the events. ``penstock_blocks`` holds, for each block of 4096 consecutive ``seq``, how many rows and
 payload bytes it has and the span of their timestamps: scans are cut by bytes from it and skip blocks outside a time
 filter. Its numbers are upper bounds: deletes leave the span of times wide, and a trigger widens all of them on updates.
-``penstock_counters`` counts rows that were deleted or updated, by whoever; two snapshots with equal counters agree on
-every row below their horizon, because all else only appends. ``penstock_facts`` holds the store's random id, by which
-an incremental export knows it again.
+``penstock_counters`` counts rows that were deleted and rows that were updated, by whoever; two snapshots with equal
+counters agree on every row below their horizon, because all else only appends. ``penstock_facts`` holds the store's
+random id, by which an incremental export knows it again.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ _STATEMENTS = (
         last_seq INTEGER NOT NULL
     ) STRICT""",
     "CREATE TABLE penstock_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
-    "INSERT INTO penstock_counters VALUES ('changed', 0)",
+    "INSERT INTO penstock_counters VALUES ('deleted', 0), ('updated', 0)",
     "CREATE TABLE penstock_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
     "INSERT INTO penstock_facts VALUES ('store_id', lower(hex(randomblob(16))))",
     f"""CREATE TRIGGER penstock_deleted AFTER DELETE ON events BEGIN
-        UPDATE penstock_counters SET value = value + 1 WHERE name = 'changed';
+        UPDATE penstock_counters SET value = value + 1 WHERE name = 'deleted';
         UPDATE penstock_blocks SET rows = rows - 1,
             bytes = bytes - length(CAST(OLD.data AS BLOB)) - length(CAST(OLD.metadata AS BLOB)) - {ROW_OVERHEAD}
         WHERE block = OLD.seq >> {BLOCK_BITS} AND OLD.seq <= last_seq;
     END""",
     f"""CREATE TRIGGER penstock_updated AFTER UPDATE ON events BEGIN
-        UPDATE penstock_counters SET value = value + 1 WHERE name = 'changed';
+        UPDATE penstock_counters SET value = value + 1 WHERE name = 'updated';
         UPDATE penstock_blocks SET
             bytes = bytes + length(CAST(NEW.data AS BLOB)) + length(CAST(NEW.metadata AS BLOB)),
             first_time = min(first_time, NEW.timestamp), last_time = max(last_time, NEW.timestamp)
@@ -92,6 +92,12 @@ UNCOVERED = f"""SELECT seq >> {BLOCK_BITS} AS block, count(*) AS rows,
         min(timestamp) AS first_time, max(timestamp) AS last_time, max(seq) AS last_seq
     FROM events WHERE seq > coalesce((SELECT last_seq FROM penstock_blocks ORDER BY block DESC LIMIT 1), 0)
     GROUP BY 1"""
+
+#: Part of every append's transaction: where another program deleted the numbering, no number is given out again all the
+#: same, since the blocks would not cover its row.
+KEEP_NUMBERING = """INSERT INTO sqlite_sequence (name, seq) SELECT 'events', last_seq FROM
+    (SELECT last_seq FROM penstock_blocks ORDER BY block DESC LIMIT 1)
+    WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'events')"""
 
 #: Brings ``penstock_blocks`` up to the last row; part of every append's transaction.
 COVER = f"""INSERT INTO penstock_blocks (block, rows, bytes, first_time, last_time, last_seq) {UNCOVERED}
@@ -144,7 +150,7 @@ def _has_schema(connection: Connection) -> bool:
 
 def changes(connection: Connection) -> int:
     """How many rows were ever deleted or updated. Raises :class:`~penstock.errors.StorageError`."""
-    rows = connection.query("SELECT value FROM penstock_counters WHERE name = 'changed'")
+    rows = connection.query("SELECT sum(value) AS value FROM penstock_counters")
     if not rows or not isinstance(rows[0]["value"], int):
         raise changed(connection.path, "its counter of changes is gone")
     return int(rows[0]["value"])

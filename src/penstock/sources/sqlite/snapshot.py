@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -24,12 +24,15 @@ from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
 from penstock.ports.source import SeqRange
 from penstock.sources.connection import Connection
+from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
 from penstock.sources.sqlite import schema
 from penstock.sources.sqlite.predicate import predicate
 
-_VIEW = """SELECT (SELECT value FROM penstock_counters WHERE name = 'changed') AS changed,
-    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS horizon"""
+_VIEW = """SELECT (SELECT sum(value) FROM penstock_counters) AS changed,
+    coalesce((SELECT max(seq) FROM events), 0) AS horizon"""
+_FACTS = """SELECT (SELECT value FROM penstock_counters WHERE name = 'deleted') AS deletions, coalesce(
+    (SELECT max(seq) FROM sqlite_sequence WHERE name = 'events' AND typeof(seq) = 'integer'), 0) AS given"""
 #: Changes for a connection when any other one has committed.
 _VERSION = "PRAGMA data_version"
 _ATTEMPTS = 50
@@ -50,8 +53,10 @@ class EventsSnapshot:
 
     Each connection holds one read transaction. If nothing was committed while they began, they see the same. Under a
     writer that never pauses they begin at different commits; but rows are only ever appended unless the change counter
-    moves, so equal counters mean equal rows up to the lowest of the horizons. (``INSERT OR REPLACE`` of another program
-    moves no counter, hence the first way is tried first.) Else all begin again, a bounded number of times.
+    moves, so equal counters mean equal rows up to the lowest of the horizons. A horizon is the last row's number and
+    never the sequence's, which another program may delete, and whose numbers may be given again. (``INSERT OR REPLACE``
+    of another program moves no counter, hence the first way is tried first.) Else all begin again, a bounded number of
+    times.
     """
 
     def __init__(self, path: Path, config: StorageConfig, *, readers: int) -> None:
@@ -110,10 +115,38 @@ class EventsSnapshot:
             raise schema.changed(self._path, "the id of the store is gone")
         return f"penstock:{rows[0]['value']}"
 
-    def last_event(self, upto: int) -> tuple[int, str] | None:
+    def _facts(self) -> Mapping[str, int]:
         with self._pool.lend() as connection:
-            rows = connection.query(f"SELECT seq, id FROM events WHERE seq <= {upto} ORDER BY seq DESC LIMIT 1")
-        return (int(rows[0]["seq"]), str(rows[0]["id"])) if rows else None
+            return _numbers(self._path, connection.query(_FACTS)[0])
+
+    @property
+    def given(self) -> int:
+        return max(self._facts()["given"], self.horizon)
+
+    @property
+    def deletions(self) -> int | None:
+        return self._facts()["deletions"]
+
+    def first(self, after: int | None = None) -> int | None:
+        with self._pool.lend() as connection:
+            found = connection.query(f"SELECT min(seq) AS seq FROM events WHERE seq > {after or 0}")[0]["seq"]
+        return None if found is None else int(found)
+
+    def numbers(self, count: int) -> pa.Array:
+        sql = f"SELECT seq FROM events WHERE seq <= {self.horizon} ORDER BY seq DESC LIMIT {count}"
+        with self._pool.lend() as connection, connection.stream(sql, batch_rows=count) as reader:
+            return reader.read_all()["seq"].combine_chunks()
+
+    def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
+        wanted = ", ".join(str(number) for number in numbers if number <= self.horizon)
+        source = f"(SELECT {', '.join(COLUMNS)} FROM events WHERE seq IN ({wanted}) ORDER BY seq)"
+        with self._pool.lend() as connection:
+            stored, _ = connection.scan(source, columns=_STORED, order="seq", bytes_hint=0)
+        batch = _events(stored, self._name)
+        return batch["seq"].to_pylist(), batch
+
+    def make_durable(self) -> bool:
+        return sync_log(self._path)
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -106,6 +106,7 @@ class SqliteAnalyticsStorage:
         writer = self._require_writer()
         with self._lock, writer.transaction():
             self._check_size(writer)
+            writer.run(schema.KEEP_NUMBERING)
             result = AppendResult()
             for start in range(0, bound.num_rows, _SLICE):
                 result += _insert(writer, bound.slice(start, _SLICE), on_conflict)

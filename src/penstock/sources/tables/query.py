@@ -27,14 +27,26 @@ BLOBS = {"id": 1, "event_type": 2, "session_id": 4, "data": 8, "metadata": 16, "
 NUMBER_TYPE = 64
 #: Bytes of an event beside what its columns hold, roughly; for planning.
 ROW_OVERHEAD = 200
+#: The last number that an AUTOINCREMENT table gave out.
+SEQUENCE = "SELECT seq FROM main.sqlite_sequence WHERE name = ? AND typeof(seq) = 'integer'"
 _LEAST = -(1 << 63)
 #: More terms in one sum than this would be nested deeper than SQLite allows.
 _TERMS = 100
 
 
-def rows(adoption: Adoption, after: int, upto: int, *, places: tuple[int, int] | None) -> str:
-    """Rows of ``after < seq <= upto`` in ``seq`` order, behind the row that settles the types. ``places`` are the
-    first and last row number among them, where they are needed to find the rows quickly."""
+def span(adoption: Adoption, after: int, upto: int, *, places: tuple[int, int] | None) -> str:
+    """Rows of ``after < seq <= upto``, as :func:`rows` gives them. ``places`` are the first and last row number among
+    them, where they are needed to find the rows quickly."""
+    where = [f"<= {upto}"]
+    if after >= _LEAST:
+        where.append(f"AND {adoption.seq} > {after}")
+    if places is not None:
+        where.append(f"AND {adoption.place} BETWEEN {places[0]} AND {places[1]}")
+    return rows(adoption, " ".join(where))
+
+
+def rows(adoption: Adoption, wanted: str) -> str:
+    """Rows whose ``seq`` is as ``wanted`` says in SQL, in ``seq`` order, behind the row that settles the types."""
     chosen = [("seq", "0", adoption.seq), ("kinds", "0", _kinds(adoption))]
     for field in TEXT_FIELDS:
         if field in adoption.fields:
@@ -44,15 +56,11 @@ def rows(adoption: Adoption, after: int, upto: int, *, places: tuple[int, int] |
         for storage, typed in STORAGES.items():
             chosen.append((f"{field}_{storage}", typed, f"CASE typeof({column}) WHEN '{storage}' THEN {column} END"))
     chosen += [(f"member_{number}", "''", _member(quote_name(name))) for number, name in enumerate(adoption.rest)]
-    where = [f"{adoption.seq} <= {upto}"]
-    if after >= _LEAST:
-        where.append(f"{adoption.seq} > {after}")
-    if places is not None:
-        where.append(f"{adoption.place} BETWEEN {places[0]} AND {places[1]}")
+    where = [f"{adoption.seq} {wanted}", *_numbered(adoption)]
     return (
         f"SELECT {', '.join(f'{typed} AS {quote_name(name)}' for name, typed, _ in chosen)} UNION ALL SELECT * FROM"
         f" (SELECT {', '.join(sql for _, _, sql in chosen)} FROM {_table(adoption)}"
-        f" WHERE {' AND '.join([*where, *_numbered(adoption)])} ORDER BY {adoption.seq})"
+        f" WHERE {' AND '.join(where)} ORDER BY {adoption.seq})"
     )
 
 
@@ -69,18 +77,25 @@ def sizes(adoption: Adoption, after: int | None) -> str:
     )
 
 
-def last(adoption: Adoption, upto: int | None = None) -> str:
-    """The highest ``seq``, not above ``upto``; no row if there is none."""
-    where = [*([] if upto is None else [f"{adoption.seq} <= {upto}"]), *_numbered(adoption)]
-    return (
-        f"SELECT {adoption.seq} AS seq FROM {_table(adoption)} WHERE {' AND '.join(where) or '1'}"
-        f" ORDER BY {adoption.seq} DESC LIMIT 1"
-    )
+def last(adoption: Adoption, count: int = 1) -> str:
+    """The highest ``seq``, at most so many; no row if there is none."""
+    return f"{_numbers(adoption)} ORDER BY {adoption.seq} DESC LIMIT {count}"
+
+
+def first(adoption: Adoption, after: int | None) -> str:
+    """The lowest ``seq`` of all, or above a number; no row if there is none."""
+    above = "" if after is None else f" AND {adoption.seq} > {after}"
+    return f"{_numbers(adoption)}{above} ORDER BY {adoption.seq} LIMIT 1"
 
 
 def unnumbered(adoption: Adoption) -> str:
     """How many rows have no integer for a ``seq``."""
     return f"SELECT count(*) AS n FROM {_table(adoption)} WHERE typeof({adoption.seq}) <> 'integer'"
+
+
+def _numbers(adoption: Adoption) -> str:
+    where = " AND ".join(_numbered(adoption)) or "1"
+    return f"SELECT {adoption.seq} AS seq FROM {_table(adoption)} WHERE {where}"
 
 
 def _table(adoption: Adoption) -> str:

@@ -13,7 +13,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.ports.source import SeqRange
 from penstock.sources.connection import Connection
+from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
 from penstock.sources.tables import query as adopted_query
 from penstock.sources.tables.events import Converter
@@ -50,6 +51,7 @@ class AdoptedSnapshot:
     def __init__(self, path: Path, config: StorageConfig, *, readers: int) -> None:
         assert config.table is not None
         self._name = os.fsencode(path.name).decode("utf-8", "replace")
+        self._file = path
         self._path = str(path.absolute())
         self._batch_rows = config.batch_rows
         self._connections: list[Connection] = []
@@ -124,16 +126,38 @@ class AdoptedSnapshot:
         facts = json.dumps([self._path, self._adoption.shape.name, self._adoption.shape.sha256])
         return f"table:{hashlib.sha256(facts.encode()).hexdigest()}"
 
-    def last_event(self, upto: int) -> tuple[int, str] | None:
+    @property
+    def given(self) -> int:
+        """As far as the table is AUTOINCREMENT, also what is not in it any more."""
+        if not self._adoption.shape.autoincrement or self._adoption.checked:
+            return self.horizon
         with self._pool.lend() as connection:
-            found = connection.query(adopted_query.last(self._adoption, upto))
-        if not found:
-            return None
-        seq = int(found[0]["seq"])
-        everything = ExportFilter()
-        for batch in self._rows(SeqRange(after=seq - 1, upto=seq, bytes_hint=0), Converter(self._adoption, everything)):
-            return seq, str(batch["id"][0])
-        return seq, ""
+            found = connection.query(adopted_query.SEQUENCE, [self._adoption.shape.name])
+        return max([self.horizon, *(int(row["seq"]) for row in found)])
+
+    @property
+    def deletions(self) -> int | None:
+        return None
+
+    def first(self, after: int | None = None) -> int | None:
+        with self._pool.lend() as connection:
+            found = connection.query(adopted_query.first(self._adoption, after))
+        return int(found[0]["seq"]) if found else None
+
+    def numbers(self, count: int) -> pa.Array:
+        sql = adopted_query.last(self._adoption, count)
+        with self._pool.lend() as connection, connection.stream(sql, batch_rows=count) as reader:
+            return reader.read_all()["seq"].combine_chunks()
+
+    def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
+        converter = Converter(self._adoption, ExportFilter())
+        sql = adopted_query.rows(self._adoption, f"IN ({', '.join(map(str, numbers))})")
+        with self._pool.lend() as connection, connection.stream(sql, batch_rows=_MEASURED) as reader:
+            rows = reader.read_all().combine_chunks().to_batches()[0].slice(1)
+        return rows["seq"].to_pylist(), converter.convert(rows)
+
+    def make_durable(self) -> bool:
+        return sync_log(self._file)
 
     def ranges(
         self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
@@ -172,7 +196,7 @@ class AdoptedSnapshot:
     def _rows(self, span: SeqRange, converter: Converter) -> Iterator[pa.RecordBatch]:
         if converter.full:
             return
-        sql = adopted_query.rows(
+        sql = adopted_query.span(
             self._adoption, span.after, span.upto, places=self._places.get((span.after, span.upto))
         )
         with (
