@@ -18,7 +18,8 @@ from penstock.exporting import extract, incremental, parts
 from penstock.exporting import run as running
 from penstock.model.lineage import Lineage
 from penstock.model.manifest import Manifest
-from penstock.reading import chain, published, verify, verify_chain
+from penstock.model.result import ExportResult
+from penstock.reading import chain, cursor, published, verify, verify_chain
 from penstock.sources.sqlite import schema
 from penstock.sources.sqlite import snapshot as reading
 from penstock.sources.sqlite.snapshot import EventsSnapshot
@@ -64,7 +65,10 @@ def _end_not_pinned() -> Patches:
 
         def manifest(self: Any, *given: Any, lineage: Any = None, **more: Any) -> Manifest:
             with storage.snapshot(readers=1) as now:
-                return drawn(self, *given, lineage=replace(lineage, upto=now.horizon), **more)
+                if lineage is not None:
+                    anchors = incremental._standing([], now, self._layout.columns).anchors
+                    lineage = replace(lineage, upto=now.horizon, reached=now.horizon, anchors=anchors)
+                return drawn(self, *given, lineage=lineage, **more)
 
         with patch.object(running.Run, "manifest", manifest):
             return real(storage, *given, **more)
@@ -74,12 +78,12 @@ def _end_not_pinned() -> Patches:
 
 def _cursor_on_event_time() -> Patches:
     """A run begins after the latest event of the run before: what arrives late is passed by."""
-    place, real = incremental._place, EventsSnapshot.read
+    standing, real = incremental._standing, EventsSnapshot.read
 
-    def placed(links: Any, snapshot: Any) -> Lineage:
+    def stood(links: Any, snapshot: Any, columns: Any) -> Any:
         spans = [link.manifest.time_range for link in links if link.manifest.time_range is not None]
         snapshot.since = max((span.last for span in spans), default=None)
-        return place(links, snapshot)
+        return standing(links, snapshot, columns)
 
     def read(self: Any, *given: Any) -> Iterator[Any]:
         since = getattr(self, "since", None)
@@ -88,7 +92,7 @@ def _cursor_on_event_time() -> Patches:
             if later.num_rows:
                 yield later
 
-    return [(incremental, "_place", placed), (EventsSnapshot, "read", read)]
+    return [(incremental, "_standing", stood), (EventsSnapshot, "read", read)]
 
 
 def _cursor_before_commit() -> Patches:
@@ -96,10 +100,10 @@ def _cursor_before_commit() -> Patches:
     real = incremental.next_lineage
     remembered: dict[str, int] = {}
 
-    def placed(*given: Any, store: str, **more: Any) -> Lineage:
-        lineage = real(*given, store=store, **more)
-        begin = remembered.get(store, lineage.after)
-        remembered[store] = lineage.upto
+    def placed(links: Any, now: Any) -> Lineage:
+        lineage = real(links, now)
+        begin = remembered.get(now.store, lineage.after)
+        remembered[now.store] = lineage.upto
         return replace(lineage, after=begin)
 
     return [(incremental, "next_lineage", placed)]
@@ -133,16 +137,76 @@ def _pins_not_checked() -> Patches:
     return [(incremental, "_check_pinned", lambda *_: None)]
 
 
+def _rules_without(*left_out: str) -> Patches:
+    """Something that breaks a cursor is let pass."""
+    return [(cursor, "_RULES", tuple(rule for rule in cursor._RULES if rule.__name__ not in left_out))]
+
+
 def _rewound_store_not_seen() -> Patches:
+    return _rules_without(*(rule.__name__ for rule in cursor._RULES))
+
+
+def _rewritten_rows_let_pass() -> Patches:
+    return _rules_without("_another_row")
+
+
+def _missing_rows_let_pass() -> Patches:
+    return _rules_without("_gone_unexplained", "_numbers_come_again")
+
+
+def _forgotten_deletions_let_pass() -> Patches:
+    return _rules_without("_fewer_deletions", "_numbers_come_again", "_none_was_there")
+
+
+def _burned_numbers_promised() -> Patches:
+    """A run claims the numbers that the store gave out, whether there is a row or not."""
     real = incremental.next_lineage
 
-    def placed(links: Any, *, horizon: int, store: str, id_at: Any, **more: Any) -> Lineage:
-        if not links:
-            return real(links, horizon=horizon, store=store, id_at=id_at, **more)
-        last = links[-1].lineage
-        return real(links, horizon=max(horizon, last.upto), store=last.store, id_at={}, **more)
+    def placed(links: Any, now: Any) -> Lineage:
+        return real(links, replace(now, horizon=now.given))
 
     return [(incremental, "next_lineage", placed)]
+
+
+def _horizon_of_the_sequence() -> Patches:
+    """A view ends at the last number that was given out, as another program may have left it."""
+    asked = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)"
+    view = reading._VIEW.replace("coalesce((SELECT max(seq) FROM events), 0)", asked)
+    assert view != reading._VIEW
+    return [(reading, "_VIEW", view)]
+
+
+def _one_anchor_alone() -> Patches:
+    """Only the last row of a run is looked up by the next."""
+    return [(incremental, "ROWS_BACK", (0,))]
+
+
+def _anchors_by_key() -> Patches:
+    """A row counts as the same when its id is, whatever it holds."""
+
+    def holds(anchor: Any, now: Any) -> bool:
+        return anchor.key in [row.key for row in now.there.get(anchor.seq, ())]
+
+    return [(cursor, "_holds", holds)]
+
+
+def _held_rows_exported_again() -> Patches:
+    """What is read again is exported, whether a run holds it or not."""
+    return [(incremental, "without_held", lambda rows, *_, **__: rows)]
+
+
+def _broken_cursor_not_told() -> Patches:
+    return [(ExportResult, "partial", False), (incremental, "_told", lambda *_: ())]
+
+
+def _log_not_synced() -> Patches:
+    return [(reading, "sync_log", lambda path: True)]
+
+
+def _log_error_swallowed() -> Patches:
+    """A log that could not be synced counts as durable."""
+    real = reading.sync_log
+    return [(reading, "sync_log", lambda path: real(path) or True)]
 
 
 def _commit_on_error() -> Patches:
@@ -282,6 +346,17 @@ READING_DEFECTS: dict[str, Callable[[], Patches]] = {
         _gap_not_checked,
         _pins_not_checked,
         _rewound_store_not_seen,
+        _rewritten_rows_let_pass,
+        _missing_rows_let_pass,
+        _forgotten_deletions_let_pass,
+        _burned_numbers_promised,
+        _horizon_of_the_sequence,
+        _one_anchor_alone,
+        _anchors_by_key,
+        _held_rows_exported_again,
+        _broken_cursor_not_told,
+        _log_not_synced,
+        _log_error_swallowed,
         _commit_on_error,
         _limit_before_filter,
         _missing_rows_not_seen,

@@ -1,9 +1,10 @@
 """Random histories of a lineage against a model that knows only which events arrived since the last committed run.
 
-Events are appended, late ones too and some in the middle of an export, and deleted; runs are added, die at any
-operation, die again while they recover, fail and are tried again, find the lock taken; the clock jumps; parts are
-damaged and mended. After every step the runs, read without the product, hold exactly the model's events: compared as
-multisets, so that an event that is in two runs is seen.
+Events are appended, late ones too and some in the middle of an export, loaded again, and deleted; the store is put back
+from a backup and grows again, another program deletes its numbering; runs are added, die at any operation, die again
+while they recover, fail and are tried again, find the lock taken; the clock jumps; parts are damaged and mended. After
+every step the runs, read without the product, hold exactly the model's events: compared as multisets, so that an event
+that is in two runs is seen.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from hypothesis.stateful import (
 
 import naive_format
 import sample_events
+from foreign_sqlite import Program
 from penstock import AnalyticsEvent, EventPriority, ExportFilter, ExportOptions, SqliteAnalyticsStorage, restore, verify
 from penstock.destinations.lineage import LineageDirectory
-from penstock.errors import ExportError, IntegrityError, Locked
+from penstock.errors import ExportError, IntegrityError, Locked, Rewound
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.testing.faults import Fail, Fault, FaultyOps, Meddle, Operation
@@ -94,9 +96,13 @@ def text_of(event: AnalyticsEvent) -> str:
 
 
 class Lineages(RuleBasedStateMachine):
-    """One history. ``covered`` are the texts that the committed runs hold, ``fresh`` the events that none has seen."""
+    """One history. ``covered`` are the texts that the committed runs hold, ``fresh`` the events that none has seen.
+
+    ``dropped`` were deleted before a run saw them, and may be exported once a backup brings them back, or not.
+    """
 
     seen: ClassVar[Counter[str]] = Counter()
+    program: ClassVar[Program]
 
     @initialize(
         filter=st.sampled_from(_FILTERS),
@@ -112,7 +118,9 @@ class Lineages(RuleBasedStateMachine):
         self.covered: list[str] = []
         self.fresh: list[AnalyticsEvent] = []
         self.live: list[AnalyticsEvent] = []
-        self.runs = self.number = 0
+        self.dropped: list[AnalyticsEvent] = []
+        self.kept: list[AnalyticsEvent] | None = None
+        self.runs = self.number = self.before = 0
         self.steps = -1
         self.died = False
         self.time = sample_events.START
@@ -126,15 +134,33 @@ class Lineages(RuleBasedStateMachine):
         return self.time
 
     def _add(self, *faults: Fault, rows: int | None = None) -> int:
+        """Add a run. Where the store proves nothing any more it is refused, and a new lineage is begun instead."""
+        try:
+            return self._try(*faults, rows=rows)
+        except Rewound:
+            self.seen["stores that proved nothing"] += 1
+            last = json.loads(max(self.place.glob("run-*.manifest.json")).read_bytes())
+            assert not {anchor["key"] for anchor in last["lineage"]["anchors"]} & {event.id for event in self.live}
+            shutil.rmtree(self.place)
+            self.place.mkdir()
+            for name, text in self.strangers.items():
+                (self.place / name).write_bytes(text)
+            self.runs, self.covered, self.fresh, self.dropped = 0, [], list(self.live), []
+            return self._try(*faults, rows=rows)
+
+    def _try(self, *faults: Fault, rows: int | None = None) -> int:
+        self.before = len(self.covered)
         options = ExportOptions(workers=1, compression="gzip", part_rows=rows or self.rows, partition_by=self.by)
-        return export_incremental(
+        result = export_incremental(
             self.store,
             LineageDirectory(self.place, ops=FaultyOps(*faults)),
             layout=options.resolve(format=ExportFormat.NDJSON, codec=None),
             filter=self.filter,
             options=options,
             clock=self,
-        ).manifest.rows
+        )
+        self.seen["broken cursors"] += result.partial
+        return result.manifest.rows
 
     def _let_go(self) -> None:
         """Close the lock, as the end of a process does."""
@@ -152,6 +178,10 @@ class Lineages(RuleBasedStateMachine):
         self.runs, self.died = there, False
         self.covered += [text_of(event) for event in self.fresh if self.filter.matches(event)]
         self.fresh = []
+        surplus = Counter(read_runs(self.place)) - Counter(self.covered)
+        back = [event for event in self.dropped if text_of(event) in surplus]
+        self.covered += [text_of(event) for event in back]
+        self.dropped = [event for event in self.dropped if event not in back]
         return True
 
     @rule(
@@ -187,12 +217,55 @@ class Lineages(RuleBasedStateMachine):
     def append_again(self, data: st.DataObject) -> None:
         assert self.store.append([data.draw(st.sampled_from(self.live))]).duplicates == 1
 
+    @rule()
+    def load_everything_again(self) -> None:
+        assert self.store.append(self.live).duplicates == len(self.live)
+        self.seen["repeated loads"] += 1
+
+    @rule()
+    def delete_the_numbering(self) -> None:
+        self.program.execute(self.root / "events.db", "DELETE FROM sqlite_sequence")
+        self.seen["deleted numberings"] += 1
+
+    @rule()
+    def back_up(self) -> None:
+        self.store.close()
+        shutil.copy(self.root / "events.db", self.root / "backup.db")
+        self.store = SqliteAnalyticsStorage(self.root / "events.db")
+        self.kept = list(self.live)
+
+    @precondition(lambda self: self.kept is not None)
+    @rule(count=st.integers(0, 9))
+    def put_back_and_grow(self, count: int) -> None:
+        assert self.kept is not None
+        self.store.close()
+        shutil.copy(self.root / "backup.db", self.root / "events.db")
+        self.store = SqliteAnalyticsStorage(self.root / "events.db")
+        covered = set(self.covered)
+        self.live = list(self.kept)
+        self.fresh = [event for event in self.live if text_of(event) not in covered and event not in self.dropped]
+        if count:
+            self.append(count, False, "{}")
+        self.seen["stores put back"] += 1
+
+    @rule(lost=st.integers(1, 6), count=st.integers(0, 9))
+    def lose_what_was_exported(self, lost: int, count: int) -> None:
+        """Right after a run the store is put back to before what it exported, and grows otherwise."""
+        self.back_up()
+        self.append(lost, False, "{}")
+        self.export()
+        self.put_back_and_grow(count)
+
     @precondition(lambda self: self.live)
     @rule(count=st.integers(1, 6))
     def delete(self, count: int) -> None:
         gone = self.live[:count]
         assert self.store.delete(ExportFilter(limit=count)) == len(gone)
         self.live = self.live[count:]
+        self._drop(gone)
+
+    def _drop(self, gone: list[AnalyticsEvent]) -> None:
+        self.dropped += [event for event in self.fresh if event in gone]
         self.fresh = [event for event in self.fresh if event not in gone]
 
     @precondition(lambda self: self.live)
@@ -201,14 +274,13 @@ class Lineages(RuleBasedStateMachine):
         last = self.live.pop()
         wanted = ExportFilter(start=last.timestamp, end=last.timestamp + timedelta(microseconds=1))
         assert self.store.delete(wanted) == 1
-        self.fresh = [event for event in self.fresh if event != last]
+        self._drop([last])
 
     @rule()
     def export(self) -> None:
-        before = len(self.covered)
         count = self._add()
         assert self._committed()
-        assert count == len(self.covered) - before
+        assert count == len(self.covered) - self.before
         self.seen["exports"] += 1
 
     @rule(nth=st.integers(1, 4), count=st.integers(1, 3))
@@ -218,10 +290,9 @@ class Lineages(RuleBasedStateMachine):
         fault = Meddle(
             on=("create", "write", "fsync"), nth=nth, ending="data-00000", action=lambda _: self.store.append(arriving)
         )
-        before = len(self.covered)
         count = self._add(fault)
         assert self._committed()
-        assert count == len(self.covered) - before
+        assert count == len(self.covered) - self.before
         if fault.fired:
             self.fresh += arriving
             self.live += arriving
@@ -358,16 +429,18 @@ _HAPPENED = (
     "failures",
     "retries",
     "locked",
+    "repeated loads",
+    "deleted numberings",
+    "stores put back",
+    "broken cursors",
     "clock jumps",
     "damages",
     "restores",
 )
 
 
-def test_any_history_leaves_every_event_in_exactly_one_run(ledger: Ledger) -> None:
-    seen = Lineages.seen
-    seen.clear()
-    turn = 0
+def _run() -> None:
+    seen, turn = Lineages.seen, 0
     while seen["whole histories"] < HISTORIES and turn < 10:  # a history may end early, and does then not count
         seed(SEED + turn)(Lineages)
         missing = HISTORIES - seen["whole histories"]
@@ -376,6 +449,16 @@ def test_any_history_leaves_every_event_in_exactly_one_run(ledger: Ledger) -> No
             settings=limits(max_examples=missing, stateful_step_count=STEPS + 1, derandomize=False, database=None),
         )
         turn += 1
+
+
+def test_any_history_leaves_every_event_in_exactly_one_run(ledger: Ledger) -> None:
+    seen = Lineages.seen
+    seen.clear()
+    Lineages.program = Program()
+    try:
+        _run()
+    finally:
+        Lineages.program.close()
     done = min(seen["whole histories"], HISTORIES)
     name = "histories of a lineage against the model"
     ledger.add(name, "histories", planned=HISTORIES, fired=done, passed=done, sampled=True)
