@@ -233,7 +233,7 @@ def test_a_lineage_of_some_columns(columns: str, tmp_path: Path, penstock: Comma
     done = penstock(*ADD, *OF_TABLE, "--columns", columns)
     if "id" in columns:
         assert done.code == 3
-        assert manifest(tmp_path / "runs", 2)["event_count"] == 40
+        assert manifest(tmp_path / "runs", 2)["rows"] == 40
     else:
         assert done.code == 2
         assert "no column id" in done.stderr

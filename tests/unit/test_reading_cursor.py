@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from penstock.errors import Rewound, UsageError
+from penstock.model.columns import EVENTS
 from penstock.model.lineage import Anchor, Break, Lineage
-from penstock.model.manifest import Manifest
+from penstock.model.manifest import Manifest, Shape
 from penstock.model.options import ExportFormat
 from penstock.reading.chain import Link
 from penstock.reading.cursor import Standing, next_lineage
@@ -37,14 +38,16 @@ def link(lineage: Lineage) -> Link:
     manifest = Manifest(
         version="0",
         exported_at=0,
+        shape=Shape.LINEAGE,
+        dataset=EVENTS,
         format=ExportFormat.NDJSON,
         codec="none",
         level=None,
         options={},
         filter={},
         source={},
-        event_count=0,
-        events_digest="0" * 32,
+        rows=0,
+        rows_digest="0" * 32,
         checksum="0" * 64,
         lineage=lineage,
     )
