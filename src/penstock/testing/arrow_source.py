@@ -1,0 +1,103 @@
+"""Rows that lie in memory as an Arrow table, behind the port of sources: a dataset of any columns, no database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from penstock.model.dataset import Dataset
+from penstock.model.filter import ExportFilter
+from penstock.pipeline.binding import Binding
+from penstock.pipeline.matching import matching
+from penstock.ports.source import SeqRange
+
+
+class ArrowSource:
+    """The rows of one table, and of whatever is appended to it. Arrival numbers are theirs from 1 on, and stand in the
+    column ``order`` of the dataset if one is asked for.
+
+    Raises :class:`~penstock.errors.UsageError` for a column of a type that no export has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rows: pa.Table,
+        *,
+        key: tuple[str, ...] = (),
+        time: str | None = None,
+        order: str | None = None,
+        json: Iterable[str] = (),
+    ) -> None:
+        self._binding = Binding(rows.schema, json=json)
+        fields = list(self._binding.schema)
+        arrival = [] if order is None else [pa.field(order, pa.int64(), nullable=False)]
+        own = tuple(field.name for field in fields)
+        self.dataset = Dataset(name, pa.schema([*fields, *arrival]), own=own, time=time, key=key, order=order)
+        self._counts: Counter[str] = Counter()
+        self._rows = self.dataset.schema.empty_table()
+        self.append(rows)
+
+    def append(self, rows: pa.Table) -> None:
+        """Let more rows arrive. Raises :class:`~penstock.errors.StorageError` for a value that does not fit."""
+        for batch in rows.to_batches():
+            bound, counts = self._binding.apply(batch)
+            self._counts.update(counts)
+            first = self._rows.num_rows + 1
+            numbers = [] if self.dataset.order is None else [pa.array(range(first, first + batch.num_rows), pa.int64())]
+            whole = pa.record_batch([*bound.columns, *numbers], schema=self.dataset.schema)
+            self._rows = pa.concat_tables([self._rows, pa.Table.from_batches([whole])])
+
+    def snapshot(self, *, readers: int = 1) -> ArrowSnapshot:
+        return ArrowSnapshot(self.dataset, self._rows, dict(self._counts))
+
+
+class ArrowSnapshot:
+    """The rows that a source had when it was asked."""
+
+    def __init__(self, dataset: Dataset, rows: pa.Table, counts: Mapping[str, int]) -> None:
+        self.horizon = rows.num_rows
+        self.counts = counts
+        self.identity = f"arrow:{dataset.name}"
+        self._dataset = dataset
+        self._rows = rows
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        return {"kind": "arrow", "name": self._dataset.name, "horizon": self.horizon, "order": "row"}
+
+    def last_event(self, upto: int) -> tuple[int, str] | None:
+        last = min(upto, self.horizon)
+        return (last, str(self._rows.slice(last - 1, 1).select(list(self._dataset.key)).to_pylist())) if last else None
+
+    def ranges(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
+    ) -> Iterator[SeqRange]:
+        wide = self._rows.nbytes // max(self.horizon, 1) + 1
+        step = max(min(max_rows, max_bytes // wide), 1)
+        for begin in range(after or 0, self.horizon, step):
+            end = min(begin + step, self.horizon)
+            yield SeqRange(after=begin, upto=end, bytes_hint=(end - begin) * wide, rows=end - begin)
+
+    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+        left = filter.limit
+        for batch in self._rows.slice(span.after, span.upto - span.after).to_batches():
+            wanted = matching(batch, filter, self._dataset).slice(0, left)
+            left = None if left is None else left - wanted.num_rows
+            if wanted.num_rows:
+                yield wanted
+
+    def close(self) -> None:
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
