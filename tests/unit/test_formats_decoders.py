@@ -6,7 +6,6 @@ import io
 import random
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -21,7 +20,6 @@ from penstock import AnalyticsEvent, ExportFormat
 from penstock.errors import SerializationError
 from penstock.formats import FORMATS
 from penstock.formats.csv import record_blocks
-from penstock.formats.json_array import elements
 from penstock.formats.ndjson import line_blocks
 from penstock.model.columns import EVENTS
 from penstock.model.options import Layout
@@ -280,18 +278,6 @@ def test_line_blocks_end_with_lines_and_lose_nothing(pieces: list[bytes], size: 
     blocks = list(line_blocks(io.BytesIO(text), size))
     assert b"".join(blocks) == text
     assert all(block.endswith(b"\n") for block in blocks[:-1])
-
-
-@limits(max_examples=100)
-@given(st.lists(sample_events.payloads(), max_size=6), st.sampled_from(["", " ", "\n\t "]), st.integers(1, 9))
-def test_elements_of_an_array_are_found_wherever_the_reads_end(
-    values: list[sample_events.Payload], blank: str, step: int
-) -> None:
-    text = (blank + "[" + ",".join(blank + value.sent + blank for value in values) + blank + "]" + blank).encode()
-    stream: Any = Trickle(text)
-    stream.step = step
-    found = [element.decode().strip(" \t\r\n") for element in elements(stream)]
-    assert found == [value.sent.strip(" \t\r\n") for value in values]
 
 
 def test_the_first_difference_is_counted_over_blocks() -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sample_events
 from penstock.errors import SerializationError
-from penstock.loading.elements import elements
 from penstock.loading.lines import line_blocks
 from penstock.loading.rows import Reject
 from penstock.loading.streams import Pieces
+from penstock.pipeline.elements import Broken, Overlong
+from penstock.pipeline.elements import elements as split
 
 NO_LIMIT = 1 << 40
 
@@ -45,6 +47,11 @@ def lines_of(blocks: Iterable[tuple[int, bytes] | Reject]) -> list[tuple[int, by
             number, text = block
             found += enumerate(text.removesuffix(b"\n").split(b"\n"), number)
     return found
+
+
+def elements(pieces: Pieces, *, limit: int, array: bool) -> Iterator[bytes | Overlong | Broken]:
+    """The elements of what comes in these pieces, whatever is asked for."""
+    return split(lambda _: pieces.read(), limit=limit, array=array)
 
 
 line = st.binary(max_size=12).map(lambda text: text.replace(b"\n", b"."))
@@ -109,6 +116,15 @@ def test_elements_of_an_array_are_those_another_parser_finds(items: list[Any], s
     assert [json.loads(each) if isinstance(each, bytes) else each for each in found] == items
 
 
+@given(st.lists(sample_events.payloads(), max_size=6), st.sampled_from(["", " ", "\n\t "]), sizes)
+def test_elements_are_given_as_they_are_spelled(values: list[sample_events.Payload], blank: str, size: int) -> None:
+    text = (blank + "[" + ",".join(blank + value.sent + blank for value in values) + blank + "]" + blank).encode()
+
+    found = list(elements(Dribble(text, size), limit=NO_LIMIT, array=True))
+
+    assert found == [value.sent.strip(" \t\r\n").encode() for value in values]
+
+
 objects = st.dictionaries(st.text(max_size=2), json_values, max_size=3)
 
 
@@ -130,11 +146,11 @@ def test_elements_over_the_limit_are_told_and_the_others_come(items: list[Any], 
     found = list(elements(Dribble(b"[" + b",".join(texts) + b"]", size), limit=limit, array=True))
 
     assert len(found) == len(texts)
-    for number, (text, got) in enumerate(zip(texts, found, strict=True), 1):
+    for text, got in zip(texts, found, strict=True):
         if len(text) > limit:
-            assert isinstance(got, Reject)
-            assert (got.number, got.length) == (number, len(text))
-            assert text.startswith(got.raw)
+            assert isinstance(got, Overlong)
+            assert got.length == len(text)
+            assert text.startswith(got.head)
         else:
             assert got == text
 
@@ -154,10 +170,8 @@ def test_an_array_that_is_cut_anywhere_gives_its_whole_elements_and_says_so(leng
     *whole, rest = elements(Dribble(WHOLE[:length], 4), limit=NO_LIMIT, array=True)
 
     assert whole == [b'{"a":"x]"}', b'{"b":[1,2]}'][: (length > 11) + (length > 23)]
-    assert isinstance(rest, Reject)
-    assert rest.rest
-    assert "cut short" in rest.detail
-    assert rest.number == len(whole) + 1
+    assert isinstance(rest, Broken)
+    assert "cut short" in rest.error.message
 
 
 @pytest.mark.parametrize(
@@ -174,8 +188,8 @@ def test_what_is_no_array_or_goes_on_after_it_is_told(text: bytes, whole: int, d
     *found, rest = elements(Dribble(text, 3), limit=NO_LIMIT, array=True)
 
     assert len(found) == whole
-    assert isinstance(rest, Reject)
-    assert detail in rest.detail
+    assert isinstance(rest, Broken)
+    assert detail in rest.error.message
 
 
 @pytest.mark.parametrize("text", [b"[]", b" \n [ ] \n", b"\xef\xbb\xbf[]"])
@@ -190,7 +204,7 @@ def test_a_string_far_over_the_limit_is_passed_by_to_its_true_end(size: int, uni
     found = list(elements(Dribble(text, size), limit=3, array=True))
 
     assert (found[0], found[2:]) == (b"1", [b"2"])
-    assert isinstance(found[1], Reject) == (len(unit) * times + 2 > 3)
+    assert isinstance(found[1], Overlong) == (len(unit) * times + 2 > 3)
 
 
 def test_what_was_read_before_a_damage_is_not_lost() -> None:
@@ -206,3 +220,15 @@ def test_what_was_read_before_a_damage_is_not_lost() -> None:
     assert pieces.read(100) == b"abcdefgh"
     with pytest.raises(SerializationError, match="torn"):
         pieces.read(100)
+
+
+def test_a_damage_right_behind_the_byte_order_mark_is_told() -> None:
+    class Failing(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            data = super().read1(size)
+            if not data:
+                raise SerializationError("torn")
+            return data
+
+    with pytest.raises(SerializationError, match="torn"):
+        Pieces(Failing(b"\xef\xbb\xbf")).read()

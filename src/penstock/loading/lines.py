@@ -14,7 +14,6 @@ from penstock.model import jsontext
 from penstock.model.columns import EVENT_FIELDS, EVENT_SPELLING
 from penstock.pipeline.canonical import NotCanonical, parse_lines
 
-BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
 #: After this many blocks in a row that were not in our own spelling, it is not tried again.
 _PATIENCE = 4
@@ -56,11 +55,11 @@ def _numbered(text: bytes, first: int) -> Iterator[tuple[int, bytes]]:
 def line_blocks(pieces: Pieces, *, limit: int) -> Iterator[tuple[int, bytes] | Reject]:
     """Blocks of whole lines, each with the number of its first line; lines over ``limit`` come as rejects.
 
-    A byte order mark at the start is dropped. Damage of the stream comes last, as a reject with the unfinished line.
+    Damage of the stream comes last, as a reject with the unfinished line.
     """
     held: list[bytes] = []
     size = 0
-    skipping = begun = False
+    skipping = False
     line = 1
     while True:
         try:
@@ -70,8 +69,6 @@ def line_blocks(pieces: Pieces, *, limit: int) -> Iterator[tuple[int, bytes] | R
             return
         if not data:
             break
-        if not begun:
-            data, begun = data.removeprefix(BOM), True
         end = data.find(b"\n") + 1
         if skipping:
             held = [(held[0] + data[: end - 1 if end else SAMPLE][:SAMPLE])[:SAMPLE]]

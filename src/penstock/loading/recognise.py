@@ -7,7 +7,7 @@ from enum import Enum
 
 from penstock.errors import InvalidFormat, SerializationError
 from penstock.loading.identity import source_name
-from penstock.loading.lines import BOM
+from penstock.loading.streams import BOM
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat
 from penstock.pipeline.compression import open_reader
 

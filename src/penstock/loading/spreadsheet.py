@@ -21,7 +21,6 @@ from pyarrow import csv as pa_csv
 
 from penstock.errors import SerializationError
 from penstock.formats.bounds import check_columns
-from penstock.loading.lines import BOM
 from penstock.loading.rows import SAMPLE, Portion, Reject, damage, oversize
 from penstock.loading.streams import BLOCK, Pieces
 from penstock.loading.tables import TableReader, repeated
@@ -98,7 +97,7 @@ class _Records:
         """The names in the first record, taken off the stream; ``None`` if there is nothing at all."""
         found = None
         while found is None and len(self.rest) <= self._limit and (more := self._pieces.read()):
-            self._buffer = (self._buffer + more).removeprefix(BOM)
+            self._buffer += more
             self._take(len(self._buffer) - len(self._buffer[self._start :].lstrip(b"\r\n")))
             self.shape = Shape(_separator(self.rest))
             found = self.shape.one.match(self._buffer, self._start)
