@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from penstock.errors import EmptyExport
@@ -29,7 +28,7 @@ def export(
 ) -> ExportResult:
     """Write the matching events to the destination and commit them; see :meth:`penstock.Exporter.export`."""
     check_filter(filter, storage.dataset)
-    workers = options.workers if options.workers is not None else os.cpu_count() or 1
+    workers = options.threads
     with storage.snapshot(readers=workers) as snapshot:
         run = Run(snapshot, layout, filter, options, streamed=destination.path is None)
         publication = destination.begin(overwrite=overwrite, estimated_bytes=run.estimate())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -49,7 +48,7 @@ def export_incremental(
     _check_whole(filter, options)
     _check_keyed(storage.dataset)
     check_filter(filter, storage.dataset)
-    workers = options.workers if options.workers is not None else os.cpu_count() or 1
+    workers = options.threads
     publication = destination.begin()
     try:
         chain = read_chain(publication.runs())

@@ -22,12 +22,10 @@ from penstock.model.lineage import Lineage
 from penstock.pipeline.rowtext import RowText
 from penstock.pipeline.scratch import Scratch
 from penstock.ports.destination import LineageDestination
-from penstock.ports.source import Rows, SeqRange
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, SeqRange
 from penstock.reading.chain import Link
 from penstock.reading.published import parts_of, proven_rows
 
-_RANGE_ROWS = 32_768
-_RANGE_BYTES = 8 << 20
 _PUT = "INSERT INTO rows VALUES (?, ?)"
 #: Of equal rows in the store the first are held. What a run holds has no number here, and so stands before them.
 _HELD = """SELECT seq FROM (
@@ -104,7 +102,7 @@ def without_held(
                 if order in dataset.columns:
                     batch = batch.filter(pc.greater(batch[order], lineage.after))
                 scratch.put(_PUT, ((digest, None) for digest in text.hashes(batch.select(own))))
-        for span in rows.ranges(filter, max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES, after=lineage.after):
+        for span in rows.ranges(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES, after=lineage.after):
             for batch in rows.read(span, filter):
                 scratch.put(_PUT, zip(text.hashes(batch.select(own)), batch[order].to_pylist(), strict=True))
         return Unheld(rows, order, array("q", (seq for (seq,) in scratch.rows(_HELD))))

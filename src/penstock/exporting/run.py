@@ -32,11 +32,9 @@ from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.ordered import ordered_map
 from penstock.ports.destination import Publication, StagedFile
-from penstock.ports.source import Clock, Rows, SeqRange
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, SeqRange
 from penstock.reading.decode import decoded
 
-_RANGE_ROWS = 32_768
-_MOST_RANGE_BYTES = 8 << 20
 _LEAST_RANGE_BYTES = 1 << 20
 #: A range is at most this share of the memory limit; about three are in flight, each in three shapes.
 _RANGE_SHARE = 48
@@ -81,8 +79,8 @@ class Run:
         self._extract = Extractor(snapshot, filter, layout, self._encoder)
         partitioned = layout.partition_by is not None
         self._read = PartitionReader(snapshot, filter, layout) if partitioned else self._extract
-        range_bytes = max(min(options.memory_limit // _RANGE_SHARE, _MOST_RANGE_BYTES), _LEAST_RANGE_BYTES)
-        self._most_rows = min(_RANGE_ROWS, options.part_rows or _RANGE_ROWS)
+        range_bytes = max(min(options.memory_limit // _RANGE_SHARE, RANGE_BYTES), _LEAST_RANGE_BYTES)
+        self._most_rows = min(RANGE_ROWS, options.part_rows or RANGE_ROWS)
         self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
         self._after = after
         self._stopped: str | None = None

@@ -14,10 +14,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from penstock.model.ids import stable_id
+from penstock.pipeline.closing import Closing
 from penstock.pipeline.scratch import Scratch
 
 _ASKED = 500
@@ -39,7 +38,7 @@ def source_name(file_name: str) -> str:
         name = shorter
 
 
-class Identities:
+class Identities(Closing):
     """Makes ids during one run. Memory: some tens of MiB, whatever the number of records."""
 
     def __init__(self) -> None:
@@ -88,14 +87,6 @@ class Identities:
     def close(self) -> None:
         """Drop the counts. Safe to call twice."""
         self._ranks.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _ranked(digest: bytes, rank: int) -> bytes:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -153,6 +154,11 @@ class ExportOptions:
             raise UsageError(f"memory_limit must be at least 64 MiB, not {self.memory_limit} bytes")
         if any(mark in self.csv_null for mark in '",\r\n') or not self.csv_null.isprintable():
             raise UsageError("csv_null must be printable text without quotes, commas or line ends")
+
+    @property
+    def threads(self) -> int:
+        """How many threads read and render: ``workers``, or one per core."""
+        return self.workers or os.cpu_count() or 1
 
     def resolve(self, *, format: ExportFormat, codec: str | None, dataset: Dataset = EVENTS) -> Layout:
         """Settle format and compression against what the destination's name implies (``codec`` is the name's), and the

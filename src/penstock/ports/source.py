@@ -22,6 +22,10 @@ from penstock.model.result import AppendResult, StorageStats
 #: What to do with an event whose id is stored with other content: keep the stored one, refuse the batch, or replace it.
 OnConflict: TypeAlias = Literal["skip", "fail", "replace"]
 
+#: What a range has at most, unless a single row is larger: what is in memory is a few of them.
+RANGE_ROWS = 32_768
+RANGE_BYTES = 8 << 20
+
 
 class Clock(Protocol):
     """Where "now" comes from; always aware and UTC."""

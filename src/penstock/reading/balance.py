@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from types import TracebackType
-from typing import Self
 
 from penstock.model.result import Difference, DifferenceKind
+from penstock.pipeline.closing import Closing
 from penstock.pipeline.scratch import Scratch
 
 #: Bytes of unsettled events that are held in memory, about, before they go to the disk.
@@ -17,7 +16,7 @@ _HELD_BYTES = 64 << 20
 _ENTRY_BYTES = 320
 
 
-class Balance:
+class Balance(Closing):
     """Counts each pair of id and content, up on side A and down on side B.
 
     Pairs that are met on both sides within a stretch cancel out in memory; the others wait in a scratch database, which
@@ -85,11 +84,3 @@ class Balance:
     def close(self) -> None:
         """Drop the counts. Safe to call twice."""
         self._scratch.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

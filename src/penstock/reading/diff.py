@@ -17,15 +17,12 @@ from penstock.model.result import Difference, DifferenceKind, DiffResult
 from penstock.pipeline.matching import check_filter, matching, needed
 from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.ports.destination import ExportDestination, LineageDestination
-from penstock.ports.source import Source
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Source
 from penstock.reading.balance import Balance
 from penstock.reading.published import manifests_of, parts_of, proven_rows
 
 #: Whatever holds rows.
 Rows: TypeAlias = ExportDestination | LineageDestination | Source
-
-_RANGE_ROWS = 32_768
-_RANGE_BYTES = 8 << 20
 
 
 @dataclass(slots=True)
@@ -121,7 +118,7 @@ class _Stored:
 
     def batches(self, filter: ExportFilter, at: Progress) -> Generator[pa.RecordBatch, None, None]:
         with self._source.snapshot() as snapshot:
-            spans = list(snapshot.ranges(filter, max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES))
+            spans = list(snapshot.ranges(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES))
             at.total += sum(span.bytes_hint for span in spans)
             for span in spans:
                 yield from snapshot.read(span, filter)

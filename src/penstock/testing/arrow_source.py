@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.pipeline.binding import Binding
+from penstock.pipeline.closing import Closing
 from penstock.pipeline.matching import matching
 from penstock.ports.source import SeqRange
 
@@ -56,7 +56,7 @@ class ArrowSource:
         return ArrowSnapshot(self.dataset, self._rows, dict(self._counts))
 
 
-class ArrowSnapshot:
+class ArrowSnapshot(Closing):
     """The rows that a source had when it was asked."""
 
     def __init__(self, dataset: Dataset, rows: pa.Table, counts: Mapping[str, int]) -> None:
@@ -93,11 +93,3 @@ class ArrowSnapshot:
 
     def close(self) -> None:
         return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +21,7 @@ from penstock.model.event import PRIORITY_NAMES
 from penstock.model.filter import ExportFilter
 from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
+from penstock.pipeline.closing import Closing
 from penstock.ports.source import SeqRange
 from penstock.sources.connection import Connection
 from penstock.sources.log import sync_log
@@ -48,7 +48,7 @@ _STORED = Spelling(
 )
 
 
-class EventsSnapshot:
+class EventsSnapshot(Closing):
     """A pinned horizon over ``readers`` connections whose snapshots are proven to agree below it.
 
     Each connection holds one read transaction. If nothing was committed while they began, they see the same. Under a
@@ -276,14 +276,6 @@ class EventsSnapshot:
         self._pool.drain()
         while self._connections:
             self._connections.pop().close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _events(stored: pa.RecordBatch, store: str) -> pa.RecordBatch:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,7 +19,8 @@ from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, StorageStats
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.source import OnConflict, Snapshot
+from penstock.pipeline.closing import Closing
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, OnConflict, Snapshot
 from penstock.sources.connection import Connection
 from penstock.sources.sqlite import schema
 from penstock.sources.sqlite.binding import INSERT, bound_batch, bound_events
@@ -28,13 +29,11 @@ from penstock.sources.sqlite.predicate import predicate
 from penstock.sources.sqlite.snapshot import EventsSnapshot
 
 _SLICE = 65_536
-_RANGE_ROWS = 32_768
-_RANGE_BYTES = 8 << 20
 #: Ids arrive in no order, so every append touches pages all over their index: 64 MiB of them are kept.
 _WRITER_CACHE_KIB = 65_536
 
 
-class SqliteAnalyticsStorage:
+class SqliteAnalyticsStorage(Closing):
     """An event store in one SQLite file; safe while other processes read and append.
 
     ``path`` is created if it is missing and ``create`` is true. ``read_only`` opens without ever writing. With
@@ -142,7 +141,7 @@ class SqliteAnalyticsStorage:
         wanted = filter if filter is not None else ExportFilter()
         left = wanted.limit
         with self.snapshot() as view:
-            for span in view.ranges(wanted, max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES):
+            for span in view.ranges(wanted, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES):
                 for batch in view.read(span, wanted):
                     rows = batch if left is None else batch.slice(0, left)
                     if rows.num_rows:
@@ -220,22 +219,15 @@ class SqliteAnalyticsStorage:
             raise AccessDenied(f"{self.path} is open for reading only", hint="open it without read_only and table")
         return self._writer
 
-    def _reading(self) -> _Reading:
-        return _Reading(Connection(self.path, mode="ro", busy_timeout=self.config.busy_timeout))
+    def _reading(self) -> closing[Connection]:
+        """A connection for one question."""
+        return closing(Connection(self.path, mode="ro", busy_timeout=self.config.busy_timeout))
 
     def close(self) -> None:
         """Close the store. Safe to call twice."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"SqliteAnalyticsStorage({str(self.path)!r})"
@@ -258,19 +250,6 @@ def _insert(writer: Connection, bound: pa.RecordBatch, on_conflict: OnConflict) 
         remove(writer, replaced["id"])
         writer.run(INSERT, replaced)
     return AppendResult(inserted=inserted, duplicates=already - len(rows), conflicts=len(rows))
-
-
-class _Reading:
-    """A connection for one question."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> Connection:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
 
 def _size(path: Path) -> int:

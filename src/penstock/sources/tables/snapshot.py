@@ -16,14 +16,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
 from penstock.errors import InvalidMapping, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
+from penstock.pipeline.closing import Closing
 from penstock.ports.source import SeqRange
 from penstock.sources.connection import Connection
 from penstock.sources.log import sync_log
@@ -37,7 +37,7 @@ _ATTEMPTS = 20
 _MEASURED = 65_536
 
 
-class AdoptedSnapshot:
+class AdoptedSnapshot(Closing):
     """A table of any shape as events, through ``config.table`` and ``config.mapping``; the file is never written.
 
     Each of ``readers`` connections holds one read transaction. A further connection asks for ``PRAGMA data_version``
@@ -216,14 +216,6 @@ class AdoptedSnapshot:
         self._pool.drain()
         while self._connections:
             self._connections.pop().close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Cutter:
