@@ -154,7 +154,7 @@ def resolve_lineage(
 
 def existing_lineage(directory: str | os.PathLike[str] | LineageDestination) -> LineageDestination:
     """The lineage in a directory. Raises :class:`~penstock.errors.NotFound` if there is none."""
-    from penstock.destinations.lineage import LineageDirectory
+    from penstock.destinations.lineage import LineageDirectory, run_numbers
 
     if isinstance(directory, LineageDestination):
         return directory
@@ -164,7 +164,7 @@ def existing_lineage(directory: str | os.PathLike[str] | LineageDestination) -> 
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file, the directory of a lineage is meant", hint="check the path")
         plain = os.path.lexists(path / "manifest.json")
-        there = not plain and path.exists() and lineage.runs()
+        there = not plain and path.exists() and run_numbers(path)
     except OSError as error:
         raise from_os_error(error, f"cannot look at {path}") from None
     if not there:
@@ -179,7 +179,7 @@ def resolve_published(
     source: str | os.PathLike[str] | ExportDestination | LineageDestination,
 ) -> ExportDestination | LineageDestination:
     """What was published at a path: a file, by its own or its manifest's name, a directory, or a lineage."""
-    from penstock.destinations.lineage import LineageDirectory, run_manifests
+    from penstock.destinations.lineage import LineageDirectory, run_numbers
 
     if isinstance(source, (ExportDestination, LineageDestination)):
         return source
@@ -192,7 +192,7 @@ def resolve_published(
     path = place.path
     if place.single or path is None or not path.is_dir() or (path / "manifest.json").exists():
         return place
-    return LineageDirectory(path) if run_manifests(path) else place
+    return LineageDirectory(path) if run_numbers(path) else place
 
 
 def published_in(
@@ -218,14 +218,14 @@ def published_in(
 
 
 def _published_at(path: Path) -> list[ExportDestination | LineageDestination]:
-    from penstock.destinations.lineage import LineageDirectory, run_manifests
+    from penstock.destinations.lineage import LineageDirectory, run_numbers
     from penstock.destinations.local import DirectoryDestination
 
     found: list[ExportDestination | LineageDestination] = []
     if os.path.lexists(path / "manifest.json") or any(_PLAIN_PART.match(name) for name in os.listdir(path)):
         found.append(DirectoryDestination(path))
     lineage = LineageDirectory(path)
-    if run_manifests(path) or lineage.traces():
+    if run_numbers(path) or lineage.traces():
         found.append(lineage)
     return found
 

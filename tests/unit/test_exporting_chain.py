@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from penstock.destinations.lineage import LineageDirectory
 from penstock.errors import ManifestError
 from penstock.model.columns import EVENTS
 from penstock.model.lineage import Anchor, Break, Lineage, run_name
@@ -71,16 +73,25 @@ def moved(**change: Any) -> Change:
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_a_whole_chain_is_read_in_order_however_it_is_given(count: int) -> None:
-    links = read_chain(chain(count)[::-1])
+def test_a_whole_chain_is_read_in_order(count: int) -> None:
+    links = read_chain(chain(count))
     assert [link.lineage.run for link in links] == list(range(1, count + 1))
     assert [link.name for link in links] == [run_name(run) for run in range(1, count + 1)]
 
 
-def test_the_order_is_that_of_the_numbers_not_of_the_names() -> None:
-    found = [(run_name(run), manifest(place(run, "0" * 64)).to_bytes()) for run in (1_000_000, 999_999)]
-    with pytest.raises(ManifestError, match="gap before run 999999"):
-        read_chain(found)
+def test_the_first_manifest_that_is_wrong_ends_it_before_another_is_read() -> None:
+    def runs() -> Iterator[tuple[str, bytes]]:
+        yield run_name(1), bytes(1000)
+        raise AssertionError("the second was read")
+
+    with pytest.raises(ManifestError, match="not readable"):
+        read_chain(runs())
+
+
+def test_the_order_is_that_of_the_numbers_not_of_the_names(tmp_path: Path) -> None:
+    for run in (1_000_000, 999_999, 2):
+        (tmp_path / run_name(run)).write_bytes(manifest(place(run, "0" * 64)).to_bytes())
+    assert [name for name, _ in LineageDirectory(tmp_path).runs()] == list(map(run_name, (2, 999_999, 1_000_000)))
 
 
 @pytest.mark.parametrize(

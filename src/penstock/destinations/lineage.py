@@ -47,7 +47,7 @@ class LineageDirectory:
         self._plain = DirectoryDestination(path, ops=self._ops)
         self.path: Path = self._plain.path
 
-    def runs(self) -> list[tuple[str, bytes]]:
+    def runs(self) -> Iterator[tuple[str, bytes]]:
         """File name and bytes of every run's manifest, in order."""
         return run_manifests(self.path)
 
@@ -151,10 +151,10 @@ class RunPublication:
 
     def _refuse_sums_of_another(self) -> None:
         sums = self._directory / SUMS_NAME
-        if os.path.lexists(sums) and not self.runs():
+        if os.path.lexists(sums) and not run_numbers(self._directory):
             raise DestinationExists(f"{sums} exists, without a run of ours", hint="choose another directory")
 
-    def runs(self) -> list[tuple[str, bytes]]:
+    def runs(self) -> Iterator[tuple[str, bytes]]:
         return run_manifests(self._directory)
 
     def stage(self) -> StagedFile:
@@ -164,7 +164,7 @@ class RunPublication:
 
     def part_name(self, index: int, entry: PartEntry, ending: str) -> str:
         if self._next is None:
-            self._next = len(self.runs()) + 1
+            self._next = len(run_numbers(self._directory)) + 1
         return f"run-{self._next:06d}-{stem(index, entry)}{ending}"
 
     def publish(self, manifest: Manifest) -> None:
@@ -296,16 +296,25 @@ class RunPublication:
         self._cleared = True
 
 
-def run_manifests(directory: Path) -> list[tuple[str, bytes]]:
-    """File name and bytes of every run's manifest in a directory, in order."""
+def run_numbers(directory: Path) -> list[int]:
+    """The numbers of the runs whose manifests lie in a directory, in order."""
     try:
-        numbers = sorted(number for name in os.listdir(directory) if (number := run_number(name)) is not None)
-        found = [(name, read_if_there(directory / name)) for name in map(run_name, numbers)]
+        return sorted(number for name in os.listdir(directory) if (number := run_number(name)) is not None)
+    except OSError as error:
+        raise from_os_error(error, f"cannot look into {directory}") from None
+
+
+def run_manifests(directory: Path) -> Iterator[tuple[str, bytes]]:
+    """File name and bytes of every run's manifest in a directory, in order, each read when it is taken."""
+    try:
+        for name in map(run_name, run_numbers(directory)):
+            text = read_if_there(directory / name)
+            if text is not None:
+                yield name, text
     except IsADirectoryError as error:
         raise ManifestError(f"{error.filename} is not a regular file", hint="move it away") from None
     except OSError as error:
         raise from_os_error(error, f"cannot look into {directory}") from None
-    return [(name, text) for name, text in found if text is not None]
 
 
 def _pending(text: bytes | None) -> Manifest | None:

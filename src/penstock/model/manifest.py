@@ -24,7 +24,9 @@ from penstock.model.span import Span
 
 MANIFEST_VERSION = 1
 #: Largest manifest that is read, in bytes.
-MAX_MANIFEST_BYTES = 64 << 20
+MAX_MANIFEST_BYTES = 48 << 20
+#: Commas, colons and brackets of a manifest: more than the most parts have, and as many as fit into memory when read.
+_MOST_TOKENS = 2_000_000
 _TAIL = re.compile(rb',\n  "manifest_sha256": "([0-9a-f]{64})"\n\}\n\Z')
 _HEX = {"sha256": 64, "content_sha256": 64, "rows_digest": 32}
 #: A name may not leave its directory, hide itself, or mean something to a shell or another file system.
@@ -171,6 +173,8 @@ def parse_manifest(text: bytes, *, where: str) -> Manifest:
     Raises :class:`ManifestError` if a byte was changed or a value is not what ``docs/format.md`` allows, and
     :class:`NewerVersion` if it was written by a later format version.
     """
+    if sum(map(text.count, (b",", b":", b"[", b"{"))) > _MOST_TOKENS:
+        raise ManifestError(f"{where}: this is not a Penstock manifest: it has more members than one can have")
     try:
         raw = json.loads(text, object_pairs_hook=_no_repeats, parse_float=_no_float, parse_constant=_no_float)
     except (ValueError, RecursionError) as error:

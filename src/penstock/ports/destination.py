@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -64,8 +64,8 @@ class RunPublication(Publication, Protocol):
     """One attempt to add a run to a lineage, which it holds alone until ``close``. ``publish`` raises
     :class:`~penstock.errors.Locked` if another process committed a run of the same number first."""
 
-    def runs(self) -> Sequence[tuple[str, bytes]]:
-        """File name and bytes of every committed run's manifest, in order."""
+    def runs(self) -> Iterator[tuple[str, bytes]]:
+        """File name and bytes of every committed run's manifest, in order, each read when it is taken."""
         ...
 
 
@@ -77,8 +77,8 @@ class LineageDestination(Protocol):
     @property
     def path(self) -> Path: ...
 
-    def runs(self) -> Sequence[tuple[str, bytes]]:
-        """File name and bytes of every committed run's manifest, in order."""
+    def runs(self) -> Iterator[tuple[str, bytes]]:
+        """File name and bytes of every committed run's manifest, in order, each read when it is taken."""
         ...
 
     def traces(self) -> Mapping[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,14 @@ class Link:
     lineage: Lineage
 
 
-def read_chain(found: Sequence[tuple[str, bytes]]) -> list[Link]:
-    """The links of a lineage in order, from the run manifests that lie at a destination.
+def read_chain(found: Iterable[tuple[str, bytes]]) -> list[Link]:
+    """The links of a lineage, from the run manifests that lie at a destination, in order; one text is held at a time.
 
     Raises :class:`ManifestError` for a manifest that is damaged, missing, foreign, repeated, or does not follow the one
     before: the chain then does not prove that nothing was lost, and nothing may be added to it.
     """
     chain: list[Link] = []
-    for name, text in sorted(found, key=lambda one: (run_number(one[0]) or 0, one[0])):
+    for name, text in found:
         link = read_link(name, text)
         number = link.lineage.run
         if number != len(chain) + 1:
