@@ -11,8 +11,7 @@ from penstock.model.manifest import Manifest
 from penstock.pipeline.digests import Meter
 from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.reading.decode import read_batches
-
-_READ = 1 << 20
+from penstock.reading.verify import check_stored
 
 
 def reader(destination: ExportDestination | LineageDestination, manifest: Manifest) -> pa.RecordBatchReader:
@@ -26,10 +25,7 @@ def reader(destination: ExportDestination | LineageDestination, manifest: Manife
 def _batches(destination: ExportDestination | LineageDestination, manifest: Manifest) -> Iterator[pa.RecordBatch]:
     for entry in manifest.parts:
         with destination.open_part(entry.name) as file:
-            stored = Meter()
-            while data := file.read(_READ):
-                stored.update(data)
-            if stored.sha256 != entry.sha256:
-                raise IntegrityError(f"{entry.name}: the stored bytes are not those that were written: SHA-256 differs")
-            file.seek(0)
+            wrong = check_stored(file, entry)
+            if wrong:
+                raise IntegrityError(f"{entry.name}: {wrong[0]}")
             yield from read_batches(file, manifest.layout, entry, Meter())

@@ -101,12 +101,14 @@ def sums_up(manifest: Manifest, *, single: bool) -> list[str]:
 
 def check_stored(file: BinaryIO, entry: PartEntry) -> list[str]:
     """What is wrong with the stored bytes of a part; the file stands at its start again afterwards."""
+    size = file.seek(0, os.SEEK_END)
+    if size != entry.bytes:
+        return [f"{size} bytes are stored, the manifest says {entry.bytes}"]
+    file.seek(0)
     meter = Meter()
     while data := file.read(_READ):
         meter.update(data)
     file.seek(0)
-    if meter.bytes != entry.bytes:
-        return [f"{meter.bytes} bytes are stored, the manifest says {entry.bytes}"]
     if meter.sha256 != entry.sha256:
         return ["the stored bytes are not those that were written: SHA-256 differs"]
     return []
