@@ -14,8 +14,9 @@ _CEILING = 4 << 30
 _COMMAND = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)
 from penstock.cli import run
-code = run(sys.argv[2:])
+code = run(sys.argv[3:])
 sys.stdout.flush()
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 sys.exit(code)
@@ -31,10 +32,11 @@ class Watched:
     peak_mib: int
 
 
-def watched(*arguments: object, cwd: Path) -> Watched:
-    """Run the command; it has to live, to show no traceback, and to stay under ``MOST_MIB``."""
+def watched(*arguments: object, cwd: Path, seconds: int = 100) -> Watched:
+    """Run the command; it has to live, to show no traceback, to stay under ``MOST_MIB``, and to take no more processor
+    time than so many ``seconds``."""
     done = subprocess.run(
-        [sys.executable, "-c", _COMMAND, str(_CEILING), *map(str, arguments)],
+        [sys.executable, "-c", _COMMAND, str(_CEILING), str(seconds), *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from penstock.errors import SerializationError
 from penstock.formats.arrow_messages import footer_blocks, messages
-from penstock.formats.bounds import check_nesting
+from penstock.formats.bounds import check_payloads
 from penstock.model.dataset import Dataset
 from penstock.model.options import Layout
 from penstock.pipeline.rowtext import check_values
@@ -129,5 +129,5 @@ def check_batch(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
         if not field.nullable and checked.column(field.name).null_count:
             raise pa.ArrowInvalid(f"a null in {field.name}")
     check_values(checked)
-    check_nesting(checked)
+    check_payloads(checked)
     return checked

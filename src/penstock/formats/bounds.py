@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from penstock.errors import SerializationError
-from penstock.model import jsontext
 from penstock.model.dataset import is_json
+from penstock.model.spelling import Kind, Spelled, Spelling
+from penstock.pipeline.canonical import NotCanonical, parse_lines, render_lines
 
 #: Largest record of a text format, and largest cell of a columnar one, that is read back.
 MAX_RECORD_BYTES = 64 << 20
@@ -16,7 +15,6 @@ MAX_RECORD_BYTES = 64 << 20
 MAX_GROUP_BYTES = 2 * MAX_RECORD_BYTES
 #: Most columns of a file, with those inside of others: each takes some kilobytes, however few it takes as it lies.
 MAX_COLUMNS = 10_000
-_RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 def check_record(size: int) -> None:
@@ -37,19 +35,17 @@ def check_columns(count: int) -> None:
         raise SerializationError(f"it has more than {MAX_COLUMNS:,} columns")
 
 
-def check_nesting(batch: pa.RecordBatch) -> None:
-    """Raise :class:`SerializationError` for a payload that is nested deeper than a reader of JSON can follow."""
-    for field in batch.schema:
-        if not is_json(field) or not batch.num_rows:
-            continue
-        column = batch.column(field.name)
-        brackets = pc.add(pc.count_substring(column, "["), pc.count_substring(column, "{"))
-        if (pc.max(brackets).as_py() or 0) <= jsontext.MAX_DEPTH:
-            continue
-        for text in column.filter(pc.greater(brackets, jsontext.MAX_DEPTH)).to_pylist():
-            try:
-                _RAW.decode(text)
-            except RecursionError:
-                raise SerializationError(f"a payload of {field.name} is nested too deeply") from None
-            except msgspec.DecodeError:
-                continue
+def check_payloads(batch: pa.RecordBatch) -> None:
+    """Raise :class:`SerializationError` unless every text of a JSON column is one JSON value, nested no deeper than JSON
+    is read: written as members of lines, they have to come back as they are."""
+    fields = [field for field in batch.schema if is_json(field)]
+    if not fields or not batch.num_rows:
+        return
+    spelling = Spelling(tuple(Spelled(each.name, Kind.VERBATIM, nullable=each.nullable) for each in fields))
+    payloads = batch.select(list(spelling.names))
+    try:
+        found = parse_lines(bytes(render_lines(payloads, spelling).text), spelling).batch
+    except NotCanonical as error:
+        raise SerializationError(f"a payload is not JSON, or nested too deeply: {error}") from None
+    if not found.equals(payloads):
+        raise SerializationError("a payload is not one JSON value")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import csv as pa_csv
 
 from penstock.errors import InvalidFormat, SerializationError
-from penstock.formats.bounds import check_nesting, check_record
+from penstock.formats.bounds import check_payloads, check_record
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import Rendered
 from penstock.pipeline.rowtext import RowText
@@ -62,7 +62,7 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
                 raise SerializationError(f"CSV from row {row} on: {error}") from None
             if again != block:
                 raise SerializationError(f"CSV from row {row} on: a row is spelled otherwise than an export has it")
-            check_nesting(batch)
+            check_payloads(batch)
             row += batch.num_rows
             for start in range(0, batch.num_rows, _ROWS):
                 yield batch.slice(start, _ROWS)
