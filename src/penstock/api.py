@@ -137,6 +137,7 @@ def ingest(
     config: StorageConfig | None = None,
     max_depth: int = jsontext.MAX_DEPTH,
     max_record_bytes: int = 16 << 20,
+    max_quarantine_bytes: int = 256 << 20,
     dry_run: bool = False,
     progress: Callable[[LoadProgress], None] | None = None,
 ) -> IngestResult:
@@ -148,7 +149,8 @@ def ingest(
     there); what it does not name goes into ``data``. ``format`` names the format of files that do not show it.
     ``source`` is the name that ids of records without one are made from; the file's own, without endings, if not given.
     ``quarantine`` is the file for records that are no events, beside the store if not given. ``max_depth`` is the
-    deepest nesting of a payload, ``max_record_bytes`` the longest record of a text format. ``dry_run`` checks
+    deepest nesting of a payload, ``max_record_bytes`` the longest record of a text format, ``max_quarantine_bytes`` the
+    most that is set aside before the load stops with :class:`~penstock.errors.LimitReached`. ``dry_run`` checks
     everything and writes nothing: every good record then counts as inserted.
 
     Loading a file again stores nothing again. When this returns, the stored events are as durable as the store is, and
@@ -177,7 +179,7 @@ def ingest(
             surveyed,
             fields=fields,
             rules=rules,
-            quarantine=aside.Quarantine(None if dry_run else bad),
+            quarantine=aside.Quarantine(None if dry_run else bad, most=max_quarantine_bytes),
             progress=progress,
         )
     finally:

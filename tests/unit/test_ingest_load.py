@@ -375,3 +375,43 @@ def test_a_damaged_wrapper_around_a_file_that_must_be_sought_in_is_told(tmp_path
 
     assert result.reasons == {"the file is damaged": 1}
     assert SerializationError("x").exit_code == 4
+
+
+def test_a_full_quarantine_stops_the_load_and_tells_where(tmp_path: Path) -> None:
+    bad, good = b'{"event_type":"seen","note":"' + b"x" * 1_000 + b'"}', record().encode()
+    text = ndjson(good, *[bad] * 20, good)
+    whole = load(tmp_path, text)
+    assert (whole.records, whole.quarantined, len(stored(tmp_path / "events.db"))) == (22, 20, 2)
+    entries = (tmp_path / "events.db.quarantine.ndjson").read_bytes().splitlines(keepends=True)
+    room, other = sum(map(len, entries[:9])) + 5, tmp_path / "other.ndjson"
+
+    with pytest.raises(LimitReached, match=rf"before line 11 of .*in\.ndjson: .* {room:,} bytes, and holds 9 records"):
+        load(tmp_path, text, quarantine=other, max_quarantine_bytes=room)
+    assert other.read_bytes() == b"".join(entries[:9])
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_load_that_only_fills_the_quarantine_stops_and_says_what_to_map(dry_run: bool, tmp_path: Path) -> None:
+    text = gzip.compress(
+        b'{"at":1,"note":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}\n' * 3_000_000
+    )
+    assert len(text) < 1 << 20
+    with pytest.raises(LimitReached, match=r"every record lacks .* the load stopped before line"):
+        load(tmp_path, text, "in.ndjson.gz", max_quarantine_bytes=5 << 20, dry_run=dry_run)
+    aside = tmp_path / "events.db.quarantine.ndjson"
+    assert aside.exists() != dry_run
+    assert dry_run or aside.stat().st_size <= 5 << 20
+
+
+def test_the_quarantine_has_a_bound_where_none_is_given(tmp_path: Path) -> None:
+    """Rows without a single value take no space in a file, however many they are."""
+    nothing = pa.record_batch({"x" * 5_000: pa.nulls(1 << 30)})
+    with pa.OSFile(str(tmp_path / "in.arrow"), "wb") as sink, pa.ipc.new_file(sink, nothing.schema) as writer:
+        writer.write_batch(nothing)
+    with pytest.raises(LimitReached, match="268,435,456 bytes"):
+        penstock.ingest(tmp_path / "events.db", tmp_path / "in.arrow", dry_run=True)
+
+
+def test_a_quarantine_without_room_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="room"):
+        load(tmp_path, ndjson(record()), max_quarantine_bytes=0)

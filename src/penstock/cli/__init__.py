@@ -120,7 +120,10 @@ def run(arguments: list[str]) -> int:
 
         return _tell(from_os_error(error, str(error.filename or "the operating system")))
     except MemoryError:
-        return _tell(ExportError("out of memory", hint="lower --memory-limit"))
+        sized = arguments[:1] in (["export"], ["resume"])
+        return _tell(
+            ExportError("out of memory", hint="lower --memory-limit" if sized else "give the process more memory")
+        )
 
 
 def _tell(error: ExportError) -> int:

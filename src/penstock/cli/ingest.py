@@ -33,6 +33,7 @@ from penstock.model.result import IngestResult
 @click.option("--quarantine", metavar="FILE", help="Where records go that are no events; STORE.quarantine.ndjson.")
 @click.option("--max-depth", type=int, metavar="N", help="Deepest nesting of a payload; 500, the most, by default.")
 @click.option("--max-record", metavar="SIZE", help="Longest record of a text format; 16MiB by default.")
+@click.option("--max-quarantine", metavar="SIZE", help="Most that is set aside; 256MiB by default.")
 @click.option("--dry-run", is_flag=True, help="Check every record; store nothing, write nothing.")
 @talk_options
 def command(store: str, files: tuple[str, ...], **given: Any) -> None:
@@ -45,9 +46,11 @@ def command(store: str, files: tuple[str, ...], **given: Any) -> None:
     talk = Talk(
         machine=given.pop("machine"), quiet=given.pop("quiet"), verbose=given.pop("verbose"), data_on_stdout=False
     )
-    mapping, max_record = pairs(given.pop("mapping")), given.pop("max_record")
-    if max_record is not None:
-        given["max_record_bytes"] = size_of(max_record, what="--max-record")
+    mapping = pairs(given.pop("mapping"))
+    for option in ("max_record", "max_quarantine"):
+        size = given.pop(option)
+        if size is not None:
+            given[f"{option}_bytes"] = size_of(size, what=f"--{option.replace('_', '-')}")
     if given["max_depth"] is None:
         del given["max_depth"]
     from penstock.api import ingest

@@ -36,8 +36,8 @@ def check_columns(count: int) -> None:
 
 
 def check_payloads(batch: pa.RecordBatch) -> None:
-    """Raise :class:`SerializationError` unless every text of a JSON column is one JSON value, nested no deeper than JSON
-    is read: written as members of lines, they have to come back as they are."""
+    """Raise :class:`SerializationError` unless every text of a JSON column is one JSON value that is not nested
+    too deeply to be read: written as members of lines, they have to come back as they are."""
     fields = [field for field in batch.schema if is_json(field)]
     if not fields or not batch.num_rows:
         return

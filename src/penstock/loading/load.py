@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from penstock.errors import SerializationError, from_os_error
+from penstock.errors import LimitReached, SerializationError, from_os_error
 from penstock.loading.columnar import read_arrow, read_parquet
 from penstock.loading.elements import read_elements
 from penstock.loading.identity import Identities
@@ -60,7 +60,8 @@ def load(
 
     Each append is one transaction; a load that is broken off leaves whole batches, and can be run again. Without a
     storage nothing is stored: every good record counts as inserted. Raises what the storage and the quarantine raise,
-    and :class:`~penstock.errors.IoError` for an input.
+    :class:`~penstock.errors.LimitReached` when the quarantine is full, whereupon nothing more is read, and
+    :class:`~penstock.errors.IoError` for an input.
     """
     run = _Load(inputs, fields, rules, quarantine)
     total = AppendResult()
@@ -71,10 +72,14 @@ def load(
         return storage.append(batch, checked=True)
 
     with quarantine, run.identities, ThreadPoolExecutor(max_workers=1) as appender, closing(run.batches()) as batches:
-        for result in ordered_map(appender, append, batches, in_flight=_IN_FLIGHT):
-            total += result
-            if progress is not None:
-                progress(run.progress(total))
+        try:
+            for result in ordered_map(appender, append, batches, in_flight=_IN_FLIGHT):
+                total += result
+                if progress is not None:
+                    progress(run.progress(total))
+        except LimitReached as reached:
+            told = "; ".join([*run.notes(), reached.message])
+            raise LimitReached(told, hint=reached.hint) from None
     return IngestResult(
         records=run.records,
         inserted=total.inserted,
@@ -215,7 +220,9 @@ class _Load:
         if sum(reasons[_missing(name)] for name in _REQUIRED) == self.records:
             paths = {name: self._fields.paths.get(name, name) for name in _REQUIRED}
             lacking = [name for name, path in paths.items() if reasons[_missing(name)] or not locate(path, self._names)]
-            listed = ", ".join(self._names[:_LISTED]) + (", ..." if len(self._names) > _LISTED else "")
+            listed = ", ".join(name[:60] for name in self._names[:_LISTED]) + (
+                ", ..." if len(self._names) > _LISTED else ""
+            )
             option = " ".join(f"--map {name}=FIELD" for name in lacking)
             fields = f"; the fields of the first are {listed}: say {option}" if listed else ""
             yield f"every record lacks {' and '.join(lacking)}{fields}"

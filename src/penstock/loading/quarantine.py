@@ -12,8 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from penstock.errors import NotFound, UsageError, from_os_error
+from penstock.errors import LimitReached, NotFound, UsageError, from_os_error
 from penstock.loading.rows import Reject
+
+#: Most bytes that one load adds to a quarantine, where nothing else is said.
+MOST_BYTES = 256 << 20
 
 
 class Quarantine:
@@ -22,10 +25,17 @@ class Quarantine:
     An entry is ``{"file", "line" or "record", "reason", "raw"}``; ``raw_base64`` instead of ``raw`` when the record is
     not UTF-8; ``raw_bytes``, its length, when only its beginning is kept. The file is made for the first entry, and
     appended to if it is there. Raises what writing a file can raise.
+
+    All entries of one load have at most ``most`` bytes: :class:`~penstock.errors.LimitReached` tells of the record that
+    has no room any more, and of it and what comes after nothing is kept.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, most: int = MOST_BYTES) -> None:
+        if most < 1:
+            raise UsageError(f"the quarantine must have room for 1 byte or more, not {most}")
         self.path = path
+        self._left = self._most = most
+        self._kept = 0
         self.reasons: Counter[str] = Counter()
         self._file: FileIO | None = None
 
@@ -36,10 +46,28 @@ class Quarantine:
 
     def add(self, file: str, rejects: Iterable[Reject]) -> None:
         """Set records of a file aside."""
-        lines = []
+        lines: list[bytes] = []
+        without_room: Reject | None = None
         for reject in rejects:
             self.reasons[reject.reason] += 1
-            lines.append(json.dumps(_entry(file, reject), ensure_ascii=False).encode("utf-8", "backslashreplace"))
+            if without_room is not None:
+                continue
+            line = json.dumps(_entry(file, reject), ensure_ascii=False).encode("utf-8", "backslashreplace")
+            self._left -= len(line) + 1
+            if self._left < 0:
+                without_room = reject
+            else:
+                lines.append(line)
+        self._keep(lines)
+        self._kept += len(lines)
+        if without_room is not None:
+            raise LimitReached(
+                f"the load stopped before {without_room.unit} {without_room.number:,} of {file}: the quarantine of this"
+                f" load may have {self._most:,} bytes, and holds {self._kept:,} records",
+                hint="see why they are no events; --max-quarantine makes room for more, and loading again is safe",
+            )
+
+    def _keep(self, lines: Sequence[bytes]) -> None:
         if lines and self.path is not None:
             try:
                 if self._file is None:
