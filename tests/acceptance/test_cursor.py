@@ -237,3 +237,17 @@ def test_a_lineage_of_some_columns(columns: str, tmp_path: Path, penstock: Comma
     else:
         assert done.code == 2
         assert "no column id" in done.stderr
+
+
+def test_rows_that_are_no_events_prove_as_well(tmp_path: Path, penstock: Command) -> None:
+    database = tmp_path / "events.db"
+    foreign_sqlite.execute(database, TABLE)
+    insert(database, 1, 5)
+    foreign_sqlite.execute(database, "INSERT INTO hits (at, name) VALUES (1, NULL), (NULL, 'hit')")
+    assert penstock(*ADD, *OF_TABLE).code == 3
+    anchors = manifest(tmp_path / "runs", 1)["lineage"]["anchors"]
+    assert [(anchor["seq"], anchor["key"]) for anchor in anchors[:3]] == [(7, None), (6, None), (5, "hits:5")]
+    assert penstock(*ADD, *OF_TABLE).code == 0
+    foreign_sqlite.execute(database, "UPDATE hits SET name = 'hit', path = '/late' WHERE n = 6")
+    assert penstock(*ADD, *OF_TABLE).code == 3
+    assert paths(tmp_path / "runs") == between(1, 5) + Counter(["/late"])

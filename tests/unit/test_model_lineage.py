@@ -9,7 +9,7 @@ import pytest
 
 from penstock.model.lineage import Anchor, Break, Lineage, parse_lineage, run_name, run_number
 
-FIRST = Lineage(run=1, previous=None, after=0, upto=7, store="penstock:ab", deletions=0, reached=7, durable=True)
+FIRST = Lineage(run=1, previous=None, after=0, upto=7, store="penstock:ab", deletions=0, reached=7)
 ANCHORS = (Anchor(seq=-1, key="ü\0", digest="0f" * 16), Anchor(seq=-2, key=None, digest=None))
 LATER = Lineage(
     run=2, previous="0f" * 32, after=-3, upto=2**63 - 1, store="table:é", anchors=ANCHORS, reached=2**63 - 1
@@ -44,7 +44,6 @@ def test_a_place_survives_being_written(lineage: Lineage) -> None:
         {"reached": {"seq": 9}},
         {"deletions": "0"},
         {"deletions": True},
-        {"durable": "maybe"},
         {"broken": {"cursor": {"seq": 9}}},
         {"broken": {"cursor": {"seq": -4}, "why": ""}},
         {"broken": 1},

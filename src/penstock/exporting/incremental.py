@@ -62,8 +62,9 @@ def export_incremental(
                 )
             run = Run(rows, layout, filter, options, after=lineage.after)
             entries = run.write(publication, workers, progress, single=False, keep_empty=False)
-            lineage = replace(lineage, durable=snapshot.make_durable())
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
+            if not snapshot.make_durable():
+                manifest = replace(manifest, guarantees={"store_durable": "assumed"})
         publication.publish(manifest)
     finally:
         publication.close()
@@ -143,7 +144,7 @@ def _told(manifest: Manifest, lineage: Lineage) -> Iterator[str]:
             f"the store is not as run {lineage.run - 1} left it: {broken.why}; it was read again from arrival number"
             f" {lineage.after + 1} on, and what no run holds yet was exported: {manifest.rows:,} rows"
         )
-    if not lineage.durable:
+    if "store_durable" in manifest.guarantees:
         yield "the log of the store could not be synced: that its last rows outlive a power failure is assumed"
 
 

@@ -49,8 +49,7 @@ class Lineage:
     (its own random id, or a digest of what an adopted table is). ``anchors`` are rows at or below ``upto``, the newest
     first. ``deletions`` is how many the store had counted, ``None`` where it counts none. ``reached`` is the highest
     ``upto`` of this run and those before: up to there the lineage may hold rows above ``after``, which are not held
-    twice. ``durable`` says whether the rows were seen to outlive a power failure of the store's machine, or only
-    assumed to. With ``broken`` the run begins at an older proven row than where the run before ended.
+    twice. With ``broken`` the run begins at an older proven row than where the run before ended.
     """
 
     run: int
@@ -61,7 +60,6 @@ class Lineage:
     anchors: tuple[Anchor, ...] = ()
     deletions: int | None = None
     reached: int
-    durable: bool = False
     broken: Break | None = None
 
     @property
@@ -80,7 +78,6 @@ class Lineage:
             "anchors": [anchor.to_json() for anchor in self.anchors],
             "deletions": self.deletions,
             "reached": {"seq": self.reached},
-            "durable": "checked" if self.durable else "assumed",
             "broken": None if broken is None else {"cursor": {"seq": broken.cursor}, "why": broken.why},
         }
 
@@ -97,7 +94,6 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         anchors=tuple(_anchor(anchor) for anchor in raw["anchors"]),
         deletions=None if raw["deletions"] is None else _integer(raw["deletions"]),
         reached=_cursor(raw["reached"]),
-        durable={"checked": True, "assumed": False}[raw["durable"]],
         broken=None if broken is None else Break(cursor=_cursor(broken["cursor"]), why=str(broken["why"])),
     )
     if run < 1 or (previous is None) is not (run == 1) or (broken is not None and run == 1):
