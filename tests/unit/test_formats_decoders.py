@@ -20,7 +20,6 @@ from penstock import AnalyticsEvent, ExportFormat
 from penstock.errors import SerializationError
 from penstock.formats import FORMATS
 from penstock.formats.csv import record_blocks
-from penstock.formats.ndjson import line_blocks
 from penstock.model.columns import EVENTS
 from penstock.model.options import Layout
 
@@ -269,14 +268,6 @@ def test_csv_blocks_end_outside_quotes_and_lose_nothing(pieces: list[bytes], siz
     assert b"".join(blocks) == text
     for block in blocks:
         assert block.count(b'"') % 2 == 0
-    assert all(block.endswith(b"\n") for block in blocks[:-1])
-
-
-@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"bc"]), max_size=40), st.integers(1, 9))
-def test_line_blocks_end_with_lines_and_lose_nothing(pieces: list[bytes], size: int) -> None:
-    text = b"".join(pieces)
-    blocks = list(line_blocks(io.BytesIO(text), size))
-    assert b"".join(blocks) == text
     assert all(block.endswith(b"\n") for block in blocks[:-1])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 import sample_events
 from penstock.errors import SerializationError
-from penstock.loading.lines import line_blocks
-from penstock.loading.rows import Reject
 from penstock.loading.streams import Pieces
-from penstock.pipeline.elements import Broken, Overlong
 from penstock.pipeline.elements import elements as split
+from penstock.pipeline.lines import Broken, Overlong
+from penstock.pipeline.lines import line_blocks as split_lines
 
 NO_LIMIT = 1 << 40
 
@@ -37,15 +36,12 @@ class Dribble(Pieces):
         return data
 
 
-def lines_of(blocks: Iterable[tuple[int, bytes] | Reject]) -> list[tuple[int, bytes] | Reject]:
-    """Each line with its number, and each reject."""
-    found: list[tuple[int, bytes] | Reject] = []
-    for block in blocks:
-        if isinstance(block, Reject):
-            found.append(block)
-        else:
-            number, text = block
-            found += enumerate(text.removesuffix(b"\n").split(b"\n"), number)
+def line_blocks(pieces: Pieces, *, limit: int) -> list[tuple[int, bytes | Overlong | Broken]]:
+    """Each line with its number, and what stands in place of one, of what comes in these pieces."""
+    found: list[tuple[int, bytes | Overlong | Broken]] = []
+    for number, text in split_lines(lambda _: pieces.read(), limit=limit):
+        lines = text.removesuffix(b"\n").split(b"\n") if isinstance(text, bytes) else [text]
+        found += enumerate(lines, number)
     return found
 
 
@@ -62,10 +58,14 @@ sizes = st.integers(1, 9)
 def test_lines_are_those_of_the_text_in_pieces_of_any_size(lines: list[bytes], size: int, ended: bool) -> None:
     text = b"\n".join(lines) + (b"\n" if ended else b"")
 
-    found = lines_of(line_blocks(Dribble(text, size), limit=NO_LIMIT))
+    found = line_blocks(Dribble(text, size), limit=NO_LIMIT)
 
     expected = text.removesuffix(b"\n").split(b"\n") if text else []
     assert found == list(enumerate(expected, 1))
+    pieces = Dribble(text, size)
+    blocks = [block for _, block in split_lines(lambda _: pieces.read(), limit=NO_LIMIT) if isinstance(block, bytes)]
+    assert b"".join(blocks) == text
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
 
 
 @given(st.lists(line, min_size=1, max_size=8), sizes, st.integers(1, 9))
@@ -74,13 +74,12 @@ def test_lines_over_the_limit_are_told_with_their_length_and_the_others_come(
 ) -> None:
     text = b"\n".join(lines) + b"\n"
 
-    found = lines_of(line_blocks(Dribble(text, size), limit=limit))
+    found = line_blocks(Dribble(text, size), limit=limit)
 
     assert len(found) == len(lines)
     for number, (expected, got) in enumerate(zip(lines, found, strict=True), 1):
         if len(expected) > limit:
-            assert isinstance(got, Reject)
-            assert (got.number, got.length, got.raw) == (number, len(expected), expected)
+            assert got == (number, Overlong(expected, len(expected)))
         else:
             assert got == (number, expected)
 
@@ -89,15 +88,16 @@ def test_lines_over_the_limit_are_told_with_their_length_and_the_others_come(
 def test_a_byte_order_mark_is_no_part_of_the_first_line(size: int) -> None:
     text = b"\xef\xbb\xbf{}\n\xef\xbb\xbf\n"
 
-    assert lines_of(line_blocks(Dribble(text, max(size, 3)), limit=9)) == [(1, b"{}"), (2, b"\xef\xbb\xbf")]
+    assert line_blocks(Dribble(text, max(size, 3)), limit=9) == [(1, b"{}"), (2, b"\xef\xbb\xbf")]
 
 
 def test_damage_comes_after_all_lines_before_it_and_keeps_the_unfinished_one() -> None:
-    *whole, rest = lines_of(line_blocks(Dribble(b"a\nb\nhalf", 2, damaged=True), limit=9))
+    *whole, rest = line_blocks(Dribble(b"a\nb\nhalf", 2, damaged=True), limit=9)
 
     assert whole == [(1, b"a"), (2, b"b")]
-    assert isinstance(rest, Reject)
-    assert (rest.number, rest.raw, rest.detail, rest.rest) == (3, b"half", "the rest is lost", True)
+    number, broken = rest
+    assert isinstance(broken, Broken)
+    assert (number, broken.rest, broken.error.message) == (3, b"half", "the rest is lost")
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import BinaryIO
+
 import pyarrow as pa
 
 from penstock.errors import SerializationError
 from penstock.model.dataset import is_json
 from penstock.model.spelling import Kind, Spelled, Spelling
 from penstock.pipeline.canonical import NotCanonical, parse_lines, render_lines
+from penstock.pipeline.lines import Broken, Overlong
 
 #: Largest record of a text format, and largest cell of a columnar one, that is read back.
 MAX_RECORD_BYTES = 64 << 20
@@ -15,6 +19,7 @@ MAX_RECORD_BYTES = 64 << 20
 MAX_GROUP_BYTES = 2 * MAX_RECORD_BYTES
 #: Most columns of a file, with those inside of others: each takes some kilobytes, however few it takes as it lies.
 MAX_COLUMNS = 10_000
+_MOST_AT_ONCE = 8 << 20
 
 
 def check_record(size: int) -> None:
@@ -49,3 +54,21 @@ def check_payloads(batch: pa.RecordBatch) -> None:
         raise SerializationError(f"a payload is not JSON, or nested too deeply: {error}") from None
     if not found.equals(payloads):
         raise SerializationError("a payload is not one JSON value")
+
+
+def reading(stream: BinaryIO, block: int) -> Callable[[int], bytes]:
+    """Gives a splitter the next bytes, more of them while it holds more; no record that is too large to be read."""
+
+    def read(held: int) -> bytes:
+        check_record(held)
+        return stream.read(min(max(block, held), _MOST_AT_ONCE))
+
+    return read
+
+
+def whole(found: bytes | Overlong | Broken) -> bytes:
+    """What a splitter without a limit found. Raises :class:`SerializationError` where the text is broken."""
+    if isinstance(found, Broken):
+        raise found.error
+    assert isinstance(found, bytes)
+    return found

@@ -13,16 +13,15 @@ import msgspec
 import pyarrow as pa
 
 from penstock.errors import InvalidEvent, SerializationError
-from penstock.formats.bounds import check_record
+from penstock.formats.bounds import reading, whole
 from penstock.formats.ndjson import line_decoder
 from penstock.model import jsontext
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import Rendered
-from penstock.pipeline.elements import Broken, elements
+from penstock.pipeline.elements import elements
 from penstock.pipeline.rowtext import RowText
 
 _BLOCK = 1 << 18
-_MOST = 8 << 20
 _LINES = 2048
 #: A row is one level above the JSON in it.
 _DEPTH = jsontext.MAX_DEPTH + 1
@@ -60,7 +59,8 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         first, size = 1, 0
         lines: list[bytes] = []
-        for element in _elements(stream):
+        for found in elements(reading(stream, _BLOCK), limit=sys.maxsize, array=True):
+            element = whole(found)
             try:
                 line = jsontext.compact(element, max_depth=_DEPTH) if layout.pretty else element
             except InvalidEvent as error:
@@ -76,17 +76,3 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
             yield from decode(b"\n".join(lines) + b"\n", first)
 
     return read
-
-
-def _elements(stream: BinaryIO) -> Iterator[bytes]:
-    """The elements. Raises :class:`SerializationError` where the text is not one whole array."""
-
-    def read(held: int) -> bytes:
-        check_record(held)
-        return stream.read(min(max(_BLOCK, held), _MOST))
-
-    for element in elements(read, limit=sys.maxsize, array=True):
-        if isinstance(element, Broken):
-            raise element.error
-        assert isinstance(element, bytes)  # there is no limit but that of ``read``
-        yield element

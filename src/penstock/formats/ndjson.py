@@ -5,15 +5,17 @@ The decoder is as strict as can be: what it read is rendered again and has to be
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from penstock.errors import SerializationError
-from penstock.formats.bounds import check_record
+from penstock.formats.bounds import reading, whole
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import NotCanonical, Rendered
+from penstock.pipeline.lines import line_blocks
 from penstock.pipeline.rowtext import RowText
 
 _BLOCK = 1 << 20
@@ -39,30 +41,10 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     decode = line_decoder(RowText(layout.dataset))
 
     def read(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
-        line = 1
-        for block in line_blocks(stream):
-            yield from decode(block, line)
-            line += block.count(b"\n")
+        for line, block in line_blocks(reading(stream, _BLOCK), limit=sys.maxsize):
+            yield from decode(whole(block), line)
 
     return read
-
-
-def line_blocks(stream: BinaryIO, size: int = _BLOCK) -> Iterator[bytes]:
-    """The stream in blocks that end with a line feed; the last line may lack one. Blocks hold at least one line."""
-    rest: list[bytes] = []
-    held = 0
-    while data := stream.read(size):
-        cut = data.rfind(b"\n") + 1
-        if not cut:
-            rest.append(data)
-            held += len(data)
-            check_record(held)
-            continue
-        yield b"".join([*rest, data[:cut]])
-        rest = [data[cut:]] if cut < len(data) else []
-        held = len(data) - cut
-    if rest:
-        yield b"".join(rest)
 
 
 def line_decoder(text: RowText) -> Callable[[bytes, int], Iterator[pa.RecordBatch]]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from penstock.loading.lines import OwnLines
 from penstock.loading.records import RecordReader
-from penstock.loading.rows import Portion, Reject, damage, oversize
+from penstock.loading.rows import Portion, set_aside
 from penstock.loading.streams import BLOCK, Pieces
-from penstock.pipeline.elements import Broken, Overlong, elements
+from penstock.pipeline.elements import elements
 
 _ROWS = 4096
 
@@ -23,7 +23,7 @@ def read_elements(pieces: Pieces, records: RecordReader, *, limit: int, array: b
         number += 1
         if not isinstance(element, bytes):
             yield from _portion(held, own, records)
-            yield Portion(rejects=[_reject(number, element, limit)])
+            yield Portion(rejects=[set_aside(number, records.unit, element, limit)])
             held, size = [], 0
             continue
         held.append((number, element))
@@ -39,9 +39,3 @@ def _portion(held: list[tuple[int, bytes]], own: OwnLines, records: RecordReader
         return
     rows = own.read(b"\n".join([*(element for _, element in held), b""]), held[0][0])
     yield Portion(rows=rows) if rows is not None and len(rows) == len(held) else records.read(held)
-
-
-def _reject(number: int, element: Overlong | Broken, limit: int) -> Reject:
-    if isinstance(element, Broken):
-        return damage(number, "record", element.error, element.rest)
-    return oversize(number, "record", limit, element.head, element.length)

@@ -9,11 +9,10 @@ from typing import Literal
 import pyarrow as pa
 
 from penstock.errors import ExportError
+from penstock.pipeline.lines import SAMPLE, Broken, Overlong
 
 #: How records of a file are numbered, both from 1: by the line they begin on, or by their place.
 Unit = Literal["line", "record"]
-#: How many bytes of a record that is not kept whole go to the quarantine.
-SAMPLE = 4096
 #: What a field is not, in the reason for which a record is set aside.
 WANTED = {
     "id": "text or an integer",
@@ -85,6 +84,13 @@ class Portion:
     rows: Rows | None = None
     rejects: Sequence[Reject] = ()
     names: Sequence[str] = ()
+
+
+def set_aside(number: int, unit: Unit, found: Overlong | Broken, limit: int) -> Reject:
+    """What a splitter could not give whole."""
+    if isinstance(found, Broken):
+        return damage(number, unit, found.error, found.rest)
+    return oversize(number, unit, limit, found.head, found.length)
 
 
 def oversize(number: int, unit: Unit, limit: int, head: bytes, length: int) -> Reject:

@@ -21,10 +21,11 @@ from pyarrow import csv as pa_csv
 
 from penstock.errors import SerializationError
 from penstock.formats.bounds import check_columns
-from penstock.loading.rows import SAMPLE, Portion, Reject, damage, oversize
+from penstock.loading.rows import Portion, Reject, damage, oversize
 from penstock.loading.streams import BLOCK, Pieces
 from penstock.loading.tables import TableReader, repeated
 from penstock.loading.widths import cuts
+from penstock.pipeline.lines import SAMPLE
 
 _SEPARATORS = b",;\t"
 _ROWS = 8192

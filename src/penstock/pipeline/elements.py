@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from penstock.errors import SerializationError
+from penstock.pipeline.lines import SAMPLE, Broken, Overlong
 
 SPACE = b" \t\r\n"
-#: How much is kept of an element that is over the limit.
-_HEAD = 4096
 _QUOTE = 0x22
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
@@ -29,22 +27,6 @@ def _group(levels: int) -> bytes:
 #: What is skipped in one step (a whole string, a shallow value with all that is in it), or else a mark of structure, or
 #: a quote whose string is not complete yet.
 _TOKEN = re.compile(_STRING + rb"|" + _group(4) + rb'|[\[\]{},]|"', re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Overlong:
-    """An element that is over the limit: its beginning, and how many bytes it has."""
-
-    head: bytes
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """Where no more elements can be found, and what was read and belongs to no whole one."""
-
-    error: SerializationError
-    rest: bytes
 
 
 def elements(read: Callable[[int], bytes], *, limit: int, array: bool) -> Iterator[bytes | Overlong | Broken]:
@@ -135,7 +117,7 @@ class _Cutter:
         text = self.buffer[self.begin : end]
         self.begin = after
         if self._dropped or len(text) > self.limit:
-            head, length = self._head or text[:_HEAD], self._dropped + len(text)
+            head, length = self._head or text[:SAMPLE], self._dropped + len(text)
             self._head, self._dropped = b"", 0
             return Overlong(head, length)
         return text.strip(SPACE)
@@ -146,7 +128,7 @@ class _Cutter:
         self.begin = 0
         if not self._dropped and len(self.buffer) <= self.limit:
             return
-        self._head = self._head or self.buffer[:_HEAD]
+        self._head = self._head or self.buffer[:SAMPLE]
         rest = self.buffer[self.position :]
         # Of an unfinished string only the quote is needed, and whether the next byte is escaped.
         kept = b'"' + b"\\" * ((len(rest) - len(rest.rstrip(b"\\"))) % 2) if rest[:1] == b'"' else b""
