@@ -28,6 +28,8 @@ _HOMES = {
     "ExportMetadata": "penstock.model.result",
     "ExportOptions": "penstock.model.options",
     "ExportResult": "penstock.model.result",
+    "Observer": "penstock.ports.observer",
+    "Progress": "penstock.ports.observer",
     "RestoreResult": "penstock.model.result",
     "ResumeResult": "penstock.model.result",
     "Exporter": "penstock.api",
@@ -40,6 +42,7 @@ _HOMES = {
     "SqliteAnalyticsStorage": "penstock.sources.sqlite.store",
     "StorageConfig": "penstock.model.storage_config",
     "StorageStats": "penstock.model.result",
+    "Unconfirmed": "penstock.errors",
     "VerifyResult": "penstock.model.result",
     "diff": "penstock.api",
     "export": "penstock.api",
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
         FileDestination as FileDestination,
     )
     from penstock.errors import ExportError as ExportError
+    from penstock.errors import Unconfirmed as Unconfirmed
     from penstock.model.event import (
         AnalyticsEvent as AnalyticsEvent,
     )
@@ -153,5 +157,7 @@ if TYPE_CHECKING:
     )
     from penstock.model.storage_config import StorageConfig as StorageConfig
     from penstock.ports.destination import ExportDestination as ExportDestination
+    from penstock.ports.observer import Observer as Observer
+    from penstock.ports.observer import Progress as Progress
     from penstock.ports.source import AnalyticsStorage as AnalyticsStorage
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage as SqliteAnalyticsStorage

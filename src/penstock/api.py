@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from penstock import wiring
 from penstock.errors import UsageError
@@ -30,16 +29,13 @@ from penstock.model.result import (
 from penstock.model.sample import parse_sample
 from penstock.model.storage_config import StorageConfig
 from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.ports.observer import Observer
 from penstock.ports.source import AnalyticsStorage, Clock, OnConflict, Source
 from penstock.reading import diff as comparing
 from penstock.reading import gaps as surveying
 from penstock.reading import restore as restoring
 from penstock.reading import verify as verifying
 from penstock.reading.verify_chain import verify_chain
-
-if TYPE_CHECKING:
-    from penstock.exporting.run import Progress
-    from penstock.loading.load import Progress as LoadProgress
 
 
 class Exporter:
@@ -58,7 +54,7 @@ class Exporter:
         overwrite: bool = False,
         incremental: bool = False,
         manifest: str | os.PathLike[str] | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        observer: Observer | None = None,
     ) -> ExportResult:
         """Write the matching events and publish them with a manifest.
 
@@ -82,7 +78,7 @@ class Exporter:
                 filter=filter if filter is not None else ExportFilter(),
                 options=chosen,
                 clock=self.clock,
-                progress=progress,
+                observer=observer,
             )
         target = wiring.resolve_target(destination, chosen, dataset=self.storage.dataset, manifest=manifest)
         wiring.keep_apart(self.storage, target.destination, manifest=manifest)
@@ -94,7 +90,7 @@ class Exporter:
             options=chosen,
             clock=self.clock,
             overwrite=overwrite,
-            progress=progress,
+            observer=observer,
         )
 
 
@@ -108,7 +104,7 @@ def export(
     overwrite: bool = False,
     incremental: bool = False,
     manifest: str | os.PathLike[str] | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    observer: Observer | None = None,
 ) -> ExportResult:
     """Open a store, export from it, close it: :meth:`Exporter.export` in one call."""
     storage = wiring.open_store(store, config)
@@ -120,7 +116,7 @@ def export(
             overwrite=overwrite,
             incremental=incremental,
             manifest=manifest,
-            progress=progress,
+            observer=observer,
         )
     finally:
         storage.close()
@@ -139,7 +135,7 @@ def ingest(
     max_record_bytes: int = 16 << 20,
     max_quarantine_bytes: int = 256 << 20,
     dry_run: bool = False,
-    progress: Callable[[LoadProgress], None] | None = None,
+    observer: Observer | None = None,
 ) -> IngestResult:
     """Load files into a store, which is created if it is missing; what is not an event is set aside, never lost.
 
@@ -180,7 +176,7 @@ def ingest(
             fields=fields,
             rules=rules,
             quarantine=aside.Quarantine(None if dry_run else bad, most=max_quarantine_bytes),
-            progress=progress,
+            observer=observer,
         )
     finally:
         if storage is not None:
@@ -202,7 +198,7 @@ def verify(
     quick: bool = False,
     sample: str | None = None,
     clock: Clock | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    observer: Observer | None = None,
 ) -> VerifyResult:
     """Check an export, a lineage, or a file's manifest by name, down to the last event; needs no store.
 
@@ -218,8 +214,8 @@ def verify(
     share = None if sample is None else parse_sample(sample, now=now)
     place = wiring.resolve_published(destination)
     if isinstance(place, LineageDestination):
-        return verify_chain(place, quick=quick, sample=share, progress=progress)
-    return verifying.verify(place, quick=quick, sample=share, progress=progress)
+        return verify_chain(place, quick=quick, sample=share, observer=observer)
+    return verifying.verify(place, quick=quick, sample=share, observer=observer)
 
 
 def restore(
@@ -229,7 +225,7 @@ def restore(
     filter: ExportFilter | None = None,
     on_conflict: OnConflict = "fail",
     dry_run: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    observer: Observer | None = None,
 ) -> RestoreResult:
     """Put the events of an export, a directory or a whole lineage back into a store, which is created if it is missing.
 
@@ -241,13 +237,13 @@ def restore(
     place = wiring.resolve_published(source)
     wanted = filter if filter is not None else ExportFilter()
     if dry_run:
-        return restoring.restore(place, None, filter=wanted, on_conflict=on_conflict, progress=progress)
+        return restoring.restore(place, None, filter=wanted, on_conflict=on_conflict, observer=observer)
     if isinstance(into, AnalyticsStorage):
-        return restoring.restore(place, into, filter=wanted, on_conflict=on_conflict, progress=progress)
+        return restoring.restore(place, into, filter=wanted, on_conflict=on_conflict, observer=observer)
     restoring.check(place)
     storage = wiring.create_store(into)
     try:
-        return restoring.restore(place, storage, filter=wanted, on_conflict=on_conflict, progress=progress)
+        return restoring.restore(place, storage, filter=wanted, on_conflict=on_conflict, observer=observer)
     finally:
         storage.close()
 
@@ -259,7 +255,7 @@ def diff(
     filter: ExportFilter | None = None,
     config: StorageConfig | None = None,
     found: Callable[[Difference], None] | None = None,
-    progress: Callable[[comparing.Progress], None] | None = None,
+    observer: Observer | None = None,
 ) -> DiffResult:
     """Compare the rows of two exports, lineages or stores, whatever their formats, by key and canonical bytes.
 
@@ -275,7 +271,7 @@ def diff(
         if config is not None and config.table and not any(isinstance(side, Source) for side in sides):
             raise UsageError("a table was named, but neither side is a store", hint="leave --table out")
         return comparing.diff(
-            *sides, filter=filter if filter is not None else ExportFilter(), found=found, progress=progress
+            *sides, filter=filter if filter is not None else ExportFilter(), found=found, observer=observer
         )
 
 
@@ -297,7 +293,7 @@ def resume(
     options: ExportOptions | None = None,
     config: StorageConfig | None = None,
     full: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    observer: Observer | None = None,
 ) -> ResumeResult:
     """Take up a lineage: clear what a crash left, verify what is there, and add the next run as the runs before it.
 
@@ -319,4 +315,4 @@ def resume(
             storage = store
         else:
             storage = stack.enter_context(closing(wiring.open_store(store, plan.opening(config))))
-        return resuming.resume(storage, lineage, plan, clock=wiring.SystemClock(), full=full, progress=progress)
+        return resuming.resume(storage, lineage, plan, clock=wiring.SystemClock(), full=full, observer=observer)

@@ -12,6 +12,7 @@ import sample_events
 from penstock import Exporter, SqliteAnalyticsStorage
 from penstock.errors import UsageError
 from penstock_command import Run
+from watching import Watching
 
 Penstock = Callable[..., Run]
 
@@ -89,7 +90,8 @@ def test_sums_of_another_are_left_alone(filled: SqliteAnalyticsStorage, tmp_path
 def test_sums_that_appear_during_the_first_run_are_left_alone(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
     theirs = b"0" * 64 + b"  holiday.jpg\n"
     out = tmp_path / "out"
-    result = Exporter(filled).export(out, incremental=True, progress=lambda _: (out / "SHA256SUMS").write_bytes(theirs))
+    watching = Watching(then=lambda _: (out / "SHA256SUMS").write_bytes(theirs))
+    result = Exporter(filled).export(out, incremental=True, observer=watching)
     assert (out / "SHA256SUMS").read_bytes() == theirs
     assert any("SHA256SUMS" in note for note in result.notes)
 

@@ -21,6 +21,7 @@ import foreign_readers
 import sample_events
 from penstock import AnalyticsEvent, Exporter, ExportFilter, ExportOptions, SqliteAnalyticsStorage, export, verify
 from penstock_command import PENSTOCK, Run
+from watching import Watching
 
 Command = Callable[..., Run]
 EVENTS = sample_events.varied()
@@ -196,14 +197,10 @@ def test_many_ranges_on_several_threads_join_to_one_valid_file(large: Path, endi
     files = []
     for workers in (1, 3):
         options = ExportOptions(workers=workers, memory_limit=64 << 20, row_group_rows=700)
-        seen: list[int] = []
+        watching = Watching()
         path = large / f"{workers}.{ending}"
-        result = export(
-            large / "large.db",
-            path,
-            options=options,
-            progress=lambda at, seen=seen: seen.append(at.done),  # type: ignore[misc]
-        )
+        result = export(large / "large.db", path, options=options, observer=watching)
+        seen = [at.done for at in watching.seen]
         assert len(seen) > 3, "several ranges"
         assert seen == sorted(seen)
         files.append(path.read_bytes())

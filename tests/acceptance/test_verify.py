@@ -16,6 +16,7 @@ import sample_events
 from penstock import Exporter, ExportOptions, SqliteAnalyticsStorage, VerifyResult, verify
 from penstock.errors import ManifestError, NewerVersion, NotFound
 from penstock_command import Run
+from watching import Watching
 
 Command = Callable[..., Run]
 FILES = ["a.ndjson", "a.json", "pretty.json.gz", "a.csv.zst", "a.parquet", "a.arrow"]
@@ -246,7 +247,7 @@ def test_another_layout_than_the_one_written_is_found(place: Path) -> None:
     for name in ("a.ndjson", "a.json", "a.parquet", "a.arrow"):
         assert named(_edited(place / name, lambda raw: raw.update(format=other[raw["format"]]))) == {name}
     assert named(_edited(place / "a.csv.zst", lambda raw: raw["compression"].update(codec="gzip"))) == {"a.csv.zst"}
-    columns: Callable[[dict[str, Any]], None] = lambda raw: raw["options"].update(columns=["id"])  # noqa: E731
+    columns: Callable[[dict[str, Any]], None] = lambda raw: raw.update(schema=raw["schema"][:1], own=raw["own"][:1])  # noqa: E731
     assert len(named(_edited(place / "columns", columns))) == 3
 
 
@@ -317,7 +318,7 @@ def test_a_single_file_may_be_named_by_its_manifest(place: Path, penstock: Comma
 
 
 def test_progress_ends_at_the_whole(place: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    result = verify(place / "plain", progress=lambda done, total: seen.append((done, total)))
-    assert len(seen) == 3
-    assert seen[-1] == (result.bytes, result.bytes)
+    watching = Watching()
+    result = verify(place / "plain", observer=watching)
+    assert len(watching.seen) == 3
+    assert (watching.seen[-1].done, watching.seen[-1].total) == (result.bytes, result.bytes)

@@ -33,6 +33,7 @@ from penstock.loading.records import RecordReader
 from penstock.loading.settle import Rules, settle
 from penstock.model.columns import APPEND_SCHEMA, checked_batch
 from sample_events import uuid_of, varied
+from watching import Watching
 
 
 def member(name: str, *values: str) -> st.SearchStrategy[str]:
@@ -137,16 +138,17 @@ def test_an_id_with_other_content_is_a_conflict_and_the_first_stays(tmp_path: Pa
 
 def test_many_batches_are_loaded_in_order(tmp_path: Path) -> None:
     count = 70_000
-    seen: list[int] = []
+    watching = Watching()
 
     result = load(
         tmp_path,
         ndjson(*(record(f'"n":{n}') for n in range(count))),
-        progress=lambda at: seen.append(at.rows),
+        observer=watching,
     )
 
     assert result.inserted == count
     assert [json.loads(event["data"])["n"] for event in stored(tmp_path / "events.db")] == list(range(count))
+    seen = [at.rows for at in watching.seen]
     assert len(seen) > 1
     assert seen[-1] == count
 

@@ -55,7 +55,7 @@ def command(a: str, b: str, **given: Any) -> None:
             filter=filter,
             config=config,
             found=tell,
-            progress=lambda at: bar.update(rows=at.events, size=None, done=at.done, total=at.total),
+            observer=bar,
         )
     for note in result.notes:
         talk.warn(note)

@@ -81,7 +81,7 @@ def command(store: str, dest: str, **given: Any) -> None:
             overwrite=overwrite,
             incremental=incremental,
             manifest=manifest,
-            progress=lambda at: bar.update(rows=at.rows, size=at.stored, done=at.done, total=at.total),
+            observer=bar,
         )
     report(talk, dest, result)
 

@@ -60,7 +60,7 @@ def command(store: str, files: tuple[str, ...], **given: Any) -> None:
             store,
             files,
             mapping=mapping,
-            progress=lambda at: bar.update(rows=at.rows, size=at.done, done=at.done, total=at.total),
+            observer=bar,
             **given,
         )
     _report(talk, store, result, dry_run=given["dry_run"])

@@ -42,7 +42,7 @@ def command(dest: str, into: str, on_conflict: Any, dry_run: bool, **given: Any)
             filter=filter,
             on_conflict=on_conflict,
             dry_run=dry_run,
-            progress=lambda done, total: bar.update(rows=None, size=done, done=done, total=total),
+            observer=bar,
         )
     if dry_run:
         talk.say(f"{result.events:,} events of {dest} would be restored to {into}")

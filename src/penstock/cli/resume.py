@@ -45,7 +45,7 @@ def command(store: str, dir: str, verify_full: bool, **given: Any) -> None:
             dir,
             options=ExportOptions(**given),
             full=verify_full,
-            progress=lambda at: bar.update(rows=at.rows, size=at.stored, done=at.done, total=at.total),
+            observer=bar,
         )
     for note in result.recovered:
         talk.emit("recovered", message=note)

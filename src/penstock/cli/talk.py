@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 import click
 
 from penstock.errors import ExportError
+from penstock.ports.observer import Progress
 
 #: Seconds between two progress lines where there is no terminal.
 _QUIET_INTERVAL = 30.0
@@ -74,7 +76,12 @@ def clean(text: str) -> str:
 
 
 class Bar:
-    """Progress: a bar on a terminal, one line in thirty seconds elsewhere, JSON lines for programs."""
+    """An observer: a bar on a terminal, one line in thirty seconds elsewhere, JSON lines for programs.
+
+    It cancels nothing: the command is interrupted by signals.
+    """
+
+    cancelled = False
 
     def __init__(self, talk: Talk, label: str) -> None:
         self._talk = talk
@@ -83,37 +90,37 @@ class Bar:
         self._rich: Any = None
         self._task: Any = None
         if not (talk.machine or talk.quiet) and sys.stderr is not None and sys.stderr.isatty():
+            from rich import progress as bars
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self._rich = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}%  {task.fields[facts]}"),
-                TimeRemainingColumn(),
+            self._rich = bars.Progress(
+                bars.TextColumn("{task.description}"),
+                bars.BarColumn(),
+                bars.TextColumn("{task.percentage:>3.0f}%  {task.fields[facts]}"),
+                bars.TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
                 refresh_per_second=10,
             )
             self._task = self._rich.add_task(label, total=None, facts="")
 
-    def update(self, *, rows: int | None, size: int | None, done: int, total: int) -> None:
-        """``size`` is bytes handled, if that can be said; ``done`` of ``total`` is the share of the work."""
+    def progress(self, at: Progress, /) -> None:
+        """Show how far it is."""
         passed = max(time.monotonic() - self._began, 1e-9)
         if self._rich is not None:
-            self._rich.update(self._task, completed=done, total=max(total, 1), facts=self._facts(rows, size, passed))
+            self._rich.update(self._task, completed=at.done, total=max(at.total, 1), facts=self._facts(at, passed))
             return
         now = time.monotonic()
         if now - self._told < (1.0 if self._talk.machine else _QUIET_INTERVAL):
             return
         self._told = now
-        self._talk.emit("progress", rows=rows, bytes=size, done=done, total=total, seconds=round(passed, 3))
-        share = f"{100 * done // total} %, " if total else ""
-        self._talk.say(f"{self._label}: {share}{self._facts(rows, size, passed)}")
+        self._talk.emit("progress", **asdict(at), seconds=round(passed, 3))
+        share = f"{100 * at.done // at.total} %, " if at.total else ""
+        self._talk.say(f"{self._label}: {share}{self._facts(at, passed)}")
 
-    def _facts(self, rows: int | None, size: int | None, passed: float) -> str:
-        counted = [f"{rows:,} events ({rows / passed:,.0f}/s)"] if rows is not None else []
-        handled = [f"{human(size)} ({human(size / passed)}/s)"] if size is not None else []
+    def _facts(self, at: Progress, passed: float) -> str:
+        counted = [f"{at.rows:,} events ({at.rows / passed:,.0f}/s)"] if at.rows is not None else []
+        handled = [f"{human(at.bytes)} ({human(at.bytes / passed)}/s)"] if at.bytes is not None else []
         return ", ".join(counted + handled)
 
     def end(self) -> None:

@@ -36,7 +36,7 @@ def command(dest: str, quick: bool, sample: str | None, machine: bool, quiet: bo
             dest,
             quick=quick,
             sample=sample,
-            progress=lambda done, total: bar.update(rows=None, size=done, done=done, total=total),
+            observer=bar,
         )
     for note in result.notes:
         talk.warn(note)

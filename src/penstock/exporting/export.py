@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from penstock.errors import EmptyExport
-from penstock.exporting.run import Progress, Run
+from penstock.exporting.run import Run
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.matching import check_filter
 from penstock.ports.destination import ExportDestination
+from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
 from penstock.reading.read import reader
 
@@ -24,7 +23,7 @@ def export(
     options: ExportOptions,
     clock: Clock,
     overwrite: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    observer: Observer | None = None,
 ) -> ExportResult:
     """Write the matching events to the destination and commit them; see :meth:`penstock.Exporter.export`."""
     check_filter(filter, storage.dataset)
@@ -33,7 +32,7 @@ def export(
         run = Run(snapshot, layout, filter, options, streamed=destination.path is None)
         publication = destination.begin(overwrite=overwrite, estimated_bytes=run.estimate())
         try:
-            entries = run.write(publication, workers, progress, single=destination.single)
+            entries = run.write(publication, workers, observer, single=destination.single)
             manifest = run.manifest(entries, clock, single=destination.single)
             if options.fail_on_empty and not manifest.rows:
                 raise EmptyExport(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
 from penstock.errors import UsageError
 from penstock.exporting.reread import without_held
-from penstock.exporting.run import Progress, Run
+from penstock.exporting.run import Run
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import ROWS_BACK, Anchor, Lineage
@@ -20,6 +20,7 @@ from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import check_filter
 from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.ports.destination import LineageDestination
+from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Rows, Snapshot, Source
 from penstock.reading.chain import Link, pinned_differences, read_chain
 from penstock.reading.cursor import Standing, next_lineage
@@ -34,7 +35,7 @@ def export_incremental(
     filter: ExportFilter,
     options: ExportOptions,
     clock: Clock,
-    progress: Callable[[Progress], None] | None = None,
+    observer: Observer | None = None,
 ) -> ExportResult:
     """Add a run to the lineage and commit it, also when nothing is new; see :meth:`penstock.Exporter.export`.
 
@@ -61,7 +62,7 @@ def export_incremental(
                     snapshot, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
                 )
             run = Run(rows, layout, filter, options, after=lineage.after)
-            entries = run.write(publication, workers, progress, single=False, keep_empty=False)
+            entries = run.write(publication, workers, observer, single=False, keep_empty=False)
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
             if not snapshot.make_durable():
                 manifest = replace(manifest, guarantees={"store_durable": "assumed"})

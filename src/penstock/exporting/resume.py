@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from penstock.errors import IntegrityError, InvalidFilter, ManifestError, UsageError
 from penstock.exporting.incremental import export_incremental
-from penstock.exporting.run import Progress
 from penstock.model.columns import COLUMNS
 from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Manifest
@@ -16,6 +15,7 @@ from penstock.model.options import ExportFormat, ExportOptions
 from penstock.model.result import ResumeResult
 from penstock.model.storage_config import StorageConfig
 from penstock.ports.destination import LineageDestination
+from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
 from penstock.reading.chain import read_chain
 from penstock.reading.verify_chain import verify_chain
@@ -67,7 +67,7 @@ def resume(
     *,
     clock: Clock,
     full: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    observer: Observer | None = None,
 ) -> ResumeResult:
     """Clear up, verify, and add a run; see :func:`penstock.resume`."""
     publication = destination.begin()
@@ -87,7 +87,7 @@ def resume(
         filter=plan.filter,
         options=plan.options,
         clock=clock,
-        progress=progress,
+        observer=observer,
     )
     return ResumeResult(recovered=tuple(publication.notes), verified=verified, export=export)
 

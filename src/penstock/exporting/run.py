@@ -6,10 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
@@ -32,6 +32,7 @@ from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.ordered import ordered_map
 from penstock.ports.destination import Publication, StagedFile
+from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, SeqRange
 from penstock.reading.decode import decoded
 
@@ -44,16 +45,6 @@ _GROUP_SHARE = 16
 _GATHERED_SHARE = 8
 #: Parts that a manifest can name: one of so many is as large as a manifest may be.
 MOST_PARTS = 50_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far an export is. ``done`` of ``total`` is payload bytes read, an estimate; ``stored`` is bytes written."""
-
-    rows: int
-    stored: int
-    done: int
-    total: int
 
 
 class Run:
@@ -102,7 +93,7 @@ class Run:
         self,
         publication: Publication,
         workers: int,
-        progress: Callable[[Progress], None] | None,
+        observer: Observer | None,
         *,
         single: bool,
         keep_empty: bool = True,
@@ -113,7 +104,7 @@ class Run:
             ThreadPoolExecutor(1, thread_name_prefix="penstock-hash") as hashing,
             ThreadPoolExecutor(1, thread_name_prefix="penstock-encode") as encoding,
             ThreadPoolExecutor(workers, thread_name_prefix="penstock") as pool,
-            closing(self._chunks(pool, workers, progress)) as chunks,
+            closing(self._chunks(pool, workers, observer)) as chunks,
         ):
             self._threads = Threads(encoding, hashing, self._options.memory_limit // _GROUP_SHARE)
             if self._layout.partition_by is not None:
@@ -197,9 +188,7 @@ class Run:
                 part.abort()
                 raise
 
-    def _chunks(
-        self, pool: Executor, workers: int, progress: Callable[[Progress], None] | None
-    ) -> Generator[Chunk, None, None]:
+    def _chunks(self, pool: Executor, workers: int, observer: Observer | None) -> Generator[Chunk, None, None]:
         """Chunks in order, cut off exactly at the filter's limit."""
         self._deadline = None if self._options.max_duration is None else time.monotonic() + self._options.max_duration
         left = self._filter.limit
@@ -213,8 +202,7 @@ class Run:
                 rows += chunk.rows
                 stored += sum(memoryview(piece).nbytes for piece in chunk.stored)
                 done += span.bytes_hint
-                if progress is not None:
-                    progress(Progress(rows=rows, stored=stored, done=done, total=total))
+                tell(observer, Progress(rows=rows, bytes=stored or None, done=done, total=total))
                 if left is not None:
                     left -= chunk.rows
                     if left == 0:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ from penstock.loading.tables import TableReader
 from penstock.model.columns import APPEND_SCHEMA, NOWHERE
 from penstock.model.result import AppendResult, IngestResult
 from penstock.pipeline.ordered import ordered_map
+from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import AnalyticsStorage
 
 #: What is appended at a time, in one transaction: ids arrive in no order, and large appends touch their index less.
@@ -38,15 +39,6 @@ _LISTED = 12
 _REQUIRED = ("event_type", "timestamp")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far a load is: events handled, and bytes read of all files, as they are stored. Pipes add to neither size."""
-
-    rows: int
-    done: int
-    total: int
-
-
 def load(
     storage: AnalyticsStorage | None,
     inputs: Sequence[Input],
@@ -54,7 +46,7 @@ def load(
     fields: FieldMap,
     rules: Rules,
     quarantine: Quarantine,
-    progress: Callable[[Progress], None] | None = None,
+    observer: Observer | None = None,
 ) -> IngestResult:
     """Load the inputs, in their order, and say what became of every record.
 
@@ -75,8 +67,7 @@ def load(
         try:
             for result in ordered_map(appender, append, batches, in_flight=_IN_FLIGHT):
                 total += result
-                if progress is not None:
-                    progress(run.progress(total))
+                tell(observer, run.progress(total))
         except LimitReached as reached:
             told = "; ".join([*run.notes(), reached.message])
             raise LimitReached(told, hint=reached.hint) from None
@@ -200,11 +191,12 @@ class _Load:
         return replace(portion, rejects=rejects)
 
     def progress(self, total: AppendResult) -> Progress:
-        """How far it is, with what was appended so far."""
+        """How far it is, with what was appended so far. Pipes add to neither size."""
         opened = self._opened
         here = min(opened.counted.position, opened.size or opened.counted.position) if opened is not None else 0
         return Progress(
             rows=total.inserted + total.duplicates + total.conflicts,
+            bytes=self._done + here,
             done=self._done + here,
             total=sum(input.size for input in self._inputs),
         )

@@ -17,6 +17,7 @@ from penstock.model.result import Difference, DifferenceKind, DiffResult
 from penstock.pipeline.matching import check_filter, matching, needed
 from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Source
 from penstock.reading.balance import Balance
 from penstock.reading.published import manifests_of, parts_of, proven_rows
@@ -26,10 +27,10 @@ Rows: TypeAlias = ExportDestination | LineageDestination | Source
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far the reading of both sides is. ``done`` of ``total`` is bytes, an estimate."""
+class _Reading:
+    """How far the reading of both sides is: rows, and bytes of the work."""
 
-    events: int = 0
+    rows: int = 0
     done: int = 0
     total: int = 0
 
@@ -40,7 +41,7 @@ def diff(
     *,
     filter: ExportFilter,
     found: Callable[[Difference], None] | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    observer: Observer | None = None,
 ) -> DiffResult:
     """Compare the rows of two sides as multisets: by key, and by their canonical bytes where the key is on both.
 
@@ -53,7 +54,7 @@ def diff(
     columns = _compared(sides[0].dataset, sides[1].dataset)
     counts: Counter[DifferenceKind] = Counter()
     with Balance() as balance:
-        events_a, events_b = _weigh(balance, sides, columns, filter, progress)
+        events_a, events_b = _weigh(balance, sides, columns, filter, observer)
         for difference in balance.differences():
             counts[difference.kind] += 1
             if found is not None:
@@ -76,7 +77,7 @@ class _Side(Protocol):
     dataset: Dataset
     skipped: Mapping[str, int]
 
-    def batches(self, filter: ExportFilter, at: Progress) -> Generator[pa.RecordBatch, None, None]: ...
+    def batches(self, filter: ExportFilter, at: _Reading) -> Generator[pa.RecordBatch, None, None]: ...
 
 
 class _Published:
@@ -97,7 +98,7 @@ class _Published:
                     hint=f"export again with {name} among the columns",
                 )
 
-    def batches(self, filter: ExportFilter, at: Progress) -> Generator[pa.RecordBatch, None, None]:
+    def batches(self, filter: ExportFilter, at: _Reading) -> Generator[pa.RecordBatch, None, None]:
         parts = parts_of(self._manifests)
         at.total += sum(part.entry.bytes for part in parts)
         for part in parts:
@@ -116,7 +117,7 @@ class _Stored:
         self.skipped: Mapping[str, int] = {}
         self._source = source
 
-    def batches(self, filter: ExportFilter, at: Progress) -> Generator[pa.RecordBatch, None, None]:
+    def batches(self, filter: ExportFilter, at: _Reading) -> Generator[pa.RecordBatch, None, None]:
         with self._source.snapshot() as snapshot:
             spans = list(snapshot.ranges(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES))
             at.total += sum(span.bytes_hint for span in spans)
@@ -148,13 +149,13 @@ def _weigh(
     sides: tuple[_Side, _Side],
     columns: list[str],
     filter: ExportFilter,
-    progress: Callable[[Progress], None] | None,
+    observer: Observer | None,
 ) -> tuple[int, int]:
     """Read both sides to their end; how many events each has.
 
     The one that is behind is read next, so that what is equal and stands in the same order cancels out soon.
     """
-    at = Progress()
+    at = _Reading()
     rows = [0, 0]
     text = RowText(sides[0].dataset.select(columns))
     keys = [KeyText(side.dataset) for side in sides]
@@ -168,10 +169,10 @@ def _weigh(
                 waiting.remove(number)
                 continue
             rows[number] += batch.num_rows
-            at.events += batch.num_rows
+            at.rows += batch.num_rows
             balance.add(keys[number](batch), text.hashes(batch.select(columns)), sign=-1 if number else 1)
-            if progress is not None:
-                progress(at)
+            tell(observer, Progress(rows=at.rows, done=at.done, total=at.total))
+    tell(observer, Progress(rows=at.rows, done=at.done, total=at.total))
     return rows[0], rows[1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from penstock.errors import InvalidEvent, UsageError
 from penstock.model.columns import EVENT_FIELDS, EVENTS, check_ids
@@ -12,6 +12,7 @@ from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import matching
 from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import AnalyticsStorage, OnConflict
 from penstock.reading.published import PublishedPart, manifests_of, parts_of, proven_rows
 
@@ -22,7 +23,7 @@ def restore(
     *,
     filter: ExportFilter,
     on_conflict: OnConflict = "fail",
-    progress: Callable[[int, int], None] | None = None,
+    observer: Observer | None = None,
 ) -> RestoreResult:
     """Put the events of an export, a directory or a whole lineage into a store, in order; ``None`` only reads.
 
@@ -52,9 +53,9 @@ def restore(
                 raise InvalidEvent(f"{part.entry.name}: {error.message}") from None
             if storage is not None:
                 outcome += storage.append(wanted.select(list(EVENT_FIELDS)), checked=True, on_conflict=on_conflict)
+            tell(observer, Progress(rows=rows, bytes=done, done=done, total=total))
         done += part.entry.bytes
-        if progress is not None:
-            progress(done, total)
+        tell(observer, Progress(rows=rows, bytes=done, done=done, total=total))
         if left == 0:
             break
     return RestoreResult(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ from penstock.model.result import Problem, VerifyResult
 from penstock.model.sample import Sample
 from penstock.pipeline.digests import Meter, digest_hex
 from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.ports.observer import Observer, Progress, tell
 from penstock.reading.decode import decoded
 
 _READ = 1 << 20
@@ -34,12 +35,12 @@ def verify(
     *,
     quick: bool = False,
     sample: Sample | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    observer: Observer | None = None,
 ) -> VerifyResult:
     """Check an export against its manifest. Stored bytes are hashed before any decoder sees them.
 
     ``quick`` looks at presence and sizes of the parts only, and so it is with parts that are not in the ``sample``.
-    Returns what does not hold, part by part; ``progress`` gets bytes done and bytes in all. Raises
+    Returns what does not hold, part by part. Raises
     :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`, :class:`~penstock.errors.NewerVersion`.
     """
     path = destination.path if destination.path is not None else Path("-")
@@ -49,7 +50,7 @@ def verify(
     problems += [
         Problem(part=destination.manifest_name, message=text) for text in sums_up(manifest, single=destination.single)
     ]
-    read = check_parts(destination, [manifest], quick=quick, sample=sample, progress=progress)
+    read = check_parts(destination, [manifest], quick=quick, sample=sample, observer=observer)
     return VerifyResult(
         path=path,
         parts=len(manifest.parts),
@@ -70,7 +71,7 @@ def check_parts(
     *,
     quick: bool,
     sample: Sample | None,
-    progress: Callable[[int, int], None] | None,
+    observer: Observer | None,
 ) -> Read:
     """Check the parts of all manifests in order, one after the other."""
     parts = [(manifest, entry) for manifest in manifests for entry in manifest.parts]
@@ -83,8 +84,7 @@ def check_parts(
         problems += [Problem(part=entry.name, message=text) for text in found]
         read += [entry.bytes] if whole else []
         done += entry.bytes
-        if progress is not None:
-            progress(done, total)
+        tell(observer, Progress(bytes=done, done=done, total=total))
     return Read(problems, len(read), sum(read))
 
 

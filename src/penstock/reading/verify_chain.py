@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from penstock.model.manifest import Manifest
 from penstock.model.result import Problem, VerifyResult
 from penstock.model.sample import Sample
 from penstock.ports.destination import LineageDestination
+from penstock.ports.observer import Observer
 from penstock.reading.chain import Link, read_chain
 from penstock.reading.verify import check_parts, sums_up
 
@@ -17,7 +18,7 @@ def verify_chain(
     *,
     quick: bool = False,
     sample: Sample | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    observer: Observer | None = None,
 ) -> VerifyResult:
     """Check every run of a lineage against its manifest, and the manifests against each other.
 
@@ -30,7 +31,7 @@ def verify_chain(
     around, notes = destination.inspect(manifests)
     problems = [Problem(part=name, message=message) for name, message in around]
     problems += contradictions(chain)
-    read = check_parts(destination, manifests, quick=quick, sample=sample, progress=progress)
+    read = check_parts(destination, manifests, quick=quick, sample=sample, observer=observer)
     return VerifyResult(
         path=destination.path,
         parts=sum(len(manifest.parts) for manifest in manifests),
