@@ -124,7 +124,7 @@ def _digest(ndjson: Path) -> str:
     return naive_format.events_digest(line[: line.rindex(b',"row":')] for line in lines)
 
 
-@limits(max_examples=40)
+@limits(max_examples=20)
 @given(tables())
 def test_five_formats_hold_the_same_rows_with_one_digest(rows: list[Row]) -> None:
     source, wanted = _source(rows), _wanted(rows)
@@ -142,7 +142,7 @@ def test_five_formats_hold_the_same_rows_with_one_digest(rows: list[Row]) -> Non
         assert digests == {_digest(place / "a.ndjson")}
 
 
-@limits(max_examples=15)
+@limits(max_examples=8)
 @given(tables(1), st.data())
 def test_diff_names_rows_by_their_key_across_formats(rows: list[Row], data: st.DataObject) -> None:
     row = data.draw(st.sampled_from(rows))

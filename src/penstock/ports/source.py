@@ -105,8 +105,8 @@ class Snapshot(Rows, Protocol):
         ...
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
-        """Of these numbers those that are a row's, each as often as it is, and the events among these rows, in ``seq``
-        order and with exactly ``EVENT_SCHEMA``, whatever the filter."""
+        """Of these numbers those that are a row's, each as often as it is, and these rows, in order of arrival
+        and with exactly the dataset's schema, as far as they are of it, whatever the filter."""
         ...
 
     def make_durable(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from penstock.model.filter import ExportFilter
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.matching import matching
-from penstock.ports.source import SeqRange
+from penstock.ports.source import SeqRange, Snapshot
 
 
 class ArrowSource:
@@ -52,7 +52,7 @@ class ArrowSource:
             whole = pa.record_batch([*bound.columns, *numbers], schema=self.dataset.schema)
             self._rows = pa.concat_tables([self._rows, pa.Table.from_batches([whole])])
 
-    def snapshot(self, *, readers: int = 1) -> ArrowSnapshot:
+    def snapshot(self, *, readers: int = 1) -> Snapshot:
         return ArrowSnapshot(self.dataset, self._rows, dict(self._counts))
 
 
@@ -60,19 +60,39 @@ class ArrowSnapshot(Closing):
     """The rows that a source had when it was asked."""
 
     def __init__(self, dataset: Dataset, rows: pa.Table, counts: Mapping[str, int]) -> None:
-        self.horizon = rows.num_rows
+        self.horizon: int = rows.num_rows
         self.counts = counts
         self.identity = f"arrow:{dataset.name}"
         self._dataset = dataset
         self._rows = rows
+        self._none = pa.RecordBatch.from_pylist([], dataset.schema)
 
     @property
     def source(self) -> Mapping[str, Any]:
         return {"kind": "arrow", "name": self._dataset.name, "horizon": self.horizon, "order": "row"}
 
-    def last_event(self, upto: int) -> tuple[int, str] | None:
-        last = min(upto, self.horizon)
-        return (last, str(self._rows.slice(last - 1, 1).select(list(self._dataset.key)).to_pylist())) if last else None
+    @property
+    def given(self) -> int:
+        return self.horizon
+
+    @property
+    def deletions(self) -> int | None:
+        return 0
+
+    def first(self, after: int | None = None) -> int | None:
+        first = (after or 0) + 1
+        return first if first <= self.horizon else None
+
+    def numbers(self, count: int) -> pa.Array:
+        return pa.array(range(self.horizon, max(self.horizon - count, 0), -1), pa.int64())
+
+    def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
+        there = sorted(number for number in numbers if 1 <= number <= self.horizon)
+        rows = self._rows.take(pa.array([number - 1 for number in there], pa.int64()))
+        return there, pa.concat_batches([*rows.to_batches(), self._none])
+
+    def make_durable(self) -> bool:
+        return False
 
     def ranges(
         self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
