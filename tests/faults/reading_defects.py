@@ -66,8 +66,10 @@ def _end_not_pinned() -> Patches:
         def manifest(self: Any, *given: Any, lineage: Any = None, **more: Any) -> Manifest:
             with storage.snapshot(readers=1) as now:
                 if lineage is not None:
-                    anchors = incremental._standing([], now, self._layout.columns).anchors
-                    lineage = replace(lineage, upto=now.horizon, reached=now.horizon, anchors=anchors)
+                    anchors = incremental._standing([], now, storage.dataset, self._layout).anchors
+                    lineage = replace(
+                        lineage, upto=now.horizon, reached=max(lineage.reached, now.horizon), anchors=anchors
+                    )
                 return drawn(self, *given, lineage=lineage, **more)
 
         with patch.object(running.Run, "manifest", manifest):
@@ -80,10 +82,10 @@ def _cursor_on_event_time() -> Patches:
     """A run begins after the latest event of the run before: what arrives late is passed by."""
     standing, real = incremental._standing, EventsSnapshot.read
 
-    def stood(links: Any, snapshot: Any, columns: Any) -> Any:
+    def stood(links: Any, snapshot: Any, *given: Any) -> Any:
         spans = [link.manifest.time_range for link in links if link.manifest.time_range is not None]
         snapshot.since = max((span.last for span in spans), default=None)
-        return standing(links, snapshot, columns)
+        return standing(links, snapshot, *given)
 
     def read(self: Any, *given: Any) -> Iterator[Any]:
         since = getattr(self, "since", None)
