@@ -9,17 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from penstock.errors import LimitReached, NotFound, UsageError, from_os_error
 from penstock.loading.rows import Reject
+from penstock.pipeline.closing import Closing
 
 #: Most bytes that one load adds to a quarantine, where nothing else is said.
 MOST_BYTES = 256 << 20
 
 
-class Quarantine:
+class Quarantine(Closing):
     """Counts what is set aside, and keeps it in the file at ``path`` (nowhere, if that is ``None``).
 
     An entry is ``{"file", "line" or "record", "reason", "raw"}``; ``raw_base64`` instead of ``raw`` when the record is
@@ -91,14 +91,6 @@ class Quarantine:
                 os.close(directory)
         except OSError as error:
             raise from_os_error(error, f"cannot write the quarantine {self.path}") from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def beside(store: Path) -> Path:
