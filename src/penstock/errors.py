@@ -16,7 +16,7 @@
     │  ├─ ManifestError            4   the manifest is missing, edited or unreadable
     │  └─ SerializationError       4   bytes do not decode as the format they claim to be
     ├─ TemporaryError              5   trying again later may work
-    │  ├─ StoreBusy                5   the store stayed locked for longer than the busy timeout
+    │  ├─ StoreBusy                5   the store stayed locked for too long, or its file was replaced meanwhile
     │  ├─ NoSpace                  5   the disk, the quota or the inodes are used up
     │  ├─ IoError                  5   the operating system reported an error while reading or writing
     │  ├─ WorkerLost               5   a worker process ended in the middle of its task
@@ -129,7 +129,7 @@ class TemporaryError(ExportError):
 
 
 class StoreBusy(TemporaryError):
-    """The store stayed locked by another process for longer than the busy timeout."""
+    """The store stayed locked by another process for longer than the busy timeout, or its file was replaced."""
 
 
 class NoSpace(TemporaryError):

@@ -20,6 +20,7 @@ from penstock.model.lineage import Lineage
 from penstock.model.manifest import Manifest
 from penstock.model.result import ExportResult
 from penstock.reading import chain, cursor, published, verify, verify_chain
+from penstock.sources.connection import Connection
 from penstock.sources.sqlite import schema
 from penstock.sources.sqlite import snapshot as reading
 from penstock.sources.sqlite.snapshot import EventsSnapshot
@@ -239,6 +240,16 @@ def _missing_rows_not_seen() -> Patches:
     return [(EventsSnapshot, "_check_rows", lambda *given: None)]
 
 
+def _replaced_store_not_seen() -> Patches:
+    """A connection goes on with the file that it opened, whatever the path names by now."""
+    return [(Connection, "check_unchanged", lambda self: None)]
+
+
+def _readers_not_compared() -> Patches:
+    """What the path names before and after is what every reader opened in between."""
+    return [(reading, "check_alike", lambda *given: None)]
+
+
 def _any_table_is_ours() -> Patches:
     """The number in the header makes a database a store, whatever lies under the names of its tables."""
     return [(schema, "_TABLES", {})]
@@ -362,6 +373,8 @@ READING_DEFECTS: dict[str, Callable[[], Patches]] = {
         _commit_on_error,
         _limit_before_filter,
         _missing_rows_not_seen,
+        _replaced_store_not_seen,
+        _readers_not_compared,
         _any_table_is_ours,
         _claims_believed,
         _silent_row_limit,

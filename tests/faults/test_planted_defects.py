@@ -76,6 +76,7 @@ _LOG = "faults/test_store_log.py::test_"
 _INCIDENTS = "faults/test_incidents.py::test_incident_"
 _BETWEEN = "faults/test_incidents_of_runs.py::test_incident_"
 _READING = "acceptance/test_incidents_reading.py::test_incident_"
+_REPLACED = "acceptance/test_replaced_stores.py::test_"
 _DAMAGED = "acceptance/test_damaged_stores.py::test_"
 _OURS = "acceptance/test_destinations_are_ours.py::test_"
 _CHAIN = f"{_LINEAGE}test_a_damaged_chain_is_neither_verified_nor_continued_nor_restored"
@@ -130,6 +131,12 @@ _SEEN: list[tuple[str, str, str]] = [
         "assert",
     ),
     ("missing-rows-not-seen", f"{_DAMAGED}rows_behind_a_damaged_page_are_missed", "assert 0 == 7"),
+    ("replaced-store-not-seen", f"{_REPLACED}a_store_that_is_replaced_while_it_is_read", "DID NOT RAISE"),
+    (
+        "readers-not-compared",
+        f"{_REPLACED}one_reader_opens_another_file[a store]",
+        "DID NOT RAISE",
+    ),
     ("any-table-is-ours", f"{_DAMAGED}a_store_that_is_none_is_refused[a view for the blocks]", "assert (0, False) =="),
     ("claims-believed", f"{_DAMAGED}a_store_that_is_none_is_refused['few' for rows of 0]", "Traceback"),
     ("silent-row-limit", f"{_READING}there_is_no_hidden_limit_of_rows_or_time", "assert 100000 == 120000"),

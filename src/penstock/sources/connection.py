@@ -57,6 +57,9 @@ _TRANSLATIONS: Sequence[tuple[str, type[ExportError], str]] = (
 #: What penstock_scan puts before its complaint about a row.
 _SCAN_COMPLAINT = "penstock_scan: "
 
+#: How many facts of a file tell which it is, and how many whether it was written.
+_IDENTITY, _CONTENT = 2, 4
+
 _open_files: dict[tuple[int, int], int] = {}
 _open_files_lock = threading.Lock()
 
@@ -71,9 +74,11 @@ class Connection:
     def __init__(self, path: Path, *, mode: Literal["ro", "rw", "rwc"], busy_timeout: float) -> None:
         self.path = path
         check_file(path, create=mode == "rwc")
-        #: What the file looks like, where it is read without locks: it must go on looking so.
-        self._frozen = _facts(path) if mode == "ro" and _frozen(path) else None
-        flags = f"mode={mode}" + ("&immutable=1" if self._frozen is not None else "")
+        frozen = mode == "ro" and _frozen(path)
+        #: What of the file must go on looking as it does: all, where it is read without locks, or which file it is.
+        self._looking = (_CONTENT if frozen else _IDENTITY) if mode == "ro" else 0
+        self._looked = self._look()
+        flags = f"mode={mode}" + ("&immutable=1" if frozen else "")
         uri = f"file:{quote(os.fsencode(path.absolute()))}?{flags}"
         try:
             self._database = adbc.AdbcDatabase(driver=adbc_driver_sqlite._driver_path(), uri=uri)
@@ -109,9 +114,9 @@ class Connection:
                 yield reader
             finally:
                 reader.close()
-            self._check_unchanged()
+            self.check_unchanged()
         except (adbc.Error, pa.ArrowException, OSError) as error:
-            self._check_unchanged()
+            self.check_unchanged()
             raise _translate(error, self.path) from None
         finally:
             statement.close()
@@ -154,13 +159,23 @@ class Connection:
             raise _translate(error, self.path) from None
         self._scans = True
 
-    def _check_unchanged(self) -> None:
-        """Pages that were written while they were read without locks are of no one moment."""
-        if self._frozen is not None and _facts(self.path) != self._frozen:
-            raise StoreBusy(
-                f"{self.path} was written while it was read, and cannot be locked where it lies",
-                hint="read again when it is not written, or from a directory that may be written",
-            )
+    def _look(self) -> tuple[int, ...] | None:
+        return None if self._looking == 0 else _facts(self.path, self._looking)
+
+    def check_unchanged(self) -> None:
+        """See that what is read is still what the path names: several connections may have opened different files.
+
+        Pages that were written while they were read without locks are of no one moment. Raises
+        :class:`~penstock.errors.StoreBusy`.
+        """
+        if self._look() == self._looked:
+            return
+        if self._looking == _IDENTITY:
+            raise replaced(self.path)
+        raise StoreBusy(
+            f"{self.path} was written while it was read, and cannot be locked where it lies",
+            hint="read again when it is not written, or from a directory that may be written",
+        )
 
     def execute(self, sql: str, batch: pa.RecordBatch | None = None) -> int:
         """Run a statement once, or once a row of ``batch``; returns how many rows it changed."""
@@ -265,13 +280,31 @@ def _size(path: str) -> int:
         return 0
 
 
-def _facts(path: Path) -> tuple[int, ...] | None:
-    """What changes when the file is written or replaced."""
+def _facts(path: Path, how_many: int) -> tuple[int, ...] | None:
+    """What changes when the file is replaced, and after that what also changes when it is written."""
     try:
         facts = os.stat(path)
     except OSError:
         return None
-    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)[:how_many]
+
+
+def check_alike(connections: Sequence[Connection], facts: str) -> None:
+    """See that connections that were opened one after the other read one file: that nobody put another in its place,
+    and took it away again, in between. ``facts`` is SQL for a row that each of them has to give.
+
+    Raises :class:`~penstock.errors.StoreBusy`.
+    """
+    found = [connection.query(facts) for connection in connections]
+    if any(one != found[0] for one in found):
+        raise replaced(connections[0].path)
+
+
+def replaced(path: Path) -> StoreBusy:
+    """What is said when two connections to one path did not open one file."""
+    return StoreBusy(
+        f"{path} was replaced by another file while it was opened or read", hint="read again when it stays in its place"
+    )
 
 
 def _note_open(path: Path) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
 from penstock.ports.source import SeqRange
-from penstock.sources.connection import Connection
+from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
 from penstock.sources.sqlite import schema
@@ -33,6 +33,9 @@ _VIEW = """SELECT (SELECT sum(value) FROM penstock_counters) AS changed,
     coalesce((SELECT max(seq) FROM events), 0) AS horizon"""
 _FACTS = """SELECT (SELECT value FROM penstock_counters WHERE name = 'deleted') AS deletions, coalesce(
     (SELECT max(seq) FROM sqlite_sequence WHERE name = 'events' AND typeof(seq) = 'integer'), 0) AS given"""
+#: The same for all connections that read one file, as far as they agree.
+_LIKENESS = """SELECT (SELECT value FROM penstock_facts WHERE name = 'store_id') AS store,
+    (SELECT seq || ' ' || id FROM events WHERE seq <= {horizon} ORDER BY seq DESC LIMIT 1) AS last"""
 #: Changes for a connection when any other one has committed.
 _VERSION = "PRAGMA data_version"
 _ATTEMPTS = 50
@@ -88,7 +91,9 @@ class EventsSnapshot(Closing):
                 views.append(_numbers(path, connection.query(_VIEW)[0]))
             unmoved = watch.query(_VERSION) == version
             if unmoved or (attempt >= _PATIENCE and len({view["changed"] for view in views}) == 1):
-                return min(int(view["horizon"]) for view in views)
+                horizon = min(int(view["horizon"]) for view in views)
+                check_alike(self._connections, _LIKENESS.format(horizon=horizon))
+                return horizon
             for connection in self._connections:
                 connection.execute("ROLLBACK")
             time.sleep(0.001 * attempt)
@@ -165,6 +170,8 @@ class EventsSnapshot(Closing):
             if after >= block["block"] << schema.BLOCK_BITS:
                 told = 0  # some of its rows lie before this range
                 self._look_at(block)
+            elif block["last_seq"] > self.horizon:
+                told = 0  # some of its rows lie behind it
             joins = (
                 current is not None
                 and current.upto == after
@@ -189,7 +196,7 @@ class EventsSnapshot(Closing):
         first = (after + 1) >> schema.BLOCK_BITS
         with self._pool.lend() as connection:
             covered = connection.query(
-                "SELECT block, rows, bytes, first_time, last_time FROM penstock_blocks"
+                "SELECT block, rows, bytes, first_time, last_time, last_seq FROM penstock_blocks"
                 f" WHERE block >= {first} ORDER BY block"
             )
             uncovered = {row["block"]: row for row in connection.query(schema.UNCOVERED) if row["block"] >= first}
@@ -201,6 +208,7 @@ class EventsSnapshot(Closing):
                 block["bytes"] += late["bytes"]
                 block["first_time"] = min(block["first_time"], late["first_time"])
                 block["last_time"] = max(block["last_time"], late["last_time"])
+                block["last_seq"] = late["last_seq"]
             yield block
         yield from (uncovered[block] for block in sorted(uncovered))
 

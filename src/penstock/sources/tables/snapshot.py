@@ -25,7 +25,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
 from penstock.ports.source import SeqRange
-from penstock.sources.connection import Connection
+from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
 from penstock.sources.tables import query as adopted_query
@@ -33,6 +33,10 @@ from penstock.sources.tables.events import Converter
 from penstock.sources.tables.mapping import Adoption, adopt
 from penstock.sources.tables.table import describe
 
+#: The same for all connections that read one commit of one file.
+_LIKENESS = """SELECT (SELECT page_count FROM pragma_page_count) AS pages,
+    (SELECT freelist_count FROM pragma_freelist_count) AS free,
+    (SELECT schema_version FROM pragma_schema_version) AS version"""
 _ATTEMPTS = 20
 _MEASURED = 65_536
 
@@ -84,6 +88,7 @@ class AdoptedSnapshot(Closing):
                     for connection in self._connections:
                         _begin(connection)
                     if _version(monitor) == before:
+                        check_alike([monitor, *self._connections], _LIKENESS)
                         return
                     for connection in self._connections:
                         connection.execute("ROLLBACK")
