@@ -250,6 +250,13 @@ def _readers_not_compared() -> Patches:
     return [(reading, "check_alike", lambda *given: None)]
 
 
+def _only_payloads_measured() -> Patches:
+    """A range is planned by its payloads, whatever the other columns hold."""
+    payloads = "octet_length(data) + octet_length(metadata) + 160"
+    said = {name: getattr(schema, name).replace(schema.ROW_BYTES, payloads) for name in ("UNCOVERED", "COVER")}
+    return [(schema, name, sql) for name, sql in {**said, "ROW_BYTES": payloads}.items()]
+
+
 def _any_table_is_ours() -> Patches:
     """The number in the header makes a database a store, whatever lies under the names of its tables."""
     return [(schema, "_TABLES", {})]
@@ -375,6 +382,7 @@ READING_DEFECTS: dict[str, Callable[[], Patches]] = {
         _missing_rows_not_seen,
         _replaced_store_not_seen,
         _readers_not_compared,
+        _only_payloads_measured,
         _any_table_is_ours,
         _claims_believed,
         _silent_row_limit,

@@ -137,6 +137,11 @@ _SEEN: list[tuple[str, str, str]] = [
         f"{_REPLACED}one_reader_opens_another_file[a store]",
         "DID NOT RAISE",
     ),
+    (
+        "only-payloads-measured",
+        "unit/test_storage_scan.py::test_every_column_counts_for_the_size_of_a_range[session_id-covered]",
+        "a range is larger than was asked for",
+    ),
     ("any-table-is-ours", f"{_DAMAGED}a_store_that_is_none_is_refused[a view for the blocks]", "assert (0, False) =="),
     ("claims-believed", f"{_DAMAGED}a_store_that_is_none_is_refused['few' for rows of 0]", "Traceback"),
     ("silent-row-limit", f"{_READING}there_is_no_hidden_limit_of_rows_or_time", "assert 100000 == 120000"),

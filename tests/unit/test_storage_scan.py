@@ -100,6 +100,35 @@ def test_large_rows_come_in_ranges_and_batches_of_bounded_size(tmp_path: Path) -
         assert store.count() == sum(batch.num_rows for batch in store.scan()) == 60
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["covered", "not covered yet"])
+@pytest.mark.parametrize("column", ["id", "event_type", "session_id", "data", "metadata"])
+def test_every_column_counts_for_the_size_of_a_range(column: str, late: bool, tmp_path: Path) -> None:
+    """Rows that are large by another column than their data: a range of them is as small, whoever inserted them."""
+    large = "'x' || n || printf('%.*c', 1000, 'x')"
+    values = dict.fromkeys(("id", "event_type", "session_id"), "'x' || n") | dict.fromkeys(("data", "metadata"), "'{}'")
+    values[column] = f"'{{\"t\":\"' || {large} || '\"}}'" if column in ("data", "metadata") else large
+    insert = (
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 9000) INSERT INTO events"
+        " (id, category, event_type, session_id, data, metadata, timestamp, priority, received_at)"
+        f" SELECT {values['id']}, 'custom', {values['event_type']}, {values['session_id']}, {values['data']},"
+        f" {values['metadata']}, n, 1, 0 FROM c"
+    )
+    with SqliteAnalyticsStorage(tmp_path / "a.db") as store:
+        foreign_sqlite.execute(store.path, insert)
+        if not late:
+            store.append([AnalyticsEvent("x")])
+        for change in ("SELECT 1", f"UPDATE events SET {column} = {column} || ' ' WHERE seq < 2000"):
+            foreign_sqlite.execute(store.path, change)
+            with store.snapshot() as view:
+                ranges = list(view.ranges(ExportFilter(), max_rows=NO_LIMIT, max_bytes=1 << 20))
+                sizes = [sum(batch.nbytes for batch in view.read(span, ExportFilter())) for span in ranges]
+            assert max(sizes) < 9 << 17, "a range is larger than was asked for"
+        store.delete(ExportFilter(start=times.from_micros(0), end=times.from_micros(8000)))
+        with store.snapshot() as view:
+            left = list(view.ranges(ExportFilter(), max_rows=NO_LIMIT, max_bytes=NO_LIMIT))
+        assert sum(span.bytes_hint for span in left) < 4 << 20, "what was deleted still counts"
+
+
 def test_time_pruning_reads_less_and_misses_nothing(tmp_path: Path) -> None:
     step = timedelta(seconds=1)
     events = [

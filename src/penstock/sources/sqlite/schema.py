@@ -1,7 +1,7 @@
 """The event store on disk: its tables, its version, and the bookkeeping that makes scans cheap and safe.
 
 ``events`` holds the events. ``penstock_blocks`` holds, for each block of 4096 consecutive ``seq``, how many rows and
-payload bytes it has and the span of their timestamps: scans are cut by bytes from it and skip blocks outside a time
+bytes it has and the span of their timestamps: scans are cut by bytes from it and skip blocks outside a time
 filter. Its numbers are upper bounds: deletes leave the span of times wide, and a trigger widens all of them on updates.
 ``penstock_counters`` counts rows that were deleted and rows that were updated, by whoever; two snapshots with equal
 counters agree on every row below their horizon, because all else only appends. ``penstock_facts`` holds the store's
@@ -22,10 +22,19 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x50454E53
 BLOCK_BITS = 12
 BLOCK_ROWS = 1 << BLOCK_BITS
-#: Bytes of a row beside its two payloads, roughly; for planning.
-ROW_OVERHEAD = 160
+_TEXTS = ("id", "category", "event_type", "session_id", "data", "metadata")
+#: Bytes of a row beside its texts, roughly; for planning.
+_ROW_OVERHEAD = 80
+#: Bytes of a row, by which ranges are cut.
+ROW_BYTES = " + ".join([*(f"ifnull(octet_length({name}), 0)" for name in _TEXTS), str(_ROW_OVERHEAD)])
 
 _CATEGORIES = ", ".join(f"'{name}'" for name in EventCategory)
+
+
+def _bytes_of(row: str) -> str:
+    """The same for a row of a trigger, which SQLite before 3.43 has to run as well."""
+    return " + ".join([*(f"ifnull(length(CAST({row}.{name} AS BLOB)), 0)" for name in _TEXTS), str(_ROW_OVERHEAD)])
+
 
 _STATEMENTS = (
     f"""CREATE TABLE events (
@@ -56,13 +65,13 @@ _STATEMENTS = (
     f"""CREATE TRIGGER penstock_deleted AFTER DELETE ON events BEGIN
         UPDATE penstock_counters SET value = value + 1 WHERE name = 'deleted';
         UPDATE penstock_blocks SET rows = rows - 1,
-            bytes = bytes - length(CAST(OLD.data AS BLOB)) - length(CAST(OLD.metadata AS BLOB)) - {ROW_OVERHEAD}
+            bytes = bytes - ({_bytes_of("OLD")})
         WHERE block = OLD.seq >> {BLOCK_BITS} AND OLD.seq <= last_seq;
     END""",
     f"""CREATE TRIGGER penstock_updated AFTER UPDATE ON events BEGIN
         UPDATE penstock_counters SET value = value + 1 WHERE name = 'updated';
         UPDATE penstock_blocks SET
-            bytes = bytes + length(CAST(NEW.data AS BLOB)) + length(CAST(NEW.metadata AS BLOB)),
+            bytes = bytes + {_bytes_of("NEW")},
             first_time = min(first_time, NEW.timestamp), last_time = max(last_time, NEW.timestamp)
         WHERE block = NEW.seq >> {BLOCK_BITS};
     END""",
@@ -88,7 +97,7 @@ COUNTED = "SELECT (SELECT count(*) FROM events NOT INDEXED) AS rows, (SELECT cou
 
 #: Statistics of the rows that ``penstock_blocks`` does not cover yet, a row a block.
 UNCOVERED = f"""SELECT seq >> {BLOCK_BITS} AS block, count(*) AS rows,
-        sum(octet_length(data) + octet_length(metadata) + {ROW_OVERHEAD}) AS bytes,
+        sum({ROW_BYTES}) AS bytes,
         min(timestamp) AS first_time, max(timestamp) AS last_time, max(seq) AS last_seq
     FROM events WHERE seq > coalesce((SELECT last_seq FROM penstock_blocks ORDER BY block DESC LIMIT 1), 0)
     GROUP BY 1"""

@@ -219,8 +219,7 @@ class EventsSnapshot(Closing):
             return
         sizes = (
             f"SELECT 0 AS seq, 0 AS bytes UNION ALL SELECT * FROM (SELECT seq,"
-            f" octet_length(data) + octet_length(metadata) + {schema.ROW_OVERHEAD} AS bytes"
-            f" FROM events WHERE seq > {span.after} AND seq <= {span.upto} ORDER BY seq)"
+            f" {schema.ROW_BYTES} AS bytes FROM events WHERE seq > {span.after} AND seq <= {span.upto} ORDER BY seq)"
         )
         with self._pool.lend() as connection:
             measured = connection.query(sizes)[1:]
