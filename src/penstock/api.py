@@ -47,7 +47,7 @@ class Exporter:
 
     def export(
         self,
-        destination: str | os.PathLike[str] | ExportDestination,
+        destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
         *,
         filter: ExportFilter | None = None,
         options: ExportOptions | None = None,
@@ -61,7 +61,7 @@ class Exporter:
         When this returns, the export is whole, committed and durable; when it raises, there is none, or, with
         ``overwrite``, the old one, unless the error says that it is published but not confirmed. ``destination`` is a
         file with a known ending, a directory, ``-`` for standard output (``manifest`` then names a file for the
-        manifest), or an :class:`ExportDestination`. Memory is a function of ``options``, not of the data.
+        manifest), or an :class:`ExportDestination`, used as it is. Memory follows ``options``, not of the data.
 
         With ``incremental`` the destination is a directory to which every call adds a run with what arrived since the
         run before; the result is of that run alone. Raises any :class:`~penstock.ExportError`.
@@ -96,7 +96,7 @@ class Exporter:
 
 def export(
     store: str | os.PathLike[str],
-    destination: str | os.PathLike[str] | ExportDestination,
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
     *,
     filter: ExportFilter | None = None,
     options: ExportOptions | None = None,

@@ -16,7 +16,7 @@ from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.ports.destination import ExportDestination, LineageDestination, takes_no_runs
 from penstock.ports.source import AnalyticsStorage, Source
 
 STREAM = "-"
@@ -68,7 +68,7 @@ def store_files(store: str | os.PathLike[str]) -> list[Path]:
 
 
 def resolve_target(
-    destination: str | os.PathLike[str] | ExportDestination,
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
     options: ExportOptions,
     *,
     dataset: Dataset = EVENTS,
@@ -79,6 +79,8 @@ def resolve_target(
     from penstock.destinations.stream import StreamDestination
 
     wanted = options.format if isinstance(options.format, ExportFormat) else None
+    if isinstance(destination, LineageDestination):
+        raise UsageError(f"{destination.path} is a lineage: it takes runs only", hint="make it an incremental export")
     if isinstance(destination, ExportDestination):
         _refuse(destination.single and options.partition_by, "one file has no folders", "--partition-by")
         named = destination.path.name if destination.single and destination.path is not None else None
@@ -127,7 +129,7 @@ class LineageTarget:
 
 
 def resolve_lineage(
-    destination: str | os.PathLike[str] | ExportDestination,
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
     options: ExportOptions,
     *,
     dataset: Dataset = EVENTS,
@@ -136,20 +138,19 @@ def resolve_lineage(
 ) -> LineageTarget:
     """The directory that an incremental export adds runs to. Raises :class:`~penstock.errors.UsageError` for anything
     that is not a directory, and for options that have no meaning there."""
-    from penstock.destinations.lineage import LineageDirectory
-
     _refuse(overwrite, "an incremental export replaces nothing", "--overwrite")
     _refuse(manifest, "the manifest of a run has its own place", "--manifest")
-    streamed = not isinstance(destination, ExportDestination) and os.fspath(destination) == STREAM
-    place = destination if isinstance(destination, ExportDestination) else existing_destination(destination)
-    if streamed or place.single or place.path is None:
-        raise UsageError(
-            f"{destination} is one file or a stream, an incremental export needs a directory",
-            hint="end the name with /",
-        )
+    if isinstance(destination, LineageDestination):
+        place = destination
+    elif isinstance(destination, ExportDestination):
+        place = destination.lineage()
+    elif os.fspath(destination) == STREAM:
+        raise takes_no_runs(STREAM)
+    else:
+        place = existing_destination(destination).lineage()
     format = options.format if isinstance(options.format, ExportFormat) else ExportFormat.PARQUET
     layout = options.resolve(format=format, codec=None, dataset=dataset)
-    return LineageTarget(destination=LineageDirectory(place.path), layout=layout)
+    return LineageTarget(destination=place, layout=layout)
 
 
 def existing_lineage(directory: str | os.PathLike[str] | LineageDestination) -> LineageDestination:

@@ -12,6 +12,7 @@ from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations import lineage as runs
 from penstock.destinations import staging
 from penstock.destinations.lineage import RunPublication
+from penstock.destinations.local import DirectoryDestination
 from penstock.destinations.naming import holds
 from penstock.destinations.staging import NEW
 from penstock.model.lineage import run_name
@@ -109,6 +110,11 @@ def _sums_of_another_taken() -> Patches:
     return [(RunPublication, "_refuse_sums_of_another", lambda self: None)]
 
 
+def _destination_made_anew() -> Patches:
+    """The path of a directory is taken, and the destination that was given forgotten."""
+    return [(DirectoryDestination, "lineage", lambda self: runs.LineageDirectory(self.path))]
+
+
 def _commit_replaces() -> Patches:
     """The commit takes its name whoever has it."""
     return [(runs, "give_name", lambda ops, source, target: ops.rename(source, target))]
@@ -144,6 +150,7 @@ LINEAGE_DEFECTS: dict[str, Callable[[], Patches]] = {
         _retention_by_age,
         _sums_of_the_plan,
         _sums_of_another_taken,
+        _destination_made_anew,
         _commit_replaces,
         _lock_not_held,
         _fsync_error_swallowed,

@@ -267,6 +267,16 @@ def _claims_believed() -> Patches:
     return [(reading, "_numbers", lambda path, row: row)]
 
 
+def _stream_without_a_path() -> Patches:
+    """What has no path is taken for a stream."""
+    real = running.Run.__init__
+
+    def init(self: Any, *given: Any, **more: Any) -> None:
+        real(self, *given, **{**more, "streamed": True})
+
+    return [(running.Run, "__init__", init)]
+
+
 def _silent_row_limit() -> Patches:
     real = running.Run.__init__
 
@@ -385,6 +395,7 @@ READING_DEFECTS: dict[str, Callable[[], Patches]] = {
         _only_payloads_measured,
         _any_table_is_ours,
         _claims_believed,
+        _stream_without_a_path,
         _silent_row_limit,
         _window_end_included,
         _codec_not_closed,

@@ -76,6 +76,7 @@ _LOG = "faults/test_store_log.py::test_"
 _INCIDENTS = "faults/test_incidents.py::test_incident_"
 _BETWEEN = "faults/test_incidents_of_runs.py::test_incident_"
 _READING = "acceptance/test_incidents_reading.py::test_incident_"
+_INJECTED = "acceptance/test_injected_destinations.py::test_"
 _REPLACED = "acceptance/test_replaced_stores.py::test_"
 _DAMAGED = "acceptance/test_damaged_stores.py::test_"
 _OURS = "acceptance/test_destinations_are_ours.py::test_"
@@ -144,6 +145,8 @@ _SEEN: list[tuple[str, str, str]] = [
     ),
     ("any-table-is-ours", f"{_DAMAGED}a_store_that_is_none_is_refused[a view for the blocks]", "assert (0, False) =="),
     ("claims-believed", f"{_DAMAGED}a_store_that_is_none_is_refused['few' for rows of 0]", "Traceback"),
+    ("stream-without-a-path", f"{_INJECTED}an_arrow_file_is_a_file_wherever_it_lies", "Not an Arrow file"),
+    ("destination-made-anew", f"{_INJECTED}a_run_is_added_by_the_destination_that_was_given", "assert False"),
     ("silent-row-limit", f"{_READING}there_is_no_hidden_limit_of_rows_or_time", "assert 100000 == 120000"),
     ("window-end-included", f"{_READING}windows_that_meet_share_no_event_and_miss_none", "assert"),
     ("codec-not-closed", "acceptance/test_verify.py::test_a_whole_export_is_whole", "diff: False != True"),

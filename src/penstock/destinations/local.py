@@ -17,7 +17,7 @@ from penstock.destinations.publication import LocalPublication, Place
 from penstock.destinations.staging import SUMS, Staging
 from penstock.errors import ManifestError, NoSpace, NotFound, UsageError, from_os_error
 from penstock.model.manifest import Manifest, check_part_name
-from penstock.ports.destination import Publication
+from penstock.ports.destination import LineageDestination, Publication, takes_no_runs
 
 SUMS_NAME = "SHA256SUMS"
 #: Share of the estimate that must fit before work begins; the rest is left to the write itself to notice.
@@ -28,6 +28,7 @@ class _LocalDestination:
     """What both shapes share: begin, read, and look around."""
 
     single: bool
+    streamed = False
 
     def __init__(self, place: Place, staging: Path, ops: FileOps | None) -> None:
         self._place = place
@@ -149,6 +150,9 @@ class FileDestination(_LocalDestination):
             )
         return super().begin(overwrite=overwrite, estimated_bytes=estimated_bytes)
 
+    def lineage(self) -> LineageDestination:
+        raise takes_no_runs(str(self.path))
+
     def inspect(self, manifest: Manifest) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
         problems = []
         if [entry.name for entry in manifest.parts] != [self.path.name]:
@@ -211,6 +215,11 @@ class DirectoryDestination(_LocalDestination):
             self._ops.rmdir(self.path)
         except OSError:
             return  # something else lies in it by now, or it is gone already
+
+    def lineage(self) -> LineageDestination:
+        from penstock.destinations.lineage import LineageDirectory  # which stands on this file
+
+        return LineageDirectory(self.path, ops=self._ops)
 
     def inspect(self, manifest: Manifest) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
         try:

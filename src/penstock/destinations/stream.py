@@ -24,7 +24,7 @@ from penstock.errors import (
     from_os_error,
 )
 from penstock.model.manifest import Manifest, PartEntry
-from penstock.ports.destination import Publication, StagedFile
+from penstock.ports.destination import LineageDestination, Publication, StagedFile, takes_no_runs
 from penstock.ports.format import Buffer
 
 
@@ -32,7 +32,7 @@ class StreamDestination:
     """Writes to a file descriptor as it goes. ``manifest`` names a file that must not exist yet, unless it is to be
     overwritten, and then only a manifest of ours; it appears whole, when the stream is at its end."""
 
-    single = True
+    single = streamed = True
     path = None
     manifest_name = "manifest"
 
@@ -48,6 +48,9 @@ class StreamDestination:
             return _StreamPublication(self._fd, _ManifestFile(self._manifest, self._ops, overwrite=overwrite))
         except OSError as error:
             raise from_os_error(error, f"cannot write {self._manifest}") from None
+
+    def lineage(self) -> LineageDestination:
+        raise takes_no_runs("a stream")
 
     def read_manifest(self) -> bytes:
         raise UsageError("a stream cannot be read back", hint="verify a file or a directory")

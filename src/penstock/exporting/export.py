@@ -29,7 +29,7 @@ def export(
     check_filter(filter, storage.dataset)
     workers = options.threads
     with storage.snapshot(readers=workers) as snapshot:
-        run = Run(snapshot, layout, filter, options, streamed=destination.path is None)
+        run = Run(snapshot, layout, filter, options, streamed=destination.streamed)
         publication = destination.begin(overwrite=overwrite, estimated_bytes=run.estimate())
         try:
             entries = run.write(publication, workers, observer, single=destination.single)

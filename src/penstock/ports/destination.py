@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from penstock.errors import UsageError
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.format import Buffer
 
@@ -102,10 +103,12 @@ class LineageDestination(Protocol):
 class ExportDestination(Protocol):
     """Where an export goes, and where a published one is read from.
 
-    ``single`` says whether it is one file (then there is exactly one part).
+    ``single`` says whether it is one file (then there is exactly one part), ``streamed`` whether its bytes are read as
+    they come, never from their end: then Arrow is the stream format, else the file format.
     """
 
     single: bool
+    streamed: bool
 
     @property
     def path(self) -> Path | None:
@@ -123,6 +126,10 @@ class ExportDestination(Protocol):
         """
         ...
 
+    def lineage(self) -> LineageDestination:
+        """The same place for an incremental export. Raises :class:`~penstock.errors.UsageError` if it takes no runs."""
+        ...
+
     def read_manifest(self) -> bytes:
         """The bytes of the committed manifest. Raises :class:`~penstock.errors.NotFound` or
         :class:`~penstock.errors.ManifestError`."""
@@ -135,3 +142,10 @@ class ExportDestination(Protocol):
     def inspect(self, manifest: Manifest) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
         """Problems (name, message) and notes about what lies around the parts: sums, strangers, leftovers."""
         ...
+
+
+def takes_no_runs(what: str) -> UsageError:
+    """What is said of a destination that no run can be added to."""
+    return UsageError(
+        f"{what} is one file or a stream, an incremental export needs a directory", hint="end the name with /"
+    )
