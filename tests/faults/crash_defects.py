@@ -17,6 +17,7 @@ from reading_defects import READING_DEFECTS
 
 from penstock import wiring
 from penstock.backends.local.staged_file import LocalStagedFile
+from penstock.destinations import lineage as runs
 from penstock.destinations import publication as protocol
 from penstock.destinations import stream
 from penstock.destinations.local import DirectoryDestination
@@ -185,6 +186,12 @@ def _store_replaced() -> Patches:
     return [(wiring, "keep_apart", lambda *given, **more: None)]
 
 
+def _unconfirmed_as_failed() -> Patches:
+    """A commit that may have happened is told by the error that came in its way."""
+    rooms = (protocol, runs, stream)
+    return [(room, "unconfirmed", lambda failure, *given, **more: failure) for room in rooms]
+
+
 def _short_writes_ignored() -> Patches:
     def write(self: Any, data: Any) -> None:
         view = memoryview(data).cast("B")
@@ -246,6 +253,7 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _rename_over,
         _strangers_file_replaced,
         _store_replaced,
+        _unconfirmed_as_failed,
         _short_writes_ignored,
         _fsync_tried_again,
         _failure_leaves_all,

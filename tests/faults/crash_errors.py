@@ -12,7 +12,7 @@ from crash_judge import NEW, NONE, OLD, judge, settle, settled
 from crash_scenarios import Stage
 from crash_sweeps import Count, every, prepare, record
 
-from penstock.errors import AccessDenied, DestinationExists, ExportError, IoError, NoSpace
+from penstock.errors import AccessDenied, DestinationExists, ExportError, IoError, NoSpace, Unconfirmed
 from penstock.testing.faults import Fail, Meddle, Operation, Short
 from penstock.testing.forks import run_forked
 
@@ -88,12 +88,12 @@ def _told(code: str, raised: BaseException | None, state: str, operation: Operat
     if raised is None:
         quiet = state == NEW and operation.name not in ("write", "fsync")
         return [] if quiet else [f"no error was raised, and the {state} export is there"]
-    expected, exit_code = ERRORS[code]
+    expected, exit_code = (Unconfirmed, Unconfirmed.exit_code) if state == NEW else ERRORS[code]
     if not isinstance(raised, expected):
         return [f"raised {type(raised).__name__}: {raised}"]
     wrong = [] if raised.exit_code == exit_code else [f"exit code {raised.exit_code}"]
-    if state == NEW and "nothing was published" in str(raised):
-        wrong.append(f"the new export is there, but the error says: {raised}")
+    if isinstance(raised, Unconfirmed) and b'"penstock_manifest"' not in raised.manifest:
+        wrong.append("the error does not carry the manifest")
     return wrong
 
 

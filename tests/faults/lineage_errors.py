@@ -14,7 +14,7 @@ from crash_errors import ERRORS, Outcome
 from crash_sweeps import SEED, Count, every
 from lineage_stage import Stage, add_run, build, judge, settled
 
-from penstock.errors import ExportError
+from penstock.errors import ExportError, Unconfirmed
 from penstock.testing.faults import Fail, Fault, FaultyOps, Operation, Short
 from penstock.testing.forks import ChildFailed, run_forked
 from penstock.testing.ordering import order_problems
@@ -77,10 +77,10 @@ def _errors(stage: Stage, batch: Sequence[tuple[str, Fault, Operation]], defect:
         vital = operation.name in ("fsync", "write") and not operation.path.endswith("/sums")
         if raised is None and (state != "new" or vital):
             wrong.append(f"no error was raised, and the {state} events are there")
-        if raised is not None and not isinstance(raised, ERRORS[code][0]):
-            wrong.append(f"raised {type(raised).__name__}: {raised}")
-        if raised is not None and state == "new" and "is committed" not in str(raised):
-            wrong.append(f"the run is there, but the error says: {raised}")
+        if raised is not None and not isinstance(raised, Unconfirmed if state == "new" else ERRORS[code][0]):
+            wrong.append(f"raised {type(raised).__name__}, the {state} events are there: {raised}")
+        if isinstance(raised, Unconfirmed) and b'"penstock_manifest"' not in raised.manifest:
+            wrong.append("the error does not carry the manifest")
         outcomes.append((f"{code} at {operation}", fault.fired > 0, wrong + _next_run(stage, defect)))
     return outcomes
 

@@ -31,7 +31,7 @@ from penstock import (
     verify,
 )
 from penstock.destinations.lineage import LineageDirectory
-from penstock.errors import DestinationExists, ExportError, IntegrityError, IoError
+from penstock.errors import DestinationExists, ExportError, IntegrityError, IoError, Unconfirmed
 from penstock.exporting import extract
 from penstock.exporting.incremental import export_incremental
 from penstock.model.manifest import parse_manifest
@@ -123,11 +123,11 @@ def test_incident_a_commit_whose_answer_is_lost_is_not_cleaned_up(
     """A commit that had happened was taken for a failure, and the files that it had made live were deleted."""
     fault = Fail(on=("link",), ending="manifest.json", late=True, code=errno.EIO)
     if name == "runs":
-        with pytest.raises(IoError, match="is committed"):
+        with pytest.raises(Unconfirmed, match="is published"):
             add(store, place / name, fault)
     else:
         make = FileDestination if "." in name else DirectoryDestination
-        with pytest.raises(IoError, match="is published"):
+        with pytest.raises(Unconfirmed, match="is published"):
             Exporter(store).export(make(place / name, ops=FaultyOps(fault)))
     assert fault.fired == 1
     result = verify(place / name)

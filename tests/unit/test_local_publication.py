@@ -19,7 +19,7 @@ from penstock import (
 )
 from penstock import verify as verify_export
 from penstock.destinations.lineage import LineageDirectory, RunPublication
-from penstock.errors import DestinationExists, IoError, NoSpace
+from penstock.errors import DestinationExists, IoError, NoSpace, Unconfirmed
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.model.result import ExportResult
@@ -189,7 +189,7 @@ def test_a_file_with_our_very_bytes_is_still_not_ours(export: Export, place: Pat
 def test_a_failure_after_the_commit_says_that_it_was_committed(export: Export, place: Path) -> None:
     # The last sync of the place: everything is there, but the disk did not say that it will stay.
     fault = Fail(on=("fsync_directory",), ending="/place", nth=3, code=errno.EIO)
-    with pytest.raises(IoError, match="is published, but it may not outlive a power failure"):
+    with pytest.raises(Unconfirmed, match="is published, but it may not outlive a power failure"):
         export(fault)
     assert fault.fired == 1
     assert verify_export(place / "out.ndjson").ok

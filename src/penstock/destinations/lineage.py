@@ -18,7 +18,7 @@ from penstock.backends.local.naming import give_name
 from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations.folders import make_folders, remove_empty, strangers, sync_folders, within
 from penstock.destinations.local import SUMS_NAME, DirectoryDestination
-from penstock.destinations.naming import holds, read_if_there, stem
+from penstock.destinations.naming import holds, read_if_there, stands, stem, unconfirmed
 from penstock.destinations.staging import NEW, SUMS, Staging
 from penstock.errors import (
     Cancelled,
@@ -192,17 +192,11 @@ class RunPublication:
 
     def _failed(self, failure: ExportError, target: Path, manifest: Manifest) -> ExportError:
         """Clear up after a failure, and say whether the run is there now."""
-        try:
-            self._published = read_if_there(target) == manifest.to_bytes()
-        except (OSError, ManifestError):
-            self._published = False
+        text = manifest.to_bytes()
+        there = stands(target, text)
+        self._published = bool(there)
         self.close()
-        if not self._published:
-            return failure
-        return type(failure)(
-            f"{target} is committed, but it may not outlive a power failure: {failure.message}",
-            hint="check the disk and verify the lineage",
-        )
+        return failure if there is False else unconfirmed(failure, target, text, known=bool(there))
 
     def _name_part(self, source: Path, entry: PartEntry) -> None:
         target = self._directory / entry.name

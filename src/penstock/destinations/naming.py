@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from penstock.backends.local.naming import open_plain
-from penstock.errors import DestinationExists, ManifestError
+from penstock.errors import DestinationExists, ExportError, ManifestError, Unconfirmed
 from penstock.model.manifest import MAX_MANIFEST_BYTES, PartEntry, parse_manifest
 
 #: How every manifest of ours begins, however damaged behind it.
@@ -31,6 +31,26 @@ def read_if_there(path: Path) -> bytes | None:
             return file.read()
     except FileNotFoundError:
         return None
+
+
+def stands(path: Path, text: bytes) -> bool | None:
+    """Whether a manifest stands under its final name; ``None`` if that cannot be told now."""
+    try:
+        return read_if_there(path) == text
+    except (ManifestError, IsADirectoryError):
+        return False
+    except OSError:
+        return None
+
+
+def unconfirmed(failure: ExportError, path: Path, text: bytes, *, known: bool) -> Unconfirmed:
+    """The failure of a commit that happened, or, if that is not ``known``, may have."""
+    what = "is published, but it may not outlive a power failure" if known else "may be published, or not"
+    return Unconfirmed(
+        f"{path} {what}: {failure.message}",
+        manifest=text,
+        hint="check the disk, and verify what is there before anything is repeated",
+    )
 
 
 def check_replaceable(path: Path) -> None:

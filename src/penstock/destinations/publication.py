@@ -15,7 +15,7 @@ from pathlib import Path
 from penstock.backends.local.naming import CANNOT_LINK, give_name
 from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.destinations.folders import make_folders, remove_empty, sync_folders, within
-from penstock.destinations.naming import check_replaceable, holds, read_if_there, stem
+from penstock.destinations.naming import check_replaceable, holds, read_if_there, stands, stem, unconfirmed
 from penstock.destinations.staging import NEW, OLD, REPLACED, REPLACING, SUMS, Staging
 from penstock.errors import Cancelled, DestinationExists, ExportError, ManifestError, UsageError, from_os_error
 from penstock.model.lineage import run_number
@@ -56,9 +56,9 @@ class LocalPublication:
         self._staged: list[LocalStagedFile] = []
         self._published = self._cleared = self._closed = False
         self._tidy = True
-        #: The manifest as it is to be published, and whether it stands under its final name.
+        #: The manifest as it is to be published, and whether it stands under its final name, if that can be told.
         self._text: bytes | None = None
-        self._visible = False
+        self._visible: bool | None = False
         #: The names that this attempt gave out; ``None`` while another attempt's are being cleared up.
         self._given: set[Path] | None = None
         try:
@@ -193,12 +193,9 @@ class LocalPublication:
         """Clear up after a failure, and say what there is now: the old export, none, or the new one."""
         failure = from_os_error(error, f"cannot publish {self._place.manifest}")
         self.close()
-        if not self._visible:
+        if self._visible is False or self._text is None:
             return failure
-        return type(failure)(
-            f"{self._place.manifest} is published, but it may not outlive a power failure: {failure.message}",
-            hint="check the disk and verify the export; if in doubt repeat it with --overwrite",
-        )
+        return unconfirmed(failure, self._place.manifest, self._text, known=bool(self._visible))
 
     def _restore(self) -> None:
         """Put a withdrawn manifest back, as long as the data that it describes was not touched."""
@@ -309,7 +306,7 @@ class LocalPublication:
         if not self._tidy:
             self.notes.append(f"leftovers in {self._staging.directory} are cleared by the next export there")
         self._closed = True
-        if self._made_directory and not (self._published or self._visible):
+        if self._made_directory and not self._published and self._visible is False:
             try:
                 self._ops.rmdir(self._place.directory)
             except OSError:
@@ -327,15 +324,8 @@ class LocalPublication:
             raise
         except (OSError, ExportError):
             self._tidy = False
-        self._visible = self._stands()
+        self._visible = self._text is not None and stands(self._place.manifest, self._text)
         self._cleared = True
-
-    def _stands(self) -> bool:
-        """Whether the manifest of this attempt is the committed one."""
-        try:
-            return self._text is not None and read_if_there(self._place.manifest) == self._text
-        except (OSError, ExportError):
-            return False
 
 
 def _likeness(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from penstock.backends.local.fileops import FileOps
 from penstock.backends.local.naming import give_name
-from penstock.destinations.naming import check_replaceable
+from penstock.destinations.naming import check_replaceable, stands, unconfirmed
 from penstock.destinations.staging import NEW, Staging
 from penstock.errors import (
     Cancelled,
@@ -97,7 +97,9 @@ class _ManifestFile:
                 give_name(self._ops, self.staging.path(NEW), self.path)
             self._ops.fsync_directory(self.path.parent)
         except OSError as error:
-            raise from_os_error(error, f"cannot write {self.path}") from None
+            failure = from_os_error(error, f"cannot write {self.path}")
+            there = stands(self.path, text)
+            raise failure if there is False else unconfirmed(failure, self.path, text, known=bool(there)) from None
 
     def close(self) -> bool:
         """Clear the staging directory away; whether that went well. A second call goes on where the first ended."""
