@@ -59,9 +59,10 @@ class Exporter:
         """Write the matching events and publish them with a manifest.
 
         When this returns, the export is whole, committed and durable; when it raises, there is none, or, with
-        ``overwrite``, the old one, unless the error says that it is published but not confirmed. ``destination`` is a
-        file with a known ending, a directory, ``-`` for standard output (``manifest`` then names a file for the
-        manifest), or an :class:`ExportDestination`, used as it is. Memory follows ``options``, not of the data.
+        ``overwrite``, the old one, unless the error is :class:`~penstock.errors.Unconfirmed`, or comes after a progress
+        that is ``committed``: an interrupt waits for the end of a commit. ``destination`` is a file
+        with a known ending, a directory, ``-`` for standard output (``manifest`` then names a file for the manifest),
+        or an :class:`ExportDestination`, used as it is. Memory is a function of ``options``, not of the data.
 
         With ``incremental`` the destination is a directory to which every call adds a run with what arrived since the
         run before; the result is of that run alone. Raises any :class:`~penstock.ExportError`.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,6 +17,7 @@ from reading_defects import READING_DEFECTS
 
 from penstock import wiring
 from penstock.backends.local.staged_file import LocalStagedFile
+from penstock.cli.stopping import Stopping
 from penstock.destinations import lineage as runs
 from penstock.destinations import publication as protocol
 from penstock.destinations import stream
@@ -24,6 +25,9 @@ from penstock.destinations.local import DirectoryDestination
 from penstock.destinations.naming import read_if_there
 from penstock.destinations.publication import LocalPublication
 from penstock.destinations.staging import NEW, OLD, REPLACING
+from penstock.exporting import committing
+from penstock.exporting import export as exporting_export
+from penstock.exporting import incremental as exporting_incremental
 from penstock.model.manifest import Manifest
 
 Patches = list[tuple[Any, str, Callable[..., Any]]]
@@ -192,6 +196,26 @@ def _unconfirmed_as_failed() -> Patches:
     return [(room, "unconfirmed", lambda failure, *given, **more: failure) for room in rooms]
 
 
+def _commit_cut_in_two() -> Patches:
+    """A signal is acted on wherever it comes."""
+    return [(room, "uninterrupted", nullcontext) for room in (committing, exporting_export, exporting_incremental)]
+
+
+def _clearing_up_cut_short() -> Patches:
+    """Each signal ends what is being done, the clearing up after the first one too."""
+    real = Stopping._stop
+
+    def stop(self: Any, *given: Any) -> None:
+        self._came = False
+        real(self, *given)
+
+    return [(Stopping, "_stop", stop), *_commit_cut_in_two()]
+
+
+def _late_signal_denies_the_commit() -> Patches:
+    return [(Stopping, "done", lambda self: None)]
+
+
 def _short_writes_ignored() -> Patches:
     def write(self: Any, data: Any) -> None:
         view = memoryview(data).cast("B")
@@ -254,6 +278,9 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _strangers_file_replaced,
         _store_replaced,
         _unconfirmed_as_failed,
+        _commit_cut_in_two,
+        _clearing_up_cut_short,
+        _late_signal_denies_the_commit,
         _short_writes_ignored,
         _fsync_tried_again,
         _failure_leaves_all,

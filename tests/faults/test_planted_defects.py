@@ -78,6 +78,7 @@ _LOG = "faults/test_store_log.py::test_"
 _INCIDENTS = "faults/test_incidents.py::test_incident_"
 _BETWEEN = "faults/test_incidents_of_runs.py::test_incident_"
 _READING = "acceptance/test_incidents_reading.py::test_incident_"
+_SIGNALS = "faults/test_late_signals.py::test_what_is_said_after_a_signal_is_true"
 _INJECTED = "acceptance/test_injected_destinations.py::test_"
 _REPLACED = "acceptance/test_replaced_stores.py::test_"
 _DAMAGED = "acceptance/test_damaged_stores.py::test_"
@@ -89,6 +90,9 @@ _SEEN: list[tuple[str, str, str]] = [
     ("store-replaced", f"{_OURS}a_manifest_never_replaces_the_store", "is the store itself"),
     ("sums-of-another-taken", f"{_OURS}sums_of_another_are_left_alone", "assert 0 == 2"),
     ("unconfirmed-as-failed", "acceptance/test_unconfirmed.py", "assert b'"),
+    ("commit-cut-in-two", f"{_SIGNALS}[file-False-False]", "assert not"),
+    ("clearing-up-cut-short", f"{_SIGNALS}[file-True-True]", "assert not"),
+    ("late-signal-denies-the-commit", f"{_SIGNALS}[file-False-False]", "assert not"),
     ("commit-replaces", f"{_BETWEEN}two_writers_commit_one_run_under_one_number", "DID NOT RAISE"),
     ("lock-not-held", f"{_LINEAGE}test_a_second_exporter_is_told_so", "assert (0, 0) == (11, 11)"),
     ("lock-not-held", f"{_BETWEEN}the_work_of_a_paused_writer_is_not_cleared", "DID NOT RAISE"),

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 import click
 
+from penstock.cli.stopping import stopping
 from penstock.errors import Cancelled, ExportError, ReaderGone, UsageError
 from penstock.model.version import VERSION
 
@@ -93,7 +92,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code. Never raises, never shows a traceback for bad input."""
-    signal.signal(signal.SIGTERM, _terminated)
+    stopping.arm()
     try:
         outcome: Any = root.main(arguments, prog_name="penstock", standalone_mode=False)
         _flush()
@@ -140,12 +139,6 @@ def _summarize(message: str, *, data_on_stdout: bool) -> None:
     talk = Talk(machine=True, data_on_stdout=data_on_stdout)
     talk.emit("error", message=message, hint=None, exit_code=UsageError.exit_code)
     talk.emit("summary", ok=False, exit_code=UsageError.exit_code)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    stop = Cancelled("terminated; nothing half-written was left behind")
-    stop.exit_code = 143
-    raise stop
 
 
 def _flush() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from penstock.cli.choices import config_of, filter_of, filter_options, size_of, store_options, talk_options
+from penstock.cli.stopping import stopping
 from penstock.cli.talk import Bar, Talk, human
 from penstock.errors import LimitReached, PartialResult, UsageError
 from penstock.model.filter import ExportFilter
@@ -128,6 +129,8 @@ def report(talk: Talk, dest: str, result: ExportResult, **more: Any) -> None:
     manifest = result.manifest
     for note in result.notes:
         talk.warn(note)
+    if stopping.late:
+        talk.warn(f"the interrupt came after the commit: {dest} stands, whole")
     for name, count in manifest.counts.items():
         talk.warn(f"{name.replace('_', ' ')}: {count:,}")
     stopped = next((name for name in manifest.counts if name.startswith("stopped_")), None)

@@ -11,6 +11,7 @@ from typing import Any, Self, TextIO
 
 import click
 
+from penstock.cli.stopping import stopping
 from penstock.errors import ExportError
 from penstock.ports.observer import Progress
 
@@ -105,7 +106,9 @@ class Bar:
             self._task = self._rich.add_task(label, total=None, facts="")
 
     def progress(self, at: Progress, /) -> None:
-        """Show how far it is."""
+        """Show how far it is, and know when it is done."""
+        if at.committed:
+            stopping.done()
         passed = max(time.monotonic() - self._began, 1e-9)
         if self._rich is not None:
             self._rich.update(self._task, completed=at.done, total=max(at.total, 1), facts=self._facts(at, passed))

@@ -157,6 +157,6 @@ class Staging:
         except OSError as error:
             # A new holder may have been quick, or somebody removed the directory: both are in order.
             tidy = error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
-        os.close(self._lock)
-        self._lock = -1
+        fd, self._lock = self._lock, -1  # never closed twice: the number may be another file's by then
+        os.close(fd)
         return tidy

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from penstock.errors import EmptyExport
+from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.run import Run
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.matching import check_filter
-from penstock.ports.destination import ExportDestination
+from penstock.ports.destination import ExportDestination, Publication
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
 from penstock.reading.read import reader
@@ -30,17 +31,19 @@ def export(
     workers = options.threads
     with storage.snapshot(readers=workers) as snapshot:
         run = Run(snapshot, layout, filter, options, streamed=destination.streamed)
-        publication = destination.begin(overwrite=overwrite, estimated_bytes=run.estimate())
+        publication: Publication | None = None
         try:
+            with uninterrupted():
+                publication = destination.begin(overwrite=overwrite, estimated_bytes=run.estimate())
             entries = run.write(publication, workers, observer, single=destination.single)
             manifest = run.manifest(entries, clock, single=destination.single)
             if options.fail_on_empty and not manifest.rows:
                 raise EmptyExport(
                     "no event matches, nothing was published", hint="leave --fail-on-empty out to publish it"
                 )
-            publication.publish(manifest)
+            commit(publication, manifest, run.planned, observer)
         finally:
-            publication.close()
+            close(publication)
     return ExportResult(
         path=destination.path,
         metadata=ExportMetadata.of(manifest),

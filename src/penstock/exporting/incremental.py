@@ -8,6 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from penstock.errors import UsageError
+from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.reread import without_held
 from penstock.exporting.run import Run
 from penstock.model.dataset import Dataset
@@ -19,7 +20,7 @@ from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import check_filter
 from penstock.pipeline.rowtext import KeyText, RowText
-from penstock.ports.destination import LineageDestination
+from penstock.ports.destination import LineageDestination, RunPublication
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Rows, Snapshot, Source
 from penstock.reading.chain import Link, pinned_differences, read_chain
@@ -50,8 +51,10 @@ def export_incremental(
     _check_keyed(storage.dataset)
     check_filter(filter, storage.dataset)
     workers = options.threads
-    publication = destination.begin()
+    publication: RunPublication | None = None
     try:
+        with uninterrupted():
+            publication = destination.begin()
         chain = read_chain(publication.runs())
         with storage.snapshot(readers=workers) as snapshot:
             _check_pinned(chain, Run(snapshot, layout, filter, options).manifest([], clock, single=False))
@@ -66,9 +69,9 @@ def export_incremental(
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
             if not snapshot.make_durable():
                 manifest = replace(manifest, guarantees={"store_durable": "assumed"})
-        publication.publish(manifest)
+        commit(publication, manifest, run.planned, observer)
     finally:
-        publication.close()
+        close(publication)
     return ExportResult(
         path=destination.path,
         metadata=ExportMetadata.of(manifest),

@@ -86,8 +86,13 @@ class Run:
         """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
         plain = self._layout.codec == "none" and self._layout.format in (ExportFormat.NDJSON, ExportFormat.JSON)
         whole = self._filter == ExportFilter() and self._options.columns is None
-        read = sum(span.bytes_hint for span in self._ranges)  # planned here: what cannot be is told before any writing
+        read = self.planned  # planned here: what cannot be is told before any writing
         return read if plain and whole else None
+
+    @property
+    def planned(self) -> int:
+        """Payload bytes that there are to read, an estimate."""
+        return sum(span.bytes_hint for span in self._ranges)
 
     def write(
         self,
@@ -192,7 +197,7 @@ class Run:
         """Chunks in order, cut off exactly at the filter's limit."""
         self._deadline = None if self._options.max_duration is None else time.monotonic() + self._options.max_duration
         left = self._filter.limit
-        total = sum(span.bytes_hint for span in self._ranges)
+        total = self.planned
         rows = stored = done = 0
         with closing(ordered_map(pool, self._read, self._ranges, in_flight=workers + 1)) as chunks:
             for span, chunk in zip(self._ranges, chunks, strict=False):

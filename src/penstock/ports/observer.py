@@ -13,13 +13,15 @@ class Progress:
     """How far a verb is. ``done`` of ``total`` is the share of the work, an estimate in bytes.
 
     ``rows`` are those that were handled, ``bytes`` as they are stored: written by an export, read by all others. Either
-    is ``None`` where it is not known on the way.
+    is ``None`` where it is not known on the way. ``committed`` comes once, at the end of an export: it stands, whatever
+    is raised afterwards.
     """
 
     rows: int | None = None
     bytes: int | None = None
     done: int
     total: int
+    committed: bool = False
 
 
 class Observer(Protocol):
