@@ -19,6 +19,7 @@ from forged import forge, manifest, part, run_path
 from penstock import AnalyticsEvent, ExportFilter, SqliteAnalyticsStorage, verify
 from penstock.destinations.lineage import LineageDirectory
 from penstock.errors import ExportError, Locked, ManifestError, NewerVersion
+from penstock.model.manifest import parse_manifest
 from penstock_command import Run
 
 Command = Callable[..., Run]
@@ -256,6 +257,42 @@ def test_sums_that_are_gone_or_wrong_are_a_problem_until_the_next_run(
     (runs / "SHA256SUMS").unlink()
     (runs / "SHA256SUMS").mkdir()
     assert penstock("verify", "runs").code == 4
+
+
+@pytest.mark.parametrize("removed", [1, 2])
+def test_an_interrupted_export_excuses_no_sums_of_runs_that_are_gone(
+    removed: int, runs: Path, tmp_path: Path, penstock: Command
+) -> None:
+    """What was interrupted explains sums that lack the last run, never sums that name more than there is."""
+    whole = (runs / "SHA256SUMS").read_bytes()
+    for number in range(3, 3 - removed, -1):
+        run = json.loads(run_path(runs, number).read_bytes())
+        for entry in run["parts"]:
+            (runs / entry["name"]).unlink()
+        run_path(runs, number).unlink()
+    (runs / ".penstock").mkdir()
+    (runs / ".penstock" / "lock").touch()
+    said = penstock("verify", "runs")
+    assert (said.code, "SHA256SUMS" in said.stderr) == (4, True), said.stderr
+    left = [json.loads(run_path(runs, number).read_bytes())["parts"] for number in range(1, 4 - removed)]
+    names = [part["name"].encode() for parts in left for part in parts]
+    lines = [line for line in whole.splitlines(keepends=True) if line.split()[1] in names]
+    (runs / "SHA256SUMS").write_bytes(b"".join(lines))
+    assert penstock("verify", "runs").code == 0
+    last = [part["name"].encode() for part in left[-1]]
+    (runs / "SHA256SUMS").write_bytes(b"".join(line for line in lines if line.split()[1] not in last))
+    said = penstock("verify", "runs")
+    assert (said.code, "does not cover the last run yet" in said.stderr) == (0, True), said.stderr
+
+
+def test_a_run_that_is_added_while_others_look_is_no_damage(runs: Path, tmp_path: Path, penstock: Command) -> None:
+    """The manifests were read before it was committed, the sums afterwards."""
+    lineage = LineageDirectory(runs)
+    before = [parse_manifest(text, where=name) for name, text in lineage.runs()]
+    append(tmp_path, sample_events.varied(5, seed=77))
+    assert penstock(*ADD).code == 0
+    problems, _ = lineage.inspect(before)
+    assert problems == []
 
 
 def test_a_refused_run_completes_the_sums_of_a_crash_and_guesses_nothing(runs: Path, penstock: Command) -> None:

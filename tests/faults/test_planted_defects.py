@@ -79,6 +79,7 @@ _INCIDENTS = "faults/test_incidents.py::test_incident_"
 _BETWEEN = "faults/test_incidents_of_runs.py::test_incident_"
 _READING = "acceptance/test_incidents_reading.py::test_incident_"
 _SIGNALS = "faults/test_late_signals.py::test_what_is_said_after_a_signal_is_true"
+_MANY = "acceptance/test_many_parts.py::test_"
 _INJECTED = "acceptance/test_injected_destinations.py::test_"
 _REPLACED = "acceptance/test_replaced_stores.py::test_"
 _DAMAGED = "acceptance/test_damaged_stores.py::test_"
@@ -93,6 +94,12 @@ _SEEN: list[tuple[str, str, str]] = [
     ("commit-cut-in-two", f"{_SIGNALS}[file-False-False]", "assert not"),
     ("clearing-up-cut-short", f"{_SIGNALS}[file-True-True]", "assert not"),
     ("late-signal-denies-the-commit", f"{_SIGNALS}[file-False-False]", "assert not"),
+    (
+        "any-sums-excused",
+        f"{_LINEAGE}test_an_interrupted_export_excuses_no_sums_of_runs_that_are_gone",
+        "assert (0, False) == (4, True)",
+    ),
+    ("parts-not-counted", f"{_MANY}too_many_parts_are_refused_before_the_first", "parts are written"),
     ("commit-replaces", f"{_BETWEEN}two_writers_commit_one_run_under_one_number", "DID NOT RAISE"),
     ("lock-not-held", f"{_LINEAGE}test_a_second_exporter_is_told_so", "assert (0, 0) == (11, 11)"),
     ("lock-not-held", f"{_BETWEEN}the_work_of_a_paused_writer_is_not_cleared", "DID NOT RAISE"),

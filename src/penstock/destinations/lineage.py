@@ -106,6 +106,15 @@ class LineageDirectory:
         except OSError as error:
             raise from_os_error(error, f"cannot look into {self.path}") from None
 
+    def _covers_more(self, sums: bytes | None, known: int) -> bool:
+        """Whether sums are of runs that were committed after the manifests had been read."""
+        covered = b""
+        for number, (name, text) in enumerate(self.runs(), 1):
+            covered += parse_manifest(text, where=name).sums()
+            if number > known and covered == sums:
+                return True
+        return False
+
     def _look_around(self, manifests: Sequence[Manifest]) -> tuple[list[tuple[str, str]], list[str]]:
         problems: list[tuple[str, str]] = []
         notes: list[str] = []
@@ -116,8 +125,8 @@ class LineageDirectory:
             sums = read_if_there(self.path / SUMS_NAME)
         except (ManifestError, IsADirectoryError):
             sums = None
-        if sums != _all_sums(manifests):
-            if interrupted or sums == _all_sums(manifests[:-1]):
+        if sums != _all_sums(manifests) and not self._covers_more(sums, len(manifests)):
+            if sums == _all_sums(manifests[:-1]) or (sums is None and len(manifests) == 1):
                 notes.append(f"{SUMS_NAME} does not cover the last run yet; the next export completes it")
             else:
                 problems.append((SUMS_NAME, f"{SUMS_NAME} is missing or does not match the manifests"))
@@ -137,7 +146,8 @@ class RunPublication:
         self._directory = directory
         self._staging = staging
         self._ops = staging.ops
-        self._staged: list[LocalStagedFile] = []
+        self._staged: LocalStagedFile | None = None
+        self._count = 0
         self._made_directory = made_directory
         self._published = self._cleared = self._closed = False
         #: The number of this run, once it is needed: nobody else adds one meanwhile.
@@ -158,9 +168,9 @@ class RunPublication:
         return run_manifests(self._directory)
 
     def stage(self) -> StagedFile:
-        staged = LocalStagedFile(self._staging.data(len(self._staged)), self._ops)
-        self._staged.append(staged)
-        return staged
+        self._staged = LocalStagedFile(self._staging.data(self._count), self._ops)
+        self._count += 1
+        return self._staged
 
     def part_name(self, index: int, entry: PartEntry, ending: str) -> str:
         if self._next is None:
@@ -212,7 +222,7 @@ class RunPublication:
         Only files that a staged manifest of a run names, with the digests it gives, are removed. Returns what was done.
         """
         done = ["an interrupted run was cleared up first"] if self._staging.begun() else []
-        text = self._staging.read(NEW)
+        text = None if self._published else self._staging.read(NEW)  # what was committed just now needs no look
         pending = _pending(text)
         if pending is not None:
             self._ops.fsync_directory(self._directory)  # what a killed run had done may not be durable yet
@@ -279,8 +289,8 @@ class RunPublication:
                 return  # something else lies in it by now
 
     def _clear(self) -> None:
-        for staged in self._staged:
-            staged.abort()
+        if self._staged is not None:
+            self._staged.abort()
         try:
             self._recover()
         except Cancelled:

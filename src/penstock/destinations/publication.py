@@ -53,7 +53,8 @@ class LocalPublication:
         self._place = place
         self._staging = staging
         self._ops = staging.ops
-        self._staged: list[LocalStagedFile] = []
+        self._staged: LocalStagedFile | None = None
+        self._count = 0
         self._published = self._cleared = self._closed = False
         self._tidy = True
         #: The manifest as it is to be published, and whether it stands under its final name, if that can be told.
@@ -99,9 +100,9 @@ class LocalPublication:
         return bool(taken)
 
     def stage(self) -> StagedFile:
-        staged = LocalStagedFile(self._staging.data(len(self._staged)), self._ops)
-        self._staged.append(staged)
-        return staged
+        self._staged = LocalStagedFile(self._staging.data(self._count), self._ops)
+        self._count += 1
+        return self._staged
 
     def part_name(self, index: int, entry: PartEntry, ending: str) -> str:
         if self._place.single is not None:
@@ -211,12 +212,15 @@ class LocalPublication:
 
         Only files that the staged manifests name, with the digests they give, are touched.
         """
-        new, replacing, old = (self._staging.read(name) for name in (NEW, REPLACING, OLD))
+        # What was committed just now needs no look: the manifest of very many parts is large.
+        new = None if self._published else self._staging.read(NEW)
+        replacing, old = (self._staging.read(name) for name in (REPLACING, OLD))
         if not self._published and (new, replacing, old) != (None, None, None):
             self._sync()  # what a killed run had done may not be durable yet, and is built upon below
-        pending = self._parsed(new)
-        if pending is not None and read_if_there(self._place.manifest) != new:
-            self._discard(pending)
+        if new is not None and read_if_there(self._place.manifest) != new:
+            pending = self._parsed(new)
+            if pending is not None:
+                self._discard(pending)
         pending = self._parsed(replacing)
         if pending is not None:
             self._recover_replacement(pending)
@@ -314,8 +318,8 @@ class LocalPublication:
 
     def _clear(self) -> None:
         """Undo or complete what was begun. Once it is over the staging directory may be another's."""
-        for staged in self._staged:
-            staged.abort()
+        if self._staged is not None:
+            self._staged.abort()
         try:
             if not self._published:
                 self._restore()

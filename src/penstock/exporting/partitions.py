@@ -104,6 +104,12 @@ class Gathered:
         self.rows += chunk.rows
 
     @property
+    def partitions(self) -> int:
+        """How many partitions have rows that were not taken out: at least so many parts are to come."""
+        few = max(len(self._slices), len(self._laid))
+        return few if few == len(self._slices) + len(self._laid) else len(self._slices.keys() | self._laid.keys())
+
+    @property
     def full(self) -> bool:
         """Whether the memory that there is for rows is used up."""
         return self._size >= self._room

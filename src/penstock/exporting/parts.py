@@ -80,13 +80,14 @@ class _Tally:
 
     def _entry(self, content: Meter) -> PartEntry:
         self._staged.finish()
+        digest = self._stored.sha256
         return PartEntry(
             name="",
             rows=self.rows,
             bytes=self._stored.bytes,
-            sha256=self._stored.sha256,
+            sha256=digest,
             content_bytes=content.bytes,
-            content_sha256=content.sha256,
+            content_sha256=digest if content is self._stored else content.sha256,
             rows_digest=digest_hex(self._digest),
             time_range=self._times,
             seq_range=self._seqs,

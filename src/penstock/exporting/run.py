@@ -120,12 +120,15 @@ class Run:
         self, publication: Publication, chunks: Iterator[Chunk], single: bool, keep_empty: bool
     ) -> list[PartEntry]:
         entries: list[PartEntry] = []
+        if self._options.part_rows is not None and self._filter == ExportFilter(limit=self._filter.limit):
+            rows = sum(span.rows for span in self._ranges)
+            _check_number(-(-min(rows, self._filter.limit or rows) // self._options.part_rows))
         part, staged = self._begin(publication)
         try:
             for number, chunk in enumerate(chunks, 1):
                 if not single and part.rows and self._full(part, chunk):
                     entries.append(self._end(publication, part, staged, len(entries)))
-                    part, staged = self._begin(publication)
+                    part, staged = self._begin(publication, len(entries))
                 part.add(chunk)
                 limited = self._options.max_bytes is not None
                 stored = part.stored_bytes + sum(entry.bytes for entry in entries) if limited else 0
@@ -155,6 +158,7 @@ class Run:
 
             for number, chunk in enumerate(chunks, 1):
                 gathered.add(chunk)
+                _check_number(len(entries) + gathered.partitions)
                 if number < len(self._ranges) and self._past_limit(0):
                     break
                 if gathered.full and gathered.scattered:
@@ -181,12 +185,12 @@ class Run:
         """One part after the other, so that one is open at a time: for each partition one, or more that are full."""
         for number, chunks in groupby(rendered, key=itemgetter(0)):
             folders = partition_folders(number, by)
-            part, staged = self._begin(publication)
+            part, staged = self._begin(publication, len(entries))
             try:
                 for _, chunk in chunks:
                     if part.rows and self._full(part, chunk):
                         entries.append(self._end(publication, part, staged, len(entries), folders))
-                        part, staged = self._begin(publication)
+                        part, staged = self._begin(publication, len(entries))
                     part.add(chunk)
                 entries.append(self._end(publication, part, staged, len(entries), folders))
             except BaseException:
@@ -216,7 +220,8 @@ class Run:
     def _first_rows(self, span: SeqRange, count: int) -> Chunk:
         return self._read.extract(span, replace(self._filter, limit=count))
 
-    def _begin(self, publication: Publication) -> tuple[PartWriter, StagedFile]:
+    def _begin(self, publication: Publication, before: int = 0) -> tuple[PartWriter, StagedFile]:
+        _check_number(before + 1)
         staged = publication.stage()
         if self._encoder is not None:
             return TextPart(self._layout, self._encoder, staged, self._threads), staged
@@ -226,11 +231,6 @@ class Run:
     def _end(
         self, publication: Publication, part: PartWriter, staged: StagedFile, index: int, folders: str = ""
     ) -> PartEntry:
-        if index >= MOST_PARTS:
-            raise UsageError(
-                f"the export would have more than {MOST_PARTS:,} parts, and its manifest could not be read",
-                hint="make larger parts, or partition by day",
-            )
         entry = part.finish()
         if self._options.verify_written:
             self._check(staged, entry)
@@ -305,3 +305,12 @@ class Run:
             parts=tuple(entries),
         )
         return draft if single else replace(draft, checksum=hashlib.sha256(draft.sums()).hexdigest())
+
+
+def _check_number(parts: int) -> None:
+    """Refuse more parts than a manifest can name, as soon as it is known that there will be so many."""
+    if parts > MOST_PARTS:
+        raise UsageError(
+            f"the export would have more than {MOST_PARTS:,} parts, and its manifest could not be read",
+            hint="make larger parts, or partition by day",
+        )

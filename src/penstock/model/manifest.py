@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -131,10 +131,24 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The text of the manifest file, with its own digest as the last member."""
-        body = json.dumps(self._to_json(), indent=2, ensure_ascii=False).encode("utf-8")
-        head = body[: -len(b"\n}")]
-        digest = hashlib.sha256(head).hexdigest()
-        return head + b',\n  "manifest_sha256": "' + digest.encode() + b'"\n}\n'
+        digest = hashlib.sha256()
+        pieces: list[bytes] = []
+        for piece in self._pieces():
+            pieces.append(piece)
+            digest.update(piece)
+        pieces.append(b',\n  "manifest_sha256": "' + digest.hexdigest().encode() + b'"\n}\n')
+        return b"".join(pieces)
+
+    def _pieces(self) -> Iterator[bytes]:
+        """The text up to the last part, part by part: the values of very many at once would be far larger."""
+        head = _indented(self._to_json(), "")
+        if not self.parts:
+            yield head[: -len(b"\n}")]
+            return
+        yield head[: -len(b"]\n}")]
+        for number, part in enumerate(self.parts):
+            yield (b",\n    " if number else b"\n    ") + _indented(part.to_json(), "    ")
+        yield b"\n  ]"
 
     def _to_json(self) -> dict[str, Any]:
         return {
@@ -159,12 +173,16 @@ class Manifest:
             "guarantees": dict(self.guarantees),
             "rows_digest": {"algorithm": "xxh3-128-sum", "value": self.rows_digest},
             "checksum": self.checksum,
-            "parts": [part.to_json() for part in self.parts],
+            "parts": [],
         }
 
     def sums(self) -> bytes:
         """The text of ``SHA256SUMS``: what ``sha256sum -c`` reads, one line a part."""
         return "".join(f"{part.sha256}  {part.name}\n" for part in self.parts).encode()
+
+
+def _indented(value: Any, indent: str) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n" + indent).encode("utf-8")
 
 
 def parse_manifest(text: bytes, *, where: str) -> Manifest:
