@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from bounds_defects import BOUNDS_DEFECTS
 from lineage_defects import LINEAGE_DEFECTS
 from reading_defects import READING_DEFECTS
 
@@ -286,7 +287,7 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _failure_leaves_all,
     )
 }
-DEFECTS |= LINEAGE_DEFECTS | READING_DEFECTS
+DEFECTS |= LINEAGE_DEFECTS | READING_DEFECTS | BOUNDS_DEFECTS
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A pytest plug-in that plants the defect named by ``PENSTOCK_DEFECT``: here, and in the process that runs commands."""
+"""A pytest plug-in that plants the defect named by ``PENSTOCK_DEFECT``: here, and in processes that run commands."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from crash_defects import planted
 from hypothesis import Phase, settings
 
 import penstock_command
+import watched_command
 
 _PLANTING = """
 import sys
@@ -29,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: planting.__exit__(None, None, None))
     source = _PLANTING.format(places=[str(here), str(here.parent)], defect=defect)
     penstock_command._SERVER = source + penstock_command._SERVER
+    watched_command._COMMAND = source + watched_command._COMMAND
     # That a check fails is enough: nobody needs the smallest example.
     settings.register_profile("planted", settings.get_profile("penstock"), phases=[Phase.generate], database=None)
     settings.load_profile("planted")

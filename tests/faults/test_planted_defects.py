@@ -84,6 +84,9 @@ _INJECTED = "acceptance/test_injected_destinations.py::test_"
 _REPLACED = "acceptance/test_replaced_stores.py::test_"
 _DAMAGED = "acceptance/test_damaged_stores.py::test_"
 _OURS = "acceptance/test_destinations_are_ours.py::test_"
+_INPUT = "acceptance/test_hostile_input.py::test_"
+_MANIFESTS = "acceptance/test_hostile_manifests.py::test_"
+_LOAD = "unit/test_ingest_load.py::test_"
 _CHAIN = f"{_LINEAGE}test_a_damaged_chain_is_neither_verified_nor_continued_nor_restored"
 #: Defect, the test that sees it, and words of what it says.
 _SEEN: list[tuple[str, str, str]] = [
@@ -175,6 +178,22 @@ _SEEN: list[tuple[str, str, str]] = [
     ("restore-before-verification", "acceptance/test_restore.py::test_nothing_of_a_damaged_part_is_stored", "assert"),
     ("restore-not-idempotent", f"{_READING}a_restore_that_is_repeated_doubles_nothing", "assert"),
     ("restore-not-idempotent", _HISTORIES, "state = Lineages()"),
+    ("messages-believed", f"{_INPUT}a_text_of_six_hundred_mebibytes[a.arrow]", "peak_mib="),
+    ("pages-not-looked-at", f"{_INPUT}a_footer_that_says_less_than_the_pages", "peak_mib="),
+    ("values-counted-once", f"{_INPUT}one_run_that_stands_for_many_rows", "AssertionError"),
+    ("size-before-validation", f"{_INPUT}lists_that_point_beyond_themselves[a.arrow]", "signal 11"),
+    (
+        "size-before-validation",
+        "faults/test_mutants.py::test_mutated_files_are_read_without_harm[arrow]",
+        "ended with -11",
+    ),
+    ("quarantine-without-end", f"{_LOAD}a_full_quarantine_stops_the_load_and_tells_where", "DID NOT RAISE"),
+    (
+        "payloads-trusted",
+        f"{_MANIFESTS}text_that_is_no_json_is_found_before_it_is_published[{{1}}-csv]",
+        "DID NOT RAISE",
+    ),
+    ("manifest-built-first", f"{_MANIFESTS}a_manifest_of_forty_mebibytes_of_junk[True-{{}},]", "peak_mib="),
 ]
 
 

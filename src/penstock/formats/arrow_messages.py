@@ -28,6 +28,13 @@ _FRAME = struct.Struct("<Ii")
 _CONTINUED = 0xFFFFFFFF
 
 
+def _message(content: pa.Buffer) -> pa.ipc.Message:
+    try:
+        return pa.ipc.read_message(content)
+    except EOFError:
+        raise SerializationError("damaged Arrow data: a message is missing") from None
+
+
 @contextmanager
 def _as_damage() -> Iterator[None]:
     """What is not laid out as Arrow lays it out is damaged."""
@@ -85,9 +92,8 @@ def file_batches(file: pa.BufferReader, *, most: int) -> Iterator[pa.RecordBatch
     file.seek(0)
     content = file.read_buffer()
     reader = pa.ipc.open_file(content)
-    at = (pa.ipc.read_message(content.slice(offset)) for offset in (*dictionaries, *batches))
     number = 0
-    for message in _bounded(at, True, most):
+    for message in _bounded(map(_message, map(content.slice, (*dictionaries, *batches))), True, most):
         if message.type == "record batch":
             yield reader.get_batch(number)
             number += 1
