@@ -32,8 +32,8 @@ class Watched:
     peak_mib: int
 
 
-def watched(*arguments: object, cwd: Path, seconds: int = 100) -> Watched:
-    """Run the command; it has to live, to show no traceback, to stay under ``MOST_MIB``, and to take no more processor
+def watched(*arguments: object, cwd: Path, seconds: int = 100, most_mib: int = MOST_MIB) -> Watched:
+    """Run the command; it has to live, to show no traceback, to stay under ``most_mib``, and to take no more processor
     time than so many ``seconds``."""
     done = subprocess.run(
         [sys.executable, "-c", _COMMAND, str(_CEILING), str(seconds), *map(str, arguments)],
@@ -47,5 +47,5 @@ def watched(*arguments: object, cwd: Path, seconds: int = 100) -> Watched:
     assert "Traceback" not in done.stderr, done.stderr
     assert "out of memory" not in done.stderr, done.stderr
     found = Watched(done.returncode, done.stderr, int(done.stdout.split()[-1]) >> 10)
-    assert found.peak_mib < MOST_MIB, found
+    assert found.peak_mib < most_mib, found
     return found

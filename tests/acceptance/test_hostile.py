@@ -7,8 +7,6 @@ import gzip
 import hashlib
 import json
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,17 +19,10 @@ from backports import zstd
 import sample_events
 from penstock import AnalyticsEvent, ExportOptions, SqliteAnalyticsStorage, export, restore, verify
 from penstock.model.columns import EVENT_SCHEMA
+from watched_command import watched
 
 MIB = 1 << 20
 GIB = 1 << 30
-MOST_KIB = 400 << 10
-_COMMAND = """
-import sys
-from penstock.cli import run
-code = run(sys.argv[1:])
-print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-sys.exit(code)
-"""
 HEADER = b"id,category,event_type,timestamp,session_id,priority,data,metadata,seq,received_at\n"
 OPENINGS = {"ndjson": b"", "json": b'[\n{"id":"', "csv": HEADER + b'"'}
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": zstd.compress}
@@ -61,13 +52,9 @@ def forge(path: Path, *, content: int | None = None, rows: int = 1) -> None:
 def refused(path: Path, why: str) -> None:
     """Neither verified nor restored, for this reason, in bounded memory, by a process of its own."""
     for verb in (["verify", path.name], ["restore", path.name, "--into", "back.db"]):
-        done = subprocess.run(
-            [sys.executable, "-c", _COMMAND, *verb], cwd=path.parent, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 4, done.stderr
-        assert "Traceback" not in done.stderr
-        assert why in done.stderr
-        assert int(done.stdout.split()[-1]) < MOST_KIB
+        found = watched(*verb, cwd=path.parent, most_mib=400)
+        assert found.code == 4, found
+        assert why in found.said
 
 
 @pytest.mark.parametrize("packer", PACKERS)
