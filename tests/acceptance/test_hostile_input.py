@@ -70,21 +70,21 @@ def test_lists_that_all_hold_the_same_texts(kind: pa.DataType, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["a.arrow", "a.arrows", "a.parquet"])
-def test_a_text_of_six_hundred_mebibytes(name: str, tmp_path: Path) -> None:
-    said = tried(write(tmp_path / name, table(text=pa.array(["a" * (600 * MIB)]))))
+def test_a_text_of_three_hundred_mebibytes(name: str, tmp_path: Path) -> None:
+    said = tried(write(tmp_path / name, table(text=pa.array(["a" * (300 * MIB)]))))
     assert "1 quarantined: the file is damaged" in said
     assert "1 would be quarantined" in said
 
 
-def test_a_map_with_a_key_of_six_hundred_mebibytes(tmp_path: Path) -> None:
-    pairs = pa.array([[("a" * (600 * MIB), 1)]], pa.map_(pa.string(), pa.int32()))
+def test_a_map_with_a_key_of_three_hundred_mebibytes(tmp_path: Path) -> None:
+    pairs = pa.array([[("a" * (300 * MIB), 1)]], pa.map_(pa.string(), pa.int32()))
     said = tried(write(tmp_path / "a.parquet", table(map=pairs), "brotli"))
     assert "1 quarantined: the file is damaged" in said
 
 
 def test_a_footer_that_says_less_than_the_pages(tmp_path: Path) -> None:
     """The sizes of the column chunk are made those of one byte; the page keeps its own."""
-    size = 600 * MIB
+    size = 300 * MIB
     path = write(
         tmp_path / "a.parquet", table(text=pa.array(["a" * size])), use_dictionary=False, write_statistics=False
     )
@@ -156,3 +156,21 @@ def test_a_message_that_claims_more_than_the_file_has(name: str, tmp_path: Path)
     assert claims in content
     path.write_bytes(content.replace(claims, struct.pack("<q", 1 << 40)))
     assert "the file is damaged" in tried(path)
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
+def test_a_list_of_a_hundred_million_nothings(name: str, tmp_path: Path) -> None:
+    count = 100_000_000
+    nothings = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), pa.nulls(count, pa.bool_()))
+    assert "0 fit, 1 would be quarantined" in tried(write(tmp_path / name, table(list=nothings)))
+
+
+def test_a_list_of_texts_that_begin_with_each_other(tmp_path: Path) -> None:
+    texts = pa.ListArray.from_arrays(pa.array([0, 1_000], pa.int32()), pa.array(["a" * MIB] * 1_000))
+    options = {"use_dictionary": False, "column_encoding": {"text.list.element": "DELTA_BYTE_ARRAY"}}
+    assert "0 fit, 1 would be quarantined" in tried(write(tmp_path / "a.parquet", table(text=texts), **options))
+
+
+def test_a_long_name_inside_of_a_column(tmp_path: Path) -> None:
+    inside = pa.array([{"n" * 100_000: 1}] * 2_000)
+    assert "2,000 fit" in tried(write(tmp_path / "a.arrow", table(2_000, struct=inside)))

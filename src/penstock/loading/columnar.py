@@ -69,6 +69,8 @@ def _rows_at_once(group: Group) -> int:
             raise SerializationError(f"{column.name} has {column.values:,} values in {group.rows:,} rows")
         width += max(column.mean * (column.values // max(group.rows, 1) + 1), 8)
         if _DELTA_BYTE_ARRAY in column.encodings:
+            if "." in column.name and column.values * column.largest > _MOST:
+                raise SerializationError(f"{column.name} has lists in an encoding that does not tell their size")
             width += column.largest >> 3
     check_group(sum(column.largest + 2 * column.dictionary for column in group.columns), _MOST)
     return max(1, min(_ROWS, _BYTES // width))
@@ -166,8 +168,11 @@ def _spread(batch: pa.RecordBatch) -> pa.RecordBatch:
     columns = list(batch.columns)
     for place, column in enumerate(columns):
         if isinstance(column, pa.DictionaryArray) and column.dictionary.type in _BYTES_OF:
-            check_group(written_size(column.dictionary), _MOST)
-            columns[place] = plain(column)
+            texts = column.dictionary
+            if texts.type == pa.string_view():
+                check_group(written_size(texts), _MOST >> 1)
+                texts = plain(texts)
+            columns[place] = texts.take(column.indices)
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 

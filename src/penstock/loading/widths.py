@@ -7,10 +7,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.formats.bounds import MAX_RECORD_BYTES
+
 #: What a number, a time, a member or a Python object costs, about and at least.
 _PLAIN = pa.scalar(32, pa.int64())
 _VIEWS = (pa.string_view(), pa.binary_view())
 _TEXTS = (pa.string(), pa.binary(), pa.large_string(), pa.large_binary(), *_VIEWS)
+#: So many values alone become more than a row may have.
+_MOST_VALUES = MAX_RECORD_BYTES // 32
 _ZERO = pa.scalar(0, pa.int64())
 
 
@@ -18,23 +22,21 @@ def cuts(batch: pa.RecordBatch, most: int) -> Iterator[int]:
     """Numbers of rows after which a batch, validated in full, is to be cut, so that no piece becomes more than ``most``
     bytes, unless it is one row."""
     sizes = row_sizes(batch)
-    if (pc.sum(sizes).as_py() or 0) <= most:
+    if batch.num_rows < 2 or (pc.sum(sizes).as_py() or 0) <= most:
         yield batch.num_rows
         return
-    rows = size = 0
-    for one in sizes.to_pylist():
-        if rows and size + one > most:
-            yield rows
-            rows = size = 0
-        rows += 1
+    begin = size = 0
+    for row, one in enumerate([*sizes.to_pylist(), most]):
+        if row > begin and size + one > most:
+            # Where lists were too long to be looked into, their size is told now that there are fewer of them.
+            yield from cuts(batch.slice(begin, row - begin), most)
+            begin, size = row, 0
         size += one
-    yield rows
 
 
 def written_size(column: pa.Array) -> int:
-    """What the values of a column become together, in bytes, about. It has to be valid but for what is not UTF-8."""
-    lengths = _lengths(column) if column.type in _TEXTS else _widths(column)
-    return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
+    """What the values of a column of text become together, in bytes. It has to be valid but for what is not UTF-8."""
+    return sum(pc.sum(_lengths(piece)).as_py() or 0 for piece in _pieces(column))
 
 
 def row_sizes(batch: pa.RecordBatch) -> pa.Int64Array:
@@ -51,13 +53,16 @@ def _widths(column: pa.Array) -> pa.Int64Array:
     if isinstance(kind, pa.BaseExtensionType):
         return _widths(column.storage)
     if pa.types.is_dictionary(kind):
+        if len(column.dictionary) > _MOST_VALUES:
+            return _all(column, column.dictionary)
         return _known(_widths(column.dictionary).take(column.indices))
     if pa.types.is_run_end_encoded(kind):
         return _all(column, column.values)
     if pa.types.is_union(kind):
         return _all(column, *(column.field(number) for number in range(kind.num_fields)))
     if pa.types.is_struct(kind):
-        total = _base(column)
+        names = sum(len(kind.field(number).name) for number in range(kind.num_fields))
+        total = pc.add(_base(column), pa.scalar(names, pa.int64()))
         for number in range(kind.num_fields):
             total = pc.add(total, _widths(pc.struct_field(column, [number])))
         return total
@@ -77,9 +82,14 @@ def _inside(column: pa.Array) -> pa.Int64Array:
         return pc.multiply(_all(column, column.values), pa.scalar(kind.list_size, pa.int64()))
     begins = column.offsets.cast(pa.int64())
     if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        lengths = column.sizes.cast(pa.int64())
+        if len(column.values) > _MOST_VALUES:
+            return _known(pc.multiply(_all(column, column.values), lengths))
         ends = _sums(_widths(column.values))
-        return _known(pc.subtract(ends.take(pc.add(begins, column.sizes.cast(pa.int64()))), ends.take(begins)))
+        return _known(pc.subtract(ends.take(pc.add(begins, lengths)), ends.take(begins)))
     first, last = begins[0].as_py(), begins[-1].as_py()
+    if last - first > _MOST_VALUES:
+        return pc.multiply(pc.subtract(begins.slice(1), begins.slice(0, len(column))), _PLAIN)
     ends = _sums(_widths(column.values.slice(first, last - first))).take(pc.subtract(begins, first))
     return pc.subtract(ends.slice(1), ends.slice(0, len(column)))
 
@@ -98,8 +108,13 @@ def _base(column: pa.Array) -> pa.Int64Array:
 
 def _all(column: pa.Array, *parts: pa.Array) -> pa.Int64Array:
     """For every value as much as the largest of some may become."""
-    largest = [pc.max(_widths(part)).as_py() or 0 for part in parts]
+    largest = [pc.max(_widths(piece)).as_py() or 0 for part in parts for piece in _pieces(part)]
     return pa.repeat(pa.scalar(32 + max(largest, default=0), pa.int64()), len(column))
+
+
+def _pieces(column: pa.Array) -> Iterator[pa.Array]:
+    """A column in pieces that are not too many to be looked at together."""
+    return (column.slice(begin, _MOST_VALUES) for begin in range(0, len(column), _MOST_VALUES))
 
 
 def _known(sizes: pa.Array) -> pa.Int64Array:
