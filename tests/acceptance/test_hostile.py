@@ -236,3 +236,25 @@ def test_a_damaged_length_in_an_arrow_file(place: Path) -> None:
     path.write_bytes(content)
     forge(path)
     refused(path, "damaged Arrow data")
+
+
+def test_a_parquet_column_that_lies_outside_of_its_file(place: Path) -> None:
+    path = place / "far.parquet"
+    export(place / "events.db", path)
+    content = path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(9)
+    begin = _varint(column.data_page_offset)
+    at = content.rindex(begin, content.rindex(b"received_at"))
+    (footer,) = struct.unpack("<I", content[-8:-4])
+    far = content[:at] + _varint(1 << 62) + content[at + len(begin) : -8]
+    path.write_bytes(far + struct.pack("<I", footer + len(_varint(1 << 62)) - len(begin)) + b"PAR1")
+    forge(path)
+    refused(path, "its footer or its pages cannot be read")
+
+
+def _varint(number: int) -> bytes:
+    """A positive number as Thrift's compact protocol writes it."""
+    number, out = number << 1, b""
+    while number >= 0x80:
+        out, number = out + bytes([number & 0x7F | 0x80]), number >> 7
+    return out + bytes([number])

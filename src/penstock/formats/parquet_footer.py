@@ -101,6 +101,8 @@ def _column(stream: BinaryIO, facts: Mapping[int, Any], length: int) -> Column:
 
 def _pages(stream: BinaryIO, begin: int, end: int) -> Iterator[dict[int, Any]]:
     """The head of each page between two places."""
+    if not 0 <= begin <= end <= stream.seek(0, 2):
+        raise ValueError(f"a column from {begin} to {end}")
     while begin < end:
         for most in _HEADS:
             stream.seek(begin)
