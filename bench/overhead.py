@@ -78,14 +78,15 @@ def _without_events_digest(out: str) -> Callable[[], bool]:
 
 def _without_manifest(out: str) -> Callable[[], bool]:
     """The data takes its name, and that is all."""
-    publication = import_module("penstock.destinations.publication").LocalPublication
+    attempt = import_module("penstock.publishing.attempt").Attempt
+    backend = import_module("penstock.ports.backend")
 
     def publish(self: Any, manifest: Any) -> None:
-        self._ops.rename(self._staging.data(0), self._place.single)
-        self._published = True
+        staged = self._staged(0, manifest.parts[0])
+        self._backend.place([backend.Move(staged=staged, key=self._shape.data, expect=backend.Expect.ANY)])
         self.close()
 
-    publication.publish = publish
+    attempt.publish = publish
     return lambda: not Path(f"{out}.manifest.json").exists()
 
 

@@ -164,6 +164,6 @@ def without_arrival(rows: Iterable[Row]) -> list[Row]:
 
 def manifest_of(path: Path) -> dict[str, Any]:
     """The manifest of a file or a directory as plain JSON."""
-    place = path / "manifest.json" if path.is_dir() else path.with_name(path.name + ".manifest.json")
+    place = path / "_penstock/manifest.json" if path.is_dir() else path.with_name(path.name + ".manifest.json")
     found: dict[str, Any] = json.loads(place.read_bytes())
     return found

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def run_path(runs: Path, number: int) -> Path:
-    return runs / f"run-{number:06d}.manifest.json"
+    return runs / f"_penstock/runs/{number:06d}.json"
 
 
 def manifest(runs: Path, number: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _HOMES = {
     "EventBatch": "penstock.model.event",
     "EventCategory": "penstock.model.event",
     "EventPriority": "penstock.model.event",
-    "ExportDestination": "penstock.ports.destination",
+    "ExportDestination": "penstock.publishing.destination",
     "ExportError": "penstock.errors",
     "ExportFilter": "penstock.model.filter",
     "ExportFormat": "penstock.model.options",
@@ -33,8 +33,8 @@ _HOMES = {
     "RestoreResult": "penstock.model.result",
     "ResumeResult": "penstock.model.result",
     "Exporter": "penstock.api",
-    "FileDestination": "penstock.destinations.local",
-    "DirectoryDestination": "penstock.destinations.local",
+    "FileDestination": "penstock.wiring",
+    "DirectoryDestination": "penstock.wiring",
     "Gap": "penstock.model.gaps",
     "GapKind": "penstock.model.gaps",
     "GapsResult": "penstock.model.gaps",
@@ -99,12 +99,6 @@ if TYPE_CHECKING:
     from penstock.api import (
         verify as verify,
     )
-    from penstock.destinations.local import (
-        DirectoryDestination as DirectoryDestination,
-    )
-    from penstock.destinations.local import (
-        FileDestination as FileDestination,
-    )
     from penstock.errors import ExportError as ExportError
     from penstock.errors import Unconfirmed as Unconfirmed
     from penstock.model.event import (
@@ -156,8 +150,10 @@ if TYPE_CHECKING:
         VerifyResult as VerifyResult,
     )
     from penstock.model.storage_config import StorageConfig as StorageConfig
-    from penstock.ports.destination import ExportDestination as ExportDestination
     from penstock.ports.observer import Observer as Observer
     from penstock.ports.observer import Progress as Progress
     from penstock.ports.source import AnalyticsStorage as AnalyticsStorage
+    from penstock.publishing.destination import ExportDestination as ExportDestination
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage as SqliteAnalyticsStorage
+    from penstock.wiring import DirectoryDestination as DirectoryDestination
+    from penstock.wiring import FileDestination as FileDestination

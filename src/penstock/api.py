@@ -28,9 +28,11 @@ from penstock.model.result import (
 )
 from penstock.model.sample import parse_sample
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.ports.observer import Observer
 from penstock.ports.source import AnalyticsStorage, Clock, OnConflict, Source
+from penstock.publishing.destination import ExportDestination
+from penstock.publishing.lineage import LineageDestination
+from penstock.publishing.stream import StreamDestination
 from penstock.reading import diff as comparing
 from penstock.reading import gaps as surveying
 from penstock.reading import restore as restoring
@@ -47,7 +49,7 @@ class Exporter:
 
     def export(
         self,
-        destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
+        destination: str | os.PathLike[str] | ExportDestination | LineageDestination | StreamDestination,
         *,
         filter: ExportFilter | None = None,
         options: ExportOptions | None = None,
@@ -82,7 +84,7 @@ class Exporter:
                 observer=observer,
             )
         target = wiring.resolve_target(destination, chosen, dataset=self.storage.dataset, manifest=manifest)
-        wiring.keep_apart(self.storage, target.destination, manifest=manifest)
+        wiring.keep_apart(self.storage, target.destination)
         return exporting.export(
             self.storage,
             target.destination,
@@ -97,7 +99,7 @@ class Exporter:
 
 def export(
     store: str | os.PathLike[str],
-    destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination | StreamDestination,
     *,
     filter: ExportFilter | None = None,
     options: ExportOptions | None = None,
@@ -276,7 +278,9 @@ def diff(
         )
 
 
-def gaps(directory: str | os.PathLike[str], *, window: surveying.Window = "day") -> GapsResult:
+def gaps(
+    directory: str | os.PathLike[str] | ExportDestination | LineageDestination, *, window: surveying.Window = "day"
+) -> GapsResult:
     """List what is missing from a directory that holds a lineage or an export, or several in directories; needs no
     store, and decodes nothing.
 
@@ -289,7 +293,7 @@ def gaps(directory: str | os.PathLike[str], *, window: surveying.Window = "day")
 
 def resume(
     store: str | os.PathLike[str] | AnalyticsStorage,
-    directory: str | os.PathLike[str] | LineageDestination,
+    directory: str | os.PathLike[str] | ExportDestination | LineageDestination,
     *,
     options: ExportOptions | None = None,
     config: StorageConfig | None = None,

@@ -155,9 +155,16 @@ class Unknown(ExportError):
 
 
 class NotDurable(ExportError):
-    """A change happened, but it may not outlive a power failure: looking does not tell, nor does repeating it."""
+    """A change happened, but it may not outlive a power failure: looking does not tell, nor does repeating it.
+
+    ``cause`` is the error as it would be if nothing had happened.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, *, cause: type[ExportError] = TemporaryError, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.cause = cause
 
 
 class Unconfirmed(ExportError):

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.destination import ExportDestination, LineageDestination, takes_no_runs
 from penstock.ports.source import AnalyticsStorage, Source
+from penstock.publishing.destination import Destination, ExportDestination
+from penstock.publishing.lineage import LineageDestination
+from penstock.publishing.shapes import Directory, OneFile
+from penstock.publishing.stream import StreamDestination
+
+if TYPE_CHECKING:
+    from penstock.backends.local.fileops import FileOps
 
 STREAM = "-"
-_PLAIN_PART = re.compile(r"part-\d{5}-")
 
 
 class SystemClock:
@@ -34,7 +39,7 @@ class SystemClock:
 class Target:
     """A destination and the layout that its name and the options settle on."""
 
-    destination: ExportDestination
+    destination: Destination
     layout: Layout
 
 
@@ -67,8 +72,25 @@ def store_files(store: str | os.PathLike[str]) -> list[Path]:
     return [path, *(Path(f"{path}-{what}") for what in ("wal", "shm", "journal"))]
 
 
+def FileDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None) -> ExportDestination:  # noqa: N802  # a public name
+    """One file of the local file system, with its manifest beside it as ``NAME.manifest.json``."""
+    from penstock.backends.local.backend import LocalBackend
+
+    place = _local(path, "a destination")
+    if place.name in ("", ".."):
+        raise UsageError(f"{path} does not name a file", hint="name one, or end the name with / for a directory")
+    return ExportDestination(LocalBackend(place.parent, make=False, ops=ops), OneFile(place.name))
+
+
+def DirectoryDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None) -> ExportDestination:  # noqa: N802  # as above
+    """A directory of the local file system: parts in ``data/``, and all about them in ``_penstock/``."""
+    from penstock.backends.local.backend import LocalBackend
+
+    return ExportDestination(LocalBackend(_local(path, "a destination"), ops=ops), Directory())
+
+
 def resolve_target(
-    destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination | StreamDestination,
     options: ExportOptions,
     *,
     dataset: Dataset = EVENTS,
@@ -76,39 +98,44 @@ def resolve_target(
 ) -> Target:
     """Where an export goes and in which layout: a known ending is one file, ``/`` or a plain name a directory, ``-``
     standard output. Raises :class:`~penstock.errors.InvalidFormat` for other endings and for contradictions."""
-    from penstock.destinations.stream import StreamDestination
-
     wanted = options.format if isinstance(options.format, ExportFormat) else None
     if isinstance(destination, LineageDestination):
-        raise UsageError(f"{destination.path} is a lineage: it takes runs only", hint="make it an incremental export")
-    if isinstance(destination, ExportDestination):
-        _refuse(destination.single and options.partition_by, "one file has no folders", "--partition-by")
-        named = destination.path.name if destination.single and destination.path is not None else None
-        format, codec = _named(named, wanted) if named is not None else (wanted or ExportFormat.PARQUET, None)
-        return Target(destination=destination, layout=options.resolve(format=format, codec=codec, dataset=dataset))
-    if os.fspath(destination) == STREAM:
+        raise UsageError(f"{destination.place} is a lineage: it takes runs only", hint="make it an incremental export")
+    if destination == STREAM or isinstance(destination, StreamDestination):
+        stream = destination if isinstance(destination, StreamDestination) else _stream(manifest)
         layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None, dataset=dataset)
-        stream = StreamDestination(_standard_output(), manifest=manifest)
         _refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
         _refuse(options.partition_by, "a stream has no folders", "--partition-by")
         _refuse(options.verify_written, "a stream cannot be read back", "--verify-written")
         return Target(destination=stream, layout=layout)
     _refuse(manifest, "the manifest of a file or a directory has its own place", "--manifest")
-    place = existing_destination(destination)
-    if not place.single:
+    place = destination if isinstance(destination, ExportDestination) else existing_destination(destination)
+    if place.shape.data is None:
         layout = options.resolve(format=wanted or ExportFormat.PARQUET, codec=None, dataset=dataset)
         return Target(destination=place, layout=layout)
-    assert place.path is not None
-    format, codec = _named(place.path.name, wanted)
-    _refuse(options.part_rows or options.part_bytes, "one file is not cut into parts", "--part-size")
+    format, codec = _named(place.shape.data, wanted)
+    cut = place is not destination and (options.part_rows or options.part_bytes)
+    _refuse(cut, "one file is not cut into parts", "--part-size")
     _refuse(options.partition_by, "one file has no folders", "--partition-by")
     return Target(destination=place, layout=options.resolve(format=format, codec=codec, dataset=dataset))
 
 
+def _stream(manifest: str | os.PathLike[str] | None) -> StreamDestination:
+    """Standard output, and the file that the manifest goes to."""
+    from penstock.backends.descriptor import DescriptorSink
+    from penstock.backends.local.backend import LocalBackend
+
+    sink = DescriptorSink(_standard_output())
+    if manifest is None:
+        return StreamDestination(sink)
+    path = _local(manifest, "a manifest")
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory, a file is meant", hint="choose another name")
+    return StreamDestination(sink, (LocalBackend(path.parent, make=False), path.name))
+
+
 def existing_destination(destination: str | os.PathLike[str]) -> ExportDestination:
     """The local file or directory that a path means, whether it is there or not."""
-    from penstock.destinations.local import DirectoryDestination, FileDestination
-
     text = os.fspath(destination)
     path = _local(destination, "a destination")
     try:
@@ -129,7 +156,7 @@ class LineageTarget:
 
 
 def resolve_lineage(
-    destination: str | os.PathLike[str] | ExportDestination | LineageDestination,
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination | StreamDestination,
     options: ExportOptions,
     *,
     dataset: Dataset = EVENTS,
@@ -144,63 +171,62 @@ def resolve_lineage(
         place = destination
     elif isinstance(destination, ExportDestination):
         place = destination.lineage()
-    elif os.fspath(destination) == STREAM:
-        raise takes_no_runs(STREAM)
+    elif destination == STREAM or isinstance(destination, StreamDestination):
+        raise UsageError("a stream takes no runs, an incremental export needs a directory", hint="name a directory")
     else:
         place = existing_destination(destination).lineage()
     format = options.format if isinstance(options.format, ExportFormat) else ExportFormat.PARQUET
-    layout = options.resolve(format=format, codec=None, dataset=dataset)
-    return LineageTarget(destination=place, layout=layout)
+    return LineageTarget(destination=place, layout=options.resolve(format=format, codec=None, dataset=dataset))
 
 
-def existing_lineage(directory: str | os.PathLike[str] | LineageDestination) -> LineageDestination:
+def existing_lineage(directory: str | os.PathLike[str] | ExportDestination | LineageDestination) -> LineageDestination:
     """The lineage in a directory. Raises :class:`~penstock.errors.NotFound` if there is none."""
-    from penstock.destinations.lineage import LineageDirectory, run_numbers
-
     if isinstance(directory, LineageDestination):
         return directory
-    path = _local(directory, "a directory")
-    lineage = LineageDirectory(path)
-    try:
+    place = directory
+    if not isinstance(place, ExportDestination):
+        path = _local(place, "a directory")
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file, the directory of a lineage is meant", hint="check the path")
-        plain = os.path.lexists(path / "manifest.json")
-        there = not plain and path.exists() and run_numbers(path)
-    except OSError as error:
-        raise from_os_error(error, f"cannot look at {path}") from None
-    if not there:
-        raise NotFound(
-            f"there is no lineage in {path}" + (", but an export that is not incremental" if plain else ""),
-            hint="begin one: penstock export STORE DIR --incremental",
-        )
-    return lineage
+        place = DirectoryDestination(path)
+    found = resolve_published(place)
+    if isinstance(found, LineageDestination):
+        return found
+    plain = place.backend.stat(place.manifest_name) is not None
+    raise NotFound(
+        f"there is no lineage in {place.place}" + (", but an export that is not incremental" if plain else ""),
+        hint="begin one: penstock export STORE DIR --incremental",
+    )
 
 
 def resolve_published(
     source: str | os.PathLike[str] | ExportDestination | LineageDestination,
 ) -> ExportDestination | LineageDestination:
-    """What was published at a path: a file, by its own or its manifest's name, a directory, or a lineage."""
-    from penstock.destinations.lineage import LineageDirectory, run_numbers
-
-    if isinstance(source, (ExportDestination, LineageDestination)):
+    """What was published at a place: a file, by its own or its manifest's name, a directory, or a lineage."""
+    if isinstance(source, LineageDestination):
         return source
-    text = os.fspath(source)
-    if text == STREAM:
-        raise UsageError("standard output cannot be read back", hint="name a file or a directory")
-    if text.endswith(".manifest.json"):
-        return existing_destination(text.removesuffix(".manifest.json"))
-    place = existing_destination(source)
-    path = place.path
-    if place.single or path is None or not path.is_dir() or (path / "manifest.json").exists():
-        return place
-    return LineageDirectory(path) if run_numbers(path) else place
+    if not isinstance(source, ExportDestination):
+        text = os.fspath(source)
+        if text == STREAM:
+            raise UsageError("standard output cannot be read back", hint="name a file or a directory")
+        if text.endswith(".manifest.json"):
+            return existing_destination(text.removesuffix(".manifest.json"))
+        source = existing_destination(source)
+        if source.path is not None and not source.single and source.path.is_file():
+            raise UsageError(f"cannot read {source.path}: Not a directory", hint="check the path")
+    if source.single or source.backend.stat(source.manifest_name) is not None:
+        return source
+    lineage = source.lineage()
+    return lineage if lineage.numbers() else source
 
 
 def published_in(
-    directory: str | os.PathLike[str],
+    directory: str | os.PathLike[str] | ExportDestination | LineageDestination,
 ) -> Sequence[ExportDestination | LineageDestination]:
     """The lineage or export in a directory, or else those in its directories; also what is left of one without its
     manifests. Raises :class:`~penstock.errors.NotFound` if there is none."""
+    if isinstance(directory, (ExportDestination, LineageDestination)):
+        return [resolve_published(directory)]
     path = _local(directory, "a directory")
     try:
         if not path.exists():
@@ -209,7 +235,7 @@ def published_in(
             raise UsageError(f"{path} is a file, a directory is meant", hint="penstock verify checks one file")
         found = _published_at(path)
         if not found:
-            below = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
+            below = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] not in "._")
             found = [one for name in below for one in _published_at(path / name)]
     except OSError as error:
         raise from_os_error(error, f"cannot look into {path}") from None
@@ -219,14 +245,13 @@ def published_in(
 
 
 def _published_at(path: Path) -> list[ExportDestination | LineageDestination]:
-    from penstock.destinations.lineage import LineageDirectory, run_numbers
-    from penstock.destinations.local import DirectoryDestination
-
+    """An export or a lineage, or both where one lost its manifests."""
     found: list[ExportDestination | LineageDestination] = []
-    if os.path.lexists(path / "manifest.json") or any(_PLAIN_PART.match(name) for name in os.listdir(path)):
-        found.append(DirectoryDestination(path))
-    lineage = LineageDirectory(path)
-    if run_numbers(path) or lineage.traces():
+    place = DirectoryDestination(path)
+    if place.lies_there():
+        found.append(place)
+    lineage = place.lineage()
+    if lineage.numbers() or lineage.traces():
         found.append(lineage)
     return found
 
@@ -264,9 +289,7 @@ def _means_store(source: str | os.PathLike[str]) -> bool:
     return False
 
 
-def keep_apart(
-    storage: Source, destination: ExportDestination, *, manifest: str | os.PathLike[str] | None = None
-) -> None:
+def keep_apart(storage: Source, destination: Destination) -> None:
     """Refuse to export a store, or its manifest, onto a file of the store, by whatever name.
 
     Nothing is opened for that: to close another handle on an open store would drop its locks. Raises
@@ -274,10 +297,7 @@ def keep_apart(
     """
     store = getattr(storage, "path", None)
     files = [] if store is None else store_files(store)
-    places = [] if manifest is None else [_local(manifest, "a manifest")]
-    if destination.path is not None:
-        places += [destination.path, destination.path.with_name(destination.manifest_name)]
-    for place in places:
+    for place in destination.files:
         if any(_same(file, place) for file in files):
             raise UsageError(f"{place} is the store itself", hint="choose another name")
 

@@ -149,10 +149,10 @@ def test_filters_count_after_conversion(app: Path, penstock: Command) -> None:
 
 def test_a_directory_is_cut_and_whole(app: Path, penstock: Command) -> None:
     done = penstock("export", app, "out/", "--table", "pageviews", "--map", MAPPING, "--part-size", "100rows")
-    rows = [row for path in sorted((app.parent / "out").glob("*.parquet")) for row in foreign_readers.read(path)]
+    rows = [row for path in sorted((app.parent / "out").glob("data/*.parquet")) for row in foreign_readers.read(path)]
 
     assert done.code == 0
-    assert len(list((app.parent / "out").glob("*.parquet"))) == 9
+    assert len(list((app.parent / "out").glob("data/*.parquet"))) == 9
     assert rows == [wanted(number) for number in range(1, 901)]
     assert penstock("verify", "out").code == 0
 
@@ -305,7 +305,7 @@ def test_a_busy_application_is_read_at_one_commit_and_not_disturbed(
     assert written > 1201
     last = 900
     for name in ("one", "two"):
-        paths = sorted((app.parent / name).glob("*.parquet"))
+        paths = sorted((app.parent / name).glob("data/*.parquet"))
         seqs = [row["seq"] for path in paths for row in foreign_readers.read(path)]
         assert len(seqs) == 900
         assert seqs == list(range(seqs[0], seqs[0] + 900))
@@ -342,4 +342,4 @@ def test_a_lineage_of_a_table_keeps_its_mapping(app: Path, penstock: Command) ->
     assert other.code == 2
     assert "the lineage was begun with another mapping" in other.stderr
     assert penstock("export", app, "runs/", *table, MAPPING).code == 0
-    assert len(list((app.parent / "runs").glob("run-*.manifest.json"))) == 2
+    assert len(list((app.parent / "runs").glob("_penstock/runs/*.json"))) == 2

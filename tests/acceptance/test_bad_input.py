@@ -225,7 +225,7 @@ def test_a_directory_where_a_file_is_meant_stays_one(place: Path, penstock: Comm
     """An existing directory is a directory of parts, whatever its name; a file beside it is never made."""
     (place / "out.csv").mkdir()
     assert penstock("export", "events.db", "out.csv").code == 0
-    assert {path.suffix for path in (place / "out.csv").iterdir()} == {".parquet", ".json", ""}
+    assert {path.suffix for path in (place / "out.csv").rglob("*")} == {".parquet", ".json", ""}
     (place / "a.csv.manifest.json").mkdir()
     done = penstock("export", "events.db", "a.csv")
     assert done.code in (2, 4)

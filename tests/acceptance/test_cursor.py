@@ -36,7 +36,7 @@ def append(place: Path, events: Iterable[AnalyticsEvent]) -> None:
 
 def rows(runs: Path) -> list[dict[str, Any]]:
     """The events of every run in order, read by a library that did not write them."""
-    manifests = [json.loads(path.read_bytes()) for path in sorted(runs.glob("run-*.manifest.json"))]
+    manifests = [json.loads(path.read_bytes()) for path in sorted(runs.glob("_penstock/runs/*.json"))]
     return [row for raw in manifests for entry in raw["parts"] for row in foreign_readers.read(runs / entry["name"])]
 
 

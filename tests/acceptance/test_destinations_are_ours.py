@@ -77,28 +77,42 @@ def test_a_manifest_beside_a_file_never_replaces_the_store(tmp_path: Path) -> No
 
 
 def test_sums_of_another_are_left_alone(filled: SqliteAnalyticsStorage, tmp_path: Path, penstock: Penstock) -> None:
-    (tmp_path / "out").mkdir()
     theirs = b"0" * 64 + b"  holiday.jpg\n"
-    (tmp_path / "out/SHA256SUMS").write_bytes(theirs)
-    told = penstock("export", "events.db", "out/", "--incremental")
-    assert told.code == 2
-    assert "SHA256SUMS exists" in told.stderr
-    assert (tmp_path / "out/SHA256SUMS").read_bytes() == theirs
-    assert os.listdir(tmp_path / "out") == ["SHA256SUMS"]
+    for name, more in (("runs/000001.sha256", ["--incremental"]), ("SHA256SUMS", []), ("SHA256SUMS", ["--overwrite"])):
+        sums = tmp_path / "out/_penstock" / name
+        sums.parent.mkdir(parents=True, exist_ok=True)
+        sums.write_bytes(theirs)
+        told = penstock("export", "events.db", "out/", *more)
+        assert told.code == 2
+        assert f"{sums.name} exists" in told.stderr
+        assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [sums]
+        assert sums.read_bytes() == theirs
+        sums.unlink()
 
 
-def test_sums_that_appear_during_the_first_run_are_left_alone(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("incremental", [False, True])
+def test_sums_that_appear_meanwhile_are_left_alone(
+    incremental: bool, filled: SqliteAnalyticsStorage, tmp_path: Path
+) -> None:
     theirs = b"0" * 64 + b"  holiday.jpg\n"
-    out = tmp_path / "out"
-    watching = Watching(then=lambda _: (out / "SHA256SUMS").write_bytes(theirs))
-    result = Exporter(filled).export(out, incremental=True, observer=watching)
-    assert (out / "SHA256SUMS").read_bytes() == theirs
-    assert any("SHA256SUMS" in note for note in result.notes)
+    sums = tmp_path / "out/_penstock" / ("runs/000001.sha256" if incremental else "SHA256SUMS")
+
+    def meddle(_: object) -> None:
+        sums.parent.mkdir(parents=True, exist_ok=True)
+        sums.write_bytes(theirs)
+
+    result = Exporter(filled).export(tmp_path / "out/", incremental=incremental, observer=Watching(then=meddle))
+    assert sums.read_bytes() == theirs
+    assert any(sums.name in note for note in result.notes)
 
 
-def test_sums_that_are_damaged_are_brought_up_again(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    whole = Exporter(filled).export(out, incremental=True).manifest.sums()
-    (out / "SHA256SUMS").write_bytes(whole.replace(whole[:1], b"f" if whole[:1] != b"f" else b"0", 1))
-    assert Exporter(filled).export(out, incremental=True).manifest.rows == 0
-    assert (out / "SHA256SUMS").read_bytes() == whole
+def test_sums_that_somebody_else_put_in_the_place_of_ours_stay(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
+    out, theirs = tmp_path / "out", b"0" * 64 + b"  holiday.jpg\n"
+    Exporter(filled).export(out)
+    (out / "_penstock/SHA256SUMS").write_bytes(theirs)
+    with pytest.raises(UsageError, match="SHA256SUMS"):
+        Exporter(filled).export(out, overwrite=True)
+    assert (out / "_penstock/SHA256SUMS").read_bytes() == theirs
+    (out / "_penstock/SHA256SUMS").write_bytes(b"0" * 64 + b"  data/damaged\n")
+    result = Exporter(filled).export(out, overwrite=True)
+    assert (out / "_penstock/SHA256SUMS").read_bytes() == result.manifest.sums()

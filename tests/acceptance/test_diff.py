@@ -154,10 +154,10 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a byte": lambda part: part.write_bytes(part.read_bytes()[:-20] + b"X" + part.read_bytes()[-19:]),
     "cut short": lambda part: part.write_bytes(part.read_bytes()[:-1]),
     "gone": lambda part: part.unlink(),
-    "the manifest": lambda part: (part.parent / "manifest.json").write_bytes(
-        (part.parent / "manifest.json").read_bytes().replace(b'"rows": 60', b'"rows": 61')
+    "the manifest": lambda part: (part.parents[1] / "_penstock/manifest.json").write_bytes(
+        (part.parents[1] / "_penstock/manifest.json").read_bytes().replace(b'"rows": 60', b'"rows": 61')
     ),
-    "no manifest": lambda part: (part.parent / "manifest.json").unlink(),
+    "no manifest": lambda part: (part.parents[1] / "_penstock/manifest.json").unlink(),
 }
 
 
@@ -167,7 +167,7 @@ def test_what_is_damaged_is_no_difference(
     damage: Callable[[Path], object], format: str, sides: Path, penstock: Command
 ) -> None:
     assert penstock("export", "a.db", "out/", "--format", format, "--part-size", "20rows").code == 0
-    damage(sorted((sides / "out").glob("part-*"))[-1])
+    damage(sorted((sides / "out").glob("data/part-*"))[-1])
     for arguments in (("out", "b.db"), ("b.db", "out"), ("out", "out")):
         done = penstock("diff", *arguments)
         assert (done.code, done.stdout) == (4, b"")

@@ -49,7 +49,7 @@ def test_manifest_members_are_the_documented_ones(exported: Path) -> None:
     whole = json.loads(Path(f"{exported}.manifest.json").read_text())
     lineage = exported.parent / "lineage"
     penstock.export(exported.parent / "events.db", lineage, incremental=True)
-    run = json.loads((lineage / "run-000001.manifest.json").read_text())
+    run = json.loads((lineage / "_penstock/runs/000001.json").read_text())
 
     assert list(run) == documented
     assert list(whole) == [name for name in documented if name != "lineage"]

@@ -90,15 +90,16 @@ def test_a_directory_holds_parts_a_manifest_and_sums(place: Path, penstock: Comm
     assert len(names) == 5
     for number, part in enumerate(manifest["parts"]):
         span = part["seq_range"]
-        wanted = f"part-{number:05d}-{span['first']}-{span['last']}-{part['sha256'][:8]}{ending or '.parquet'}"
+        wanted = f"data/part-{number:05d}-{span['first']}-{span['last']}-{part['sha256'][:8]}{ending or '.parquet'}"
         assert part["name"] == wanted
         assert part["rows"] <= 120
-    assert {path.name for path in (place / "out").iterdir()} == {*names, "manifest.json", "SHA256SUMS"}
+    there = {str(path.relative_to(place / "out")) for path in (place / "out").rglob("*") if path.is_file()}
+    assert there == {*names, "_penstock/manifest.json", "_penstock/SHA256SUMS"}
     sums = subprocess.run(
-        ["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=place / "out", capture_output=True, check=True
+        ["sha256sum", "-c", "--strict", "_penstock/SHA256SUMS"], cwd=place / "out", capture_output=True, check=True
     )
     assert sums.stdout.count(b": OK") == 5
-    assert manifest["checksum"] == _sha256(place / "out" / "SHA256SUMS")
+    assert manifest["checksum"] == _sha256(place / "out" / "_penstock/SHA256SUMS")
     rows = [row for name in names for row in foreign_readers.read(place / "out" / name)]
     assert foreign_readers.without_arrival(rows) == foreign_readers.rows_of(EVENTS)
     assert penstock("verify", "out").code == 0
@@ -300,16 +301,16 @@ def test_an_export_that_is_there_stays_unless_it_is_to_be_replaced(place: Path, 
 def test_replacing_a_directory_takes_exactly_the_old_parts_away(place: Path, penstock: Command) -> None:
     assert penstock("export", "events.db", "out/", "--part-size", "100rows", "--format", "csv").code == 0
     (place / "out" / "notes.txt").write_text("mine")
-    (place / "out" / "part-00000-1-100-deadbeef.csv").write_text("mine, too")
+    (place / "out" / "data/part-00000-1-100-deadbeef.csv").write_text("mine, too")
     assert penstock("export", "events.db", "out/").code == 2
     assert penstock("export", "events.db", "out/", "--overwrite").code == 0
     manifest = foreign_readers.manifest_of(place / "out")
-    assert {path.name for path in (place / "out").iterdir()} == {
+    assert {str(path.relative_to(place / "out")) for path in (place / "out").rglob("*") if path.is_file()} == {
         manifest["parts"][0]["name"],
-        "manifest.json",
-        "SHA256SUMS",
+        "_penstock/manifest.json",
+        "_penstock/SHA256SUMS",
         "notes.txt",
-        "part-00000-1-100-deadbeef.csv",
+        "data/part-00000-1-100-deadbeef.csv",
     }
     assert penstock("verify", "out").code == 0
 
@@ -431,7 +432,11 @@ def test_levels_are_honoured_and_recorded(large: Path) -> None:
 def test_the_file_mode_follows_the_umask(place: Path) -> None:
     export = f"{PENSTOCK[0]} -m penstock export -q events.db"
     subprocess.run(["bash", "-c", f"umask 027; {export} out.csv; {export} d/"], cwd=place, check=True)
-    made = [place / "out.csv", place / "out.csv.manifest.json", *(place / "d").iterdir()]
+    made = [
+        place / "out.csv",
+        place / "out.csv.manifest.json",
+        *(path for path in (place / "d").rglob("*") if path.is_file()),
+    ]
     assert {oct(path.stat().st_mode & 0o777) for path in made} == {"0o640"}
 
 

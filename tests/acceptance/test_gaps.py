@@ -73,13 +73,19 @@ MISSING: dict[str, tuple[Take, list[tuple[str, tuple[int, int] | None, tuple[int
     ),
     "the last": (lambda runs: run_path(runs, 6).unlink(), [("missing_run", (6, 6), None)]),
     "the last with its parts": (
-        lambda runs: [path.unlink() for path in runs.glob("run-000006*")],
+        lambda runs: [path.unlink() for path in [run_path(runs, 6), *runs.glob("data/run-000006*")]],
         [("missing_run", (6, 6), None)],
     ),
-    "all manifests": (lambda runs: [path.unlink() for path in runs.glob("*.json")], [("missing_run", (1, 6), None)]),
-    "all but the sums": (lambda runs: [path.unlink() for path in runs.glob("run-*")], [("missing_run", (1, 6), None)]),
+    "all manifests": (
+        lambda runs: [path.unlink() for path in runs.glob("_penstock/runs/*.json")],
+        [("missing_run", (1, 6), None)],
+    ),
+    "all but the sums": (
+        lambda runs: [path.unlink() for name in ("data/*", "_penstock/runs/*.json") for path in runs.glob(name)],
+        [("missing_run", (1, 6), None)],
+    ),
     "the last and the sums": (
-        lambda runs: [path.unlink() for path in (run_path(runs, 6), runs / "SHA256SUMS")],
+        lambda runs: [path.unlink() for path in (run_path(runs, 6), runs / "_penstock/runs/000006.sha256")],
         [("missing_run", (6, 6), None)],
     ),
     "an edited one": (
@@ -151,7 +157,7 @@ def test_a_missing_part_says_what_it_held(runs: Path, penstock: Command) -> None
     gone = part(runs, 5)
     gone.unlink()
     _, (line,) = found(penstock, "runs")
-    assert line["part"] == gone.name
+    assert line["part"] == f"data/{gone.name}"
     assert line["time"] == ["2026-11-01T12:30:00.000000Z", "2026-11-01T12:34:00.000000Z"]
     assert "5 events" in line["message"]
 
@@ -173,22 +179,23 @@ def test_a_long_part_reaches_over_short_ones(tmp_path: Path, penstock: Command) 
 
 def test_an_interrupted_run_is_no_gap(runs: Path, penstock: Command) -> None:
     (runs / ".penstock").mkdir()
-    shutil.copy(part(runs, 6), runs / "run-000007-part-00000-51-60-00000000.ndjson")
+    (runs / ".penstock" / "data-00001").write_bytes(b"half a li")
+    shutil.copy(part(runs, 6), runs / "data/run-000007-part-00000-51-60-00000000.ndjson")
     done = penstock("gaps", "runs")
     assert (done.code, done.stdout) == (0, b"")
     assert "interrupted" in done.stderr
-    (runs / ".penstock").rmdir()
+    shutil.rmtree(runs / ".penstock")
     assert found(penstock, "runs")[1][0]["runs"] == {"first": 7, "last": 7}
 
 
 def test_files_and_folders_of_others_are_no_gap(runs: Path, penstock: Command) -> None:
     (runs / "copy").mkdir()
     (runs / "copy" / "run-000009-part-00000-1-2-00000000.ndjson").write_bytes(b"")
-    (runs / "run-7.manifest.json").write_text("{}")
+    (runs / "_penstock/runs/7.json").write_text("{}")
     (runs / "notes.txt").write_text("mine")
     done = penstock("gaps", "runs")
     assert (done.code, done.stdout) == (0, b"")
-    assert "3 files here are not of this lineage" in done.stderr
+    assert "3 files here are not of this export" in done.stderr
 
 
 def test_quiet_times_are_suspicious_and_no_more(tmp_path: Path, penstock: Command) -> None:
@@ -224,14 +231,14 @@ def test_a_directory_of_several_exports(runs: Path, tmp_path: Path, penstock: Co
     assert found(penstock, "all") == (0, [])
     assert penstock("gaps", "all", "--json").summary["exports"] == 3
     run_path(place / "other", 2).unlink()
-    next((place / "plain").glob("part-00003*")).unlink()
+    next((place / "plain").glob("data/part-00003*")).unlink()
     code, lines = found(penstock, "all")
     assert code == 4
     assert [(line["kind"], Path(line["place"]).name) for line in lines] == [
         ("missing_run", "other"),
         ("missing_part", "plain"),
     ]
-    (place / "plain" / "manifest.json").unlink()
+    (place / "plain" / "_penstock/manifest.json").unlink()
     assert [line["kind"] for line in found(penstock, "all/plain")[1]] == ["bad_manifest"]
 
 
@@ -240,7 +247,7 @@ def test_places_without_an_export(runs: Path, tmp_path: Path, penstock: Command)
     for arguments, code in (
         (("missing",), 6),
         (("empty",), 6),
-        (("runs/SHA256SUMS",), 2),
+        (("runs/_penstock/runs/000001.sha256",), 2),
         ((), 2),
         (("runs", "--window", "week"), 2),
     ):

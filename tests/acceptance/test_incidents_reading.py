@@ -124,7 +124,7 @@ def test_incident_every_run_is_restored_and_not_only_the_first(runs: Path, tmp_p
 
 def test_incident_what_verifies_can_be_restored_and_what_cannot_does_not(runs: Path, tmp_path: Path) -> None:
     """A backup verified clean, and restoring it failed at a file that was missing."""
-    files = sorted(path for path in runs.iterdir() if path.is_file())
+    files = sorted(path for path in runs.rglob("*") if path.is_file())
     assert len(files) > 6
     for path in files:
         text = path.read_bytes()
@@ -132,7 +132,7 @@ def test_incident_what_verifies_can_be_restored_and_what_cannot_does_not(runs: P
         healthy = _verifies(runs)
         restored = _restores(runs, tmp_path / f"{path.name}.db")
         assert not healthy
-        assert restored is (path.name == "SHA256SUMS"), path.name
+        assert restored is (path.suffix == ".sha256"), path.name
         path.write_bytes(text)
     assert _verifies(runs)
     assert _restores(runs, tmp_path / "back.db")
@@ -155,7 +155,7 @@ def _restores(place: Path, into: Path) -> bool:
 
 def test_incident_a_mismatch_never_ends_like_a_success(runs: Path, penstock: Command) -> None:
     """The comparison with the manifest found a difference, logged it, and returned success."""
-    part = sorted(runs.glob("run-000002-part-*"))[0]
+    part = sorted(runs.glob("data/run-000002-part-*"))[0]
     whole = part.read_bytes()
     for damaged in (whole[:-1], whole + b"\n", whole.replace(b'"n":', b'"m":', 1), b""):
         part.write_bytes(damaged)
@@ -167,7 +167,7 @@ def test_incident_a_mismatch_never_ends_like_a_success(runs: Path, penstock: Com
 
 def test_incident_reading_changes_nothing_where_it_reads(runs: Path, tmp_path: Path, penstock: Command) -> None:
     """A restore began with a backup, whose pruning removed the backups; a repair destroyed the archive."""
-    part = sorted(runs.glob("run-000002-part-*"))[0]
+    part = sorted(runs.glob("data/run-000002-part-*"))[0]
     for text in (part.read_bytes(), part.read_bytes()[:-9]):
         part.write_bytes(text)
         before = tree(runs)
@@ -183,7 +183,7 @@ def test_incident_reading_changes_nothing_where_it_reads(runs: Path, tmp_path: P
 
 def test_incident_a_run_that_was_removed_leaves_a_gap_that_is_seen(runs: Path, penstock: Command) -> None:
     """Retention removed the first segment of a chain, and the rest looked healthy until it was restored."""
-    for path in runs.glob("run-000001*"):
+    for path in [*runs.glob("data/run-000001*"), *runs.glob("_penstock/runs/000001*")]:
         path.unlink()
     assert penstock("verify", "runs").code == 4
     assert penstock("verify", "runs", "--quick").code == 4

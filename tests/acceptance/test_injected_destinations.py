@@ -2,83 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 import pytest
 
-from penstock import Exporter, ExportOptions, SqliteAnalyticsStorage, verify
-from penstock.destinations.lineage import LineageDirectory
-from penstock.destinations.local import DirectoryDestination, FileDestination
-from penstock.destinations.stream import StreamDestination
+from penstock import (
+    DirectoryDestination,
+    ExportDestination,
+    Exporter,
+    ExportOptions,
+    FileDestination,
+    SqliteAnalyticsStorage,
+    diff,
+    restore,
+    verify,
+)
+from penstock.backends.descriptor import DescriptorSink
+from penstock.backends.memory import MemoryBackend
 from penstock.errors import UsageError
-from penstock.model.manifest import Manifest
-from penstock.ports.destination import LineageDestination, Publication
+from penstock.publishing.shapes import Directory
+from penstock.publishing.stream import StreamDestination
 from penstock.testing.faults import FaultyOps
 
 
-class Elsewhere:
-    """Keeps its parts where no path leads: here, in a directory that it does not tell."""
-
-    single = False
-    streamed = False
-    path = None
-    manifest_name = "manifest.json"
-
-    def __init__(self, place: Path) -> None:
-        self._place = DirectoryDestination(place)
-
-    def begin(self, *, overwrite: bool = False, estimated_bytes: int | None = None) -> Publication:
-        return self._place.begin(overwrite=overwrite, estimated_bytes=estimated_bytes)
-
-    def lineage(self) -> LineageDestination:
-        return self._place.lineage()
-
-    def read_manifest(self) -> bytes:
-        return self._place.read_manifest()
-
-    @contextmanager
-    def open_part(self, name: str) -> Iterator[BinaryIO]:
-        with self._place.open_part(name) as file:
-            yield file
-
-    def inspect(self, manifest: Manifest) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
-        return self._place.inspect(manifest)
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> ExportDestination:
+    """A directory where no path leads."""
+    return ExportDestination(MemoryBackend(str(tmp_path)), Directory())
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_an_arrow_file_is_a_file_wherever_it_lies(
-    compression: str, filled: SqliteAnalyticsStorage, tmp_path: Path
+    compression: str, filled: SqliteAnalyticsStorage, elsewhere: ExportDestination
 ) -> None:
-    elsewhere = Elsewhere(tmp_path / "out")
     options = ExportOptions(format="arrow", compression=compression, part_rows=200)
     Exporter(filled).export(elsewhere, options=options)
-    parts = sorted((tmp_path / "out").glob("*.arrow"))
+    parts = [stat.key for stat in elsewhere.backend.list("data/")]
     assert len(parts) == 3
-    assert sum(pa.ipc.open_file(part.read_bytes()).read_all().num_rows for part in parts) == 500
+    stored = [elsewhere.backend.open(part).read() for part in parts]
+    assert sum(pa.ipc.open_file(part).read_all().num_rows for part in stored) == 500
     assert verify(elsewhere).ok
-    assert verify(tmp_path / "out").ok
+
+
+def test_every_verb_takes_what_lies_where_no_path_leads(
+    filled: SqliteAnalyticsStorage, elsewhere: ExportDestination, tmp_path: Path
+) -> None:
+    assert Exporter(filled).export(elsewhere, incremental=True).manifest.rows == 500
+    assert Exporter(filled).export(elsewhere, incremental=True).manifest.rows == 0
+    assert verify(elsewhere).runs == 2
+    assert verify(elsewhere.lineage()).ok
+    assert diff(elsewhere, filled).equal
+    assert restore(elsewhere, tmp_path / "back.db").inserted == 500
+    assert all(".db" in name for name in os.listdir(tmp_path))
 
 
 def test_a_run_is_added_by_the_destination_that_was_given(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
     ops = FaultyOps()
     plain = DirectoryDestination(tmp_path / "plain", ops=ops)
     assert Exporter(filled).export(plain, incremental=True).manifest.rows == 500
-    assert any("run-000001" in (operation.target or "") for operation in ops.log)
+    assert any("000001.json" in (operation.target or "") for operation in ops.log)
     ops = FaultyOps()
-    lineage = LineageDirectory(tmp_path / "lineage", ops=ops)
+    lineage = DirectoryDestination(tmp_path / "lineage", ops=ops).lineage()
     assert Exporter(filled).export(lineage, incremental=True).manifest.rows == 500
-    assert any("run-000001" in (operation.target or "") for operation in ops.log)
-    assert Exporter(filled).export(Elsewhere(tmp_path / "lineage"), incremental=True).manifest.rows == 0
-    assert verify(tmp_path / "lineage").runs == 2
+    assert any("000001.json" in (operation.target or "") for operation in ops.log)
 
 
 def test_what_takes_no_runs_says_so(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
-    for other in (FileDestination(tmp_path / "out.csv"), StreamDestination(1), tmp_path / "out.csv", "-"):
+    stream = StreamDestination(DescriptorSink(1))
+    for other in (FileDestination(tmp_path / "out.csv"), stream, tmp_path / "out.csv", "-"):
         with pytest.raises(UsageError, match="an incremental export needs a directory"):
             Exporter(filled).export(other, incremental=True)
     with pytest.raises(UsageError, match="incremental"):
-        Exporter(filled).export(LineageDirectory(tmp_path / "out"))
+        Exporter(filled).export(DirectoryDestination(tmp_path / "out").lineage())

@@ -16,10 +16,10 @@ import pytest
 import foreign_readers
 import sample_events
 from forged import forge, manifest, part, run_path
-from penstock import AnalyticsEvent, ExportFilter, SqliteAnalyticsStorage, verify
-from penstock.destinations.lineage import LineageDirectory
+from penstock import AnalyticsEvent, DirectoryDestination, ExportFilter, SqliteAnalyticsStorage, verify
 from penstock.errors import ExportError, Locked, ManifestError, NewerVersion
 from penstock.model.manifest import parse_manifest
+from penstock.publishing.recovery import Intent
 from penstock_command import Run
 
 Command = Callable[..., Run]
@@ -36,7 +36,7 @@ def append(place: Path, events: list[AnalyticsEvent]) -> None:
 def ids(runs: Path) -> list[str]:
     """The ids of every run in order, read by a library that did not write them."""
     found = []
-    for path in sorted(runs.glob("run-*.manifest.json")):
+    for path in sorted(runs.glob("_penstock/runs/*.json")):
         for entry in json.loads(path.read_bytes())["parts"]:
             found += [row["id"] for row in foreign_readers.read(runs / entry["name"])]
     return found
@@ -59,8 +59,9 @@ def test_runs_add_up_and_an_empty_run_is_a_run(runs: Path, tmp_path: Path, penst
     assert penstock(*ADD, "--json").summary["event_count"] == 4
     assert ids(runs) == [event.id for event in (*EVENTS, *sample_events.fixed())]
     assert [manifest(runs, number)["rows"] for number in range(1, 6)] == [40, 30, 20, 0, 4]
-    assert (runs / "SHA256SUMS").read_text().count("\n") == 4
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=runs, check=True)
+    sums = b"".join(path.read_bytes() for path in sorted(runs.glob("_penstock/runs/*.sha256")))
+    assert sums.count(b"\n") == 4
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet"], input=sums, cwd=runs, check=True)
     for arguments in (["runs"], ["runs/", "--quick"], ["runs", "--json"]):
         assert penstock("verify", *arguments).code == 0
     said = penstock("verify", "runs", "--json").summary
@@ -112,8 +113,8 @@ def _foreign(number: int, *, to: int) -> Damage:
 
     def mix(runs: Path) -> None:
         other = runs.with_name("other")
-        for path in other.glob(f"run-{number:06d}-part-*"):
-            shutil.copy(path, runs)
+        for path in other.glob(f"data/run-{number:06d}-part-*"):
+            shutil.copy(path, runs / "data")
         shutil.copy(run_path(other, number), run_path(runs, to))
 
     return mix
@@ -125,7 +126,6 @@ CHAIN_DAMAGE: dict[str, Damage] = {
     "a manifest is edited": _edit,
     "a manifest is torn": lambda runs: run_path(runs, 3).write_bytes(run_path(runs, 3).read_bytes()[:-40]),
     "a manifest is empty": lambda runs: run_path(runs, 3).write_bytes(b""),
-    "a manifest is a directory": lambda runs: run_path(runs, 4).mkdir(),
     "a manifest is another program's": lambda runs: run_path(runs, 4).write_text('{"name": "package"}'),
     "a manifest is there twice": lambda runs: shutil.copy(run_path(runs, 3), run_path(runs, 4)),
     "a manifest is renamed": lambda runs: run_path(runs, 3).rename(run_path(runs, 5)),
@@ -135,7 +135,7 @@ CHAIN_DAMAGE: dict[str, Damage] = {
         (runs / "x").rename(run_path(runs, 3)),
     ),
     "a plain export's manifest is a run's": lambda runs: shutil.copy(
-        runs.parent / "plain/manifest.json", run_path(runs, 4)
+        runs.parent / "plain/_penstock/manifest.json", run_path(runs, 4)
     ),
     "the last run is another lineage's": _foreign(3, to=3),
     "the first run is another lineage's": _foreign(1, to=1),
@@ -198,6 +198,14 @@ def test_manifests_that_contradict_themselves(damage: Damage, runs: Path, pensto
     assert penstock("restore", "runs", "--into", "back.db").code == 4
 
 
+def test_a_folder_where_the_next_manifest_belongs_is_no_run_and_is_left_alone(runs: Path, penstock: Command) -> None:
+    run_path(runs, 4).mkdir()
+    before = sorted(path for path in runs.rglob("*"))
+    assert penstock("verify", "runs").code == 0
+    assert penstock(*ADD).code == 2
+    assert sorted(path for path in runs.rglob("*")) == before
+
+
 def test_a_newer_format_is_told_from_damage(runs: Path, tmp_path: Path, penstock: Command) -> None:
     forge(runs, 3, lambda raw: raw.update(penstock_manifest=2))
     assert penstock("verify", "runs").code == 2
@@ -219,7 +227,7 @@ PART_DAMAGE: dict[str, tuple[bool, Damage]] = {
 
 @pytest.mark.parametrize(("quick", "damage"), PART_DAMAGE.values(), ids=PART_DAMAGE.keys())
 def test_a_damaged_part_is_named(quick: bool, damage: Damage, runs: Path, penstock: Command) -> None:
-    name = part(runs, 2).name
+    name = str(part(runs, 2).relative_to(runs))
     damage(runs)
     said = penstock("verify", "runs")
     assert said.code == 4
@@ -233,61 +241,56 @@ def test_a_damaged_part_is_named(quick: bool, damage: Damage, runs: Path, pensto
 def test_other_peoples_files_are_left_alone_and_mentioned(runs: Path, penstock: Command) -> None:
     strangers = {
         "notes.txt": b"mine",
-        "run-1.manifest.json": b"not a run's name",
-        "run-000009-part-00000-1-2-00000000.ndjson": b"{}",
+        "_penstock/runs/1.json": b"not a run's name",
+        "data/run-000009-part-00000-1-2-00000000.ndjson": b"{}",
     }
     for name, text in strangers.items():
         (runs / name).write_bytes(text)
     assert penstock(*ADD).code == 0
     said = penstock("verify", "runs")
     assert said.code == 0
-    assert "3 files here are not of this lineage" in said.stderr
+    assert "3 files here are not of this export" in said.stderr
     assert {name: (runs / name).read_bytes() for name in strangers} == strangers
 
 
-@pytest.mark.parametrize("damage", [lambda sums: sums.unlink(), lambda sums: sums.write_text("0  x\n")])
-def test_sums_that_are_gone_or_wrong_are_a_problem_until_the_next_run(
-    damage: Damage, runs: Path, penstock: Command
+def test_sums_that_are_gone_are_written_by_the_next_run_and_wrong_ones_stay_a_problem(
+    runs: Path, penstock: Command
 ) -> None:
-    before = (runs / "SHA256SUMS").read_bytes()
-    damage(runs / "SHA256SUMS")
+    sums = runs / "_penstock/runs/000002.sha256"
+    before = sums.read_bytes()
+    sums.unlink()
     assert penstock("verify", "runs").code == 4
-    assert penstock(*ADD).code == 0
-    assert (runs / "SHA256SUMS").read_bytes() == before
-    (runs / "SHA256SUMS").unlink()
-    (runs / "SHA256SUMS").mkdir()
-    assert penstock("verify", "runs").code == 4
+    said = penstock(*ADD)
+    assert said.code == 0
+    assert "_penstock/runs/000002.sha256 was missing and was written" in said.stderr
+    assert sums.read_bytes() == before
+    assert penstock("verify", "runs").code == 0
+    for damage in (lambda: sums.write_text("0  x\n"), lambda: (sums.unlink(), sums.mkdir())):
+        damage()
+        assert penstock("verify", "runs").code == 4
+        assert penstock(*ADD).code == (0 if sums.is_file() else 2)
+        assert penstock("verify", "runs").code == 4
 
 
 @pytest.mark.parametrize("removed", [1, 2])
 def test_an_interrupted_export_excuses_no_sums_of_runs_that_are_gone(
     removed: int, runs: Path, tmp_path: Path, penstock: Command
 ) -> None:
-    """What was interrupted explains sums that lack the last run, never sums that name more than there is."""
-    whole = (runs / "SHA256SUMS").read_bytes()
+    """What was interrupted explains sums that are missing, never sums of runs that are not there."""
     for number in range(3, 3 - removed, -1):
         run = json.loads(run_path(runs, number).read_bytes())
         for entry in run["parts"]:
             (runs / entry["name"]).unlink()
         run_path(runs, number).unlink()
-    (runs / ".penstock").mkdir()
-    (runs / ".penstock" / "lock").touch()
+    (runs / ".run-000009").mkdir()
+    (runs / ".run-000009" / "lock").touch()
     said = penstock("verify", "runs")
-    assert (said.code, "SHA256SUMS" in said.stderr) == (4, True), said.stderr
-    left = [json.loads(run_path(runs, number).read_bytes())["parts"] for number in range(1, 4 - removed)]
-    names = [part["name"].encode() for parts in left for part in parts]
-    lines = [line for line in whole.splitlines(keepends=True) if line.split()[1] in names]
-    (runs / "SHA256SUMS").write_bytes(b"".join(lines))
-    assert penstock("verify", "runs").code == 0
-    last = [part["name"].encode() for part in left[-1]]
-    (runs / "SHA256SUMS").write_bytes(b"".join(line for line in lines if line.split()[1] not in last))
-    said = penstock("verify", "runs")
-    assert (said.code, "does not cover the last run yet" in said.stderr) == (0, True), said.stderr
+    assert (said.code, ".sha256" in said.stderr) == (4, True), said.stderr
 
 
 def test_a_run_that_is_added_while_others_look_is_no_damage(runs: Path, tmp_path: Path, penstock: Command) -> None:
     """The manifests were read before it was committed, the sums afterwards."""
-    lineage = LineageDirectory(runs)
+    lineage = DirectoryDestination(runs).lineage()
     before = [parse_manifest(text, where=name) for name, text in lineage.runs()]
     append(tmp_path, sample_events.varied(5, seed=77))
     assert penstock(*ADD).code == 0
@@ -295,21 +298,14 @@ def test_a_run_that_is_added_while_others_look_is_no_damage(runs: Path, tmp_path
     assert problems == []
 
 
-def test_a_refused_run_completes_the_sums_of_a_crash_and_guesses_nothing(runs: Path, penstock: Command) -> None:
-    whole = (runs / "SHA256SUMS").read_bytes()
-    for text, left in ((whole[: whole.rindex(b"\n", 0, -1) + 1], whole), (b"0  x\n", b"0  x\n"), (b"", b"")):
-        (runs / "SHA256SUMS").write_bytes(text)
-        assert penstock(*ADD, "--category", "usage").code == 2
-        assert (runs / "SHA256SUMS").read_bytes() == left
-
-
 def test_a_second_exporter_is_told_so(runs: Path, penstock: Command) -> None:
-    publication = LineageDirectory(runs).begin()
+    publication = DirectoryDestination(runs).lineage().begin()
+    publication.stage().finish()
     try:
         said = penstock(*ADD, "--json")
         assert (said.code, said.summary["exit_code"]) == (11, 11)
         with pytest.raises(Locked):
-            LineageDirectory(runs).begin()
+            DirectoryDestination(runs).lineage().begin()
         assert "running or interrupted" in penstock("verify", "runs").stderr
     finally:
         publication.close()
@@ -318,14 +314,14 @@ def test_a_second_exporter_is_told_so(runs: Path, penstock: Command) -> None:
 
 def test_a_run_that_fails_after_it_wrote_leaves_the_lineage_as_it_was(runs: Path, tmp_path: Path) -> None:
     before = sorted(os.listdir(runs))
-    destination = LineageDirectory(runs)
+    destination = DirectoryDestination(runs).lineage()
     publication = destination.begin()
     staged = publication.stage()
     staged.write(b"half an event")
     publication.close()
     assert sorted(os.listdir(runs)) == before
     with pytest.raises(ExportError):
-        LineageDirectory(tmp_path / "nowhere" / "runs").begin()
+        DirectoryDestination(tmp_path / "nowhere" / "runs").lineage().begin()
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -364,7 +360,7 @@ def test_what_would_cut_a_run_short_is_refused(refused: tuple[str, ...], runs: P
     assert penstock(*ADD, *refused).code == 2
     assert penstock("export", "events.db", "new/", "--incremental", *refused).code == 2
     assert not (runs.parent / "new").exists()
-    assert len(list(runs.glob("run-*.manifest.json"))) == 3
+    assert len(list(runs.glob("_penstock/runs/*.json"))) == 3
 
 
 @pytest.mark.parametrize(("dest", "code"), [("out.ndjson", 2), ("events.db", 2), ("nowhere/runs/", 6)])
@@ -440,8 +436,8 @@ def test_a_plain_export_takes_nothing_from_a_run_that_was_killed_after_its_commi
     assert penstock(*ADD).code == 0
     runs = tmp_path / "runs"
     (runs / ".penstock").mkdir()
-    shutil.copy(run_path(runs, 1), runs / ".penstock" / "new-manifest")
-    (runs / "SHA256SUMS").unlink()
+    (runs / ".penstock" / "intent").write_bytes(Intent(manifest=run_path(runs, 1).read_bytes()).to_bytes())
+    (runs / "_penstock/runs/000001.sha256").unlink()
     assert penstock("export", "events.db", "runs/").code == 2
     assert penstock(*ADD).code == 0
     assert penstock("verify", "runs").code == 0
@@ -452,7 +448,10 @@ def test_what_an_interrupted_plain_export_left_is_cleared_first(runs: Path, tmp_
     place = tmp_path / "begun"
     assert penstock("export", "events.db", "begun/").code == 0
     (place / ".penstock").mkdir()
-    (place / "manifest.json").rename(place / ".penstock" / "new-manifest")
+    text = (place / "_penstock/manifest.json").read_bytes()
+    (place / ".penstock" / "intent").write_bytes(Intent(manifest=text).to_bytes())
+    (place / "_penstock/manifest.json").unlink()
+    (place / "_penstock/SHA256SUMS").unlink()
     assert penstock("export", "events.db", "begun/", "--incremental").code == 0
-    assert [path.name for path in place.glob("*part-*")] == [part(place, 1).name]
+    assert [path.name for path in place.glob("data/*part-*")] == [part(place, 1).name]
     assert penstock("verify", "begun").stderr.count("note") == 0

@@ -33,8 +33,7 @@ from penstock import (
     export,
     verify,
 )
-from penstock.destinations.lineage import LineageDirectory
-from penstock.errors import DestinationExists, ManifestError, NoSpace, Unconfirmed, UsageError
+from penstock.errors import DestinationExists, IoError, ManifestError, NoSpace, Unconfirmed, UsageError
 from penstock.exporting.incremental import export_incremental
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportFormat
@@ -47,12 +46,12 @@ Command = Callable[..., Run]
 EVENTS = sample_events.varied(120)
 FORMATS = ["json", "ndjson", "csv", "parquet", "arrow"]
 NAME = {
-    "day": re.compile(r"(date=\d{4}-\d\d-\d\d)/(run-\d{6}-)?part-\d{5}-\d+-\d+-[0-9a-f]{8}\.[a-z.]+"),
-    "hour": re.compile(r"(date=\d{4}-\d\d-\d\d/hour=\d\d)/(run-\d{6}-)?part-\d{5}-\d+-\d+-[0-9a-f]{8}\.[a-z.]+"),
+    "day": re.compile(r"(data/date=\d{4}-\d\d-\d\d)/(run-\d{6}-)?part-\d{5}-\d+-\d+-[0-9a-f]{8}\.[a-z.]+"),
+    "hour": re.compile(r"(data/date=\d{4}-\d\d-\d\d/hour=\d\d)/(run-\d{6}-)?part-\d{5}-\d+-\d+-[0-9a-f]{8}\.[a-z.]+"),
 }
-FOLDER = {"day": "date=%Y-%m-%d", "hour": "date=%Y-%m-%d/hour=%H"}
+FOLDER = {"day": "data/date=%Y-%m-%d", "hour": "data/date=%Y-%m-%d/hour=%H"}
 FULL = os.environ.get("PENSTOCK_PROOF") == "full"
-DAY = "date=2026-11-05"
+DAY = "data/date=2026-11-05"
 
 
 def folder(micros: int, by: str) -> str:
@@ -62,8 +61,16 @@ def folder(micros: int, by: str) -> str:
 
 
 def manifests(place: Path) -> list[dict[str, Any]]:
-    paths = [place / "manifest.json"] if (place / "manifest.json").exists() else sorted(place.glob("run-*.json"))
+    paths = (
+        [place / "_penstock/manifest.json"]
+        if (place / "_penstock/manifest.json").exists()
+        else sorted(place.glob("_penstock/runs/*.json"))
+    )
     return [json.loads(path.read_bytes()) for path in paths]
+
+
+def sums_of(place: Path) -> list[Path]:
+    return [*place.glob("_penstock/SHA256SUMS"), *sorted(place.glob("_penstock/runs/*.sha256"))]
 
 
 def parts(place: Path) -> list[dict[str, Any]]:
@@ -92,7 +99,8 @@ def whole(place: Path) -> None:
     """Every reader of manifests and sums agrees that it is."""
     assert verify(place).problems == ()
     assert verify(place, quick=True).problems == ()
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=place, check=True)
+    sums = b"".join(path.read_bytes() for path in sums_of(place))
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet"], input=sums, cwd=place, check=True)
 
 
 def append(place: Path, events: list[AnalyticsEvent]) -> None:
@@ -147,7 +155,7 @@ def test_edges_of_the_calendar(moment: str, path: str, tmp_path: Path) -> None:
     append(tmp_path, [AnalyticsEvent("feature_used", timestamp=moment)])
     for by, wanted in (("hour", path), ("day", path.partition("/")[0])):
         export(tmp_path / "events.db", tmp_path / by, options=ExportOptions(partition_by=by))
-        assert [os.path.dirname(part["name"]) for part in parts(tmp_path / by)] == [wanted]
+        assert [os.path.dirname(part["name"]) for part in parts(tmp_path / by)] == [f"data/{wanted}"]
         assert verify(tmp_path / by).ok
 
 
@@ -189,10 +197,8 @@ def test_late_events_are_further_parts_of_their_partition(place: Path, penstock:
     assert penstock(*told).code == 0
     after = files(place / "runs")
     new = sorted(after.keys() - before.keys())
-    assert [os.path.dirname(name) for name in new] == [DAY, "date=2026-11-06", ""]
-    assert {name: text for name, text in after.items() if name in before} == before | {
-        "SHA256SUMS": after["SHA256SUMS"]
-    }
+    assert [os.path.dirname(name) for name in new] == ["_penstock/runs"] * 2 + [DAY, "data/date=2026-11-06"]
+    assert {name: text for name, text in after.items() if name in before} == before
     assert penstock(*told, "--json").summary["parts"] == 0
     assert len(rows_in(place / "runs", "day")) == 122
     whole(place / "runs")
@@ -202,7 +208,7 @@ def test_the_same_export_has_the_same_names_and_bytes(place: Path, penstock: Com
     for name, workers in (("one", 1), ("other", 4)):
         assert penstock("export", "events.db", f"{name}/", "--partition-by", "hour", "--workers", workers).code == 0
     one, other = files(place / "one"), files(place / "other")
-    assert one.pop("manifest.json") != other.pop("manifest.json")
+    assert one.pop("_penstock/manifest.json") != other.pop("_penstock/manifest.json")
     assert one == other
 
 
@@ -300,17 +306,17 @@ def test_replacing_leaves_no_folder_and_touches_nobody_elses_file(place: Path, p
     assert penstock(*told, "--partition-by", "hour").code == 2
     stranger = place / "out" / DAY / "hour=notes.txt"
     stranger.write_text("mine")
-    assert "1 files here are not of this export and were left alone: date=2026-11-05/hour=notes.txt" in (
+    assert "1 files here are not of this export and were left alone: data/date=2026-11-05/hour=notes.txt" in (
         penstock("verify", "out").stderr
     )
     assert penstock(*told, "--partition-by", "day", "--overwrite").code == 0
     assert len(rows_in(place / "out", "day")) == 120
     whole(place / "out")
-    assert not list((place / "out").glob("*/hour=??"))
+    assert not list((place / "out").glob("data/*/hour=??"))
     assert penstock(*told, "--overwrite").code == 0
     whole(place / "out")
-    assert {name for name in files(place / "out") if "/" in name} == {f"{DAY}/hour=notes.txt"}
-    assert [path.name for path in (place / "out").iterdir() if path.is_dir()] == [DAY]
+    assert {name for name in files(place / "out") if "date=" in name} == {f"{DAY}/hour=notes.txt"}
+    assert [path.name for path in (place / "out/data").iterdir() if path.is_dir()] == [Path(DAY).name]
     assert stranger.read_text() == "mine"
 
 
@@ -320,7 +326,7 @@ def test_nothing_is_written_or_read_through_a_link(
     by: str, kind: tuple[str, ...], place: Path, penstock: Command
 ) -> None:
     told = ("export", "events.db", "out/", "--partition-by", by, "--format", "ndjson", *kind)
-    (place / "out").mkdir()
+    (place / "out/data").mkdir(parents=True)
     hours = [f"hour={hour:02}" for hour in range(24)]
     for hour in hours:
         (place / "elsewhere" / hour).mkdir(parents=True)
@@ -329,7 +335,7 @@ def test_nothing_is_written_or_read_through_a_link(
     assert said.code == 2
     assert "is in the way" in said.stderr
     assert sorted(str(path.relative_to(place / "elsewhere")) for path in (place / "elsewhere").rglob("*")) == hours
-    assert [path.name for path in (place / "out").iterdir()] == [DAY]
+    assert [str(path.relative_to(place / "out")) for path in (place / "out").rglob("*")] == ["data", DAY]
     (place / "out" / DAY).unlink()
     assert penstock(*told).code == 0
     (place / "out" / DAY).rename(place / "moved")
@@ -357,21 +363,21 @@ def _signed(raw: dict[str, Any]) -> bytes:
 @pytest.mark.parametrize(
     "name",
     [
-        "../date=2026-11-05/x",
-        "date=2026-11-05/../x",
-        "date=2026-11-05/../../x",
-        "date=2026-11-05//etc/passwd",
-        "date=2026-11-05/hour=01/hour=01/x",
-        "date=2026-11-05/a/x",
-        "date=2026-11-05/",
-        "date=2026-11-05/.hidden",
-        "date=2026-11-5/x",
-        "date=2026-11-٠5/x",
-        "hour=01/x",
-        "a/date=2026-11-05/x",
-        "x",
-        "date=1999-01-01/x",
-        "date=2026-11-05/hour=01/x",
+        "data/../date=2026-11-05/x",
+        "data/date=2026-11-05/../x",
+        "data/date=2026-11-05/../../x",
+        "data/date=2026-11-05//etc/passwd",
+        "data/date=2026-11-05/hour=01/hour=01/x",
+        "data/date=2026-11-05/a/x",
+        "data/date=2026-11-05/",
+        "data/date=2026-11-05/.hidden",
+        "data/date=2026-11-5/x",
+        "data/date=2026-11-٠5/x",
+        "data/hour=01/x",
+        "data/a/date=2026-11-05/x",
+        "data/x",
+        "data/date=1999-01-01/x",
+        "data/date=2026-11-05/hour=01/x",
     ],
 )
 @pytest.mark.parametrize("parts_left", [1, 2])
@@ -380,7 +386,7 @@ def test_a_part_that_is_not_in_its_folder_is_refused(
 ) -> None:
     append(tmp_path, [AnalyticsEvent("a", timestamp=f"2026-11-0{5 + n}T03:00:00Z") for n in range(parts_left)])
     assert penstock("export", "events.db", "out/", "--partition-by", "day", "--format", "ndjson").code == 0
-    path = tmp_path / "out" / "manifest.json"
+    path = tmp_path / "out" / "_penstock/manifest.json"
     raw = json.loads(path.read_bytes())
     raw["parts"][0]["name"] = name
     path.write_bytes(_signed(raw))
@@ -391,7 +397,7 @@ def test_a_part_that_is_not_in_its_folder_is_refused(
 
 def test_partitions_that_a_manifest_does_not_tell_of_are_refused(place: Path, penstock: Command) -> None:
     assert penstock("export", "events.db", "out/", "--partition-by", "day").code == 0
-    path = place / "out" / "manifest.json"
+    path = place / "out" / "_penstock/manifest.json"
     raw = json.loads(path.read_bytes())
     for by in (None, "hour", "week", 7, []):
         raw["options"]["partition_by"] = by
@@ -409,7 +415,7 @@ def _export(place: Path, kind: str, *faults: Fault, rows: int = 25) -> list[Oper
             layout = options.resolve(format=ExportFormat.NDJSON, codec=None)
             export_incremental(
                 store,
-                LineageDirectory(place / "out", ops=ops),
+                DirectoryDestination(place / "out", ops=ops).lineage(),
                 layout=layout,
                 filter=ExportFilter(),
                 options=options,
@@ -439,15 +445,17 @@ def _ready(place: Path, kind: str) -> None:
         _export(place, kind)
     append(place, _some(20, 20))
     if kind != "new":
-        (place / "out" / "date=2026-11-01" / "notes.txt").write_text("mine")
+        (place / "out" / "data/date=2026-11-01" / "notes.txt").write_text("mine")
 
 
 @pytest.mark.parametrize("kind", ["new", "replaced", "lineage"])
 def test_names_are_durable_before_the_commit(kind: str, tmp_path: Path) -> None:
     _ready(tmp_path / "p", kind)
     log = _export(tmp_path / "p", kind)
-    manifest = tmp_path / "p" / "out" / ("run-000002.manifest.json" if kind == "lineage" else "manifest.json")
-    assert order_problems(log, manifest, derived=manifest.with_name("SHA256SUMS")) == []
+    manifest = (
+        tmp_path / "p" / "out" / ("_penstock/runs/000002.json" if kind == "lineage" else "_penstock/manifest.json")
+    )
+    assert order_problems(log, tmp_path / "p" / "out", manifest) == []
     synced = {operation.path for operation in log if operation.name == "fsync_directory"}
     assert {os.path.dirname(operation.path) for operation in log if operation.name == "mkdir"} <= synced
 
@@ -458,9 +466,9 @@ def _settled(place: Path, kind: str) -> None:
     out = place / "out"
     assert sorted(row["id"] for row in rows_in(out, "hour")) == sorted(event.id for event in _some(0, 40))
     whole(out)
-    named = {"SHA256SUMS", *(part["name"] for part in parts(out))}
-    named |= {name for name in files(out) if name.endswith("manifest.json")}
-    strangers = set() if kind == "new" else {"date=2026-11-01/notes.txt"}
+    named = {*(str(path.relative_to(out)) for path in sums_of(out)), *(part["name"] for part in parts(out))}
+    named |= {name for name in files(out) if name.endswith(".json")}
+    strangers = set() if kind == "new" else {"data/date=2026-11-01/notes.txt"}
     assert set(files(out)) - named == strangers
     assert [path for path in out.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
 
@@ -469,15 +477,15 @@ def _settled(place: Path, kind: str) -> None:
 def test_clearing_up_does_not_follow_a_link(kind: str, tmp_path: Path) -> None:
     _ready(tmp_path / "p", kind)
     stuck = (
-        Fail(on=("link",), ending="manifest.json", code=errno.ENOSPC),
+        Fail(on=("link",), ending="2.json" if kind == "lineage" else "manifest.json", code=errno.ENOSPC),
         Fail(on=("unlink",), code=errno.ENOSPC, lasting=True),
     )
     with pytest.raises(NoSpace):
         _export(tmp_path / "p", kind, *stuck)
     assert stuck[1].fired
     out, moved = tmp_path / "p" / "out", tmp_path / "moved"
-    (out / "date=2026-11-01").rename(moved)
-    (out / "date=2026-11-01").symlink_to(moved)
+    (out / "data/date=2026-11-01").rename(moved)
+    (out / "data/date=2026-11-01").symlink_to(moved)
     before = files(moved)
     assert [name for name in before if name.endswith(".ndjson")]
     with pytest.raises(DestinationExists):
@@ -499,7 +507,7 @@ def test_a_failure_at_any_operation_leaves_the_old_or_the_new(kind: str, late: b
         shutil.copytree(tmp_path / "plan", tmp_path / "work")
         out = tmp_path / "work" / "out"
         fault = Fail(nth=nth, code=errno.ENOSPC, late=late)
-        with suppress(NoSpace, Unconfirmed):
+        with suppress(NoSpace, IoError, Unconfirmed):
             _export(tmp_path / "work", kind, fault)
         fired += fault.fired
         if out.exists() and manifests(out):

@@ -126,7 +126,7 @@ def test_a_dry_run_stores_nothing_and_makes_no_store(exported: Path, tmp_path: P
     assert (said["events"], said["inserted"], said["dry_run"]) == (60, 0, True)
     assert "60 events of out would be restored" in penstock("restore", "out", "--into", "back.db", "--dry-run").stderr
     assert sorted(os.listdir(tmp_path)) == before
-    part = sorted(exported.glob("part-*"))[3]
+    part = sorted(exported.glob("data/part-*"))[3]
     part.write_bytes(part.read_bytes()[:-1] + b" ")
     assert penstock("restore", "out", "--into", "back.db", "--dry-run").code == 4
     assert sorted(os.listdir(tmp_path)) == before
@@ -187,11 +187,12 @@ def test_nothing_of_a_damaged_part_is_stored(
 ) -> None:
     assert penstock("export", "events.db", "one.csv.gz").code == 0
     place, files = {
-        "directory": (exported, sorted(exported.glob("part-*"))),
-        "lineage": (runs, sorted(runs.glob("run-*-part-*"))),
+        "directory": (exported, sorted(exported.glob("data/part-*"))),
+        "lineage": (runs, sorted(runs.glob("data/run-*-part-*"))),
         "file": (tmp_path / "one.csv.gz", [tmp_path / "one.csv.gz"]),
     }[kind]
-    before = sum(entry.rows for entry in _entries(place) if entry.name < files[-1].name)
+    last = files[-1].relative_to(place) if place.is_dir() else files[-1].name
+    before = sum(entry.rows for entry in _entries(place) if entry.name < str(last))
     damage(files[-1])
     said = penstock("restore", place, "--into", "back.db", "--json")
     assert said.code == said.summary["exit_code"] == penstock("verify", place).code == 4
@@ -205,7 +206,7 @@ def _entries(place: Path) -> list[PartEntry]:
     if place.name == "runs":
         return [
             entry
-            for path in sorted(place.glob("run-*.manifest.json"))
+            for path in sorted(place.glob("_penstock/runs/*.json"))
             for entry in parse_manifest(path.read_bytes(), where=path.name).parts
         ]
     manifest = verify(place).manifest
@@ -272,8 +273,8 @@ def test_a_table_without_keys_has_no_lineage(tmp_path: Path, penstock: Command) 
 
 def test_a_source_that_contradicts_itself_is_refused_before_anything_is_stored(exported: Path, store: object) -> None:
     assert isinstance(store, SqliteAnalyticsStorage)
-    (exported / "manifest.json").write_bytes(
-        (exported / "manifest.json").read_bytes().replace(b'"rows": 10', b'"rows": 11')
+    (exported / "_penstock/manifest.json").write_bytes(
+        (exported / "_penstock/manifest.json").read_bytes().replace(b'"rows": 10', b'"rows": 11')
     )
     with pytest.raises(IntegrityError):
         restore(exported, store)

@@ -18,6 +18,7 @@ import sample_events
 from forged import forge, manifest, part, run_path
 from penstock import AnalyticsEvent, ExportOptions, SqliteAnalyticsStorage, StorageConfig, resume
 from penstock.errors import UsageError
+from penstock.publishing.recovery import Intent
 from penstock_command import Run
 
 Command = Callable[..., Run]
@@ -33,13 +34,13 @@ def append(place: Path, events: list[AnalyticsEvent]) -> None:
 def tree(runs: Path) -> dict[str, bytes]:
     """Every file of a lineage, without what tells when a manifest was written."""
     found = {}
-    for path in sorted(runs.iterdir()):
+    for path in sorted(path for path in runs.rglob("*") if path.is_file()):
         text = path.read_bytes()
-        if path.name.endswith(".manifest.json"):
+        if path.name.endswith(".json"):
             raw = json.loads(text)
             del raw["exported_at"], raw["manifest_sha256"], raw["lineage"]["previous"]
             text = json.dumps(raw).encode()
-        found[path.name] = text
+        found[str(path.relative_to(runs))] = text
     return found
 
 
@@ -54,7 +55,8 @@ def runs(tmp_path: Path, penstock: Command) -> Path:
 
 
 def ids(runs: Path) -> list[str]:
-    named = [part["name"] for path in sorted(runs.glob("*.json")) for part in json.loads(path.read_bytes())["parts"]]
+    paths = sorted(runs.glob("_penstock/runs/*.json"))
+    named = [part["name"] for path in paths for part in json.loads(path.read_bytes())["parts"]]
     return [row["id"] for name in named for row in foreign_readers.read(runs / name)]
 
 
@@ -109,8 +111,8 @@ def begun(runs: Path, penstock: Command) -> bytes:
     shutil.copytree(runs, whole)
     assert penstock("export", "events.db", "whole/", "--incremental", "--format", "ndjson").code == 0
     (runs / ".penstock").mkdir()
-    shutil.copy(part(whole, 3), runs)
-    shutil.copy(run_path(whole, 3), runs / ".penstock" / "new-manifest")
+    shutil.copy(part(whole, 3), runs / "data")
+    (runs / ".penstock" / "intent").write_bytes(Intent(manifest=run_path(whole, 3).read_bytes()).to_bytes())
     return run_path(whole, 3).read_bytes()
 
 
@@ -132,17 +134,14 @@ LEFT: list[tuple[str, Callable[[Path, Command], object], list[str], int]] = [
         "a commit",
         committed,
         [
-            "the interrupted run of run-000003.manifest.json was committed already",
-            "SHA256SUMS was brought up to the last run",
+            "the interrupted run of _penstock/runs/000003.json was committed already",
         ],
         4,
     ),
     (
         "sums",
-        lambda runs, penstock: (runs / "SHA256SUMS").write_text(
-            "".join((runs / "SHA256SUMS").read_text().splitlines(keepends=True)[:1])
-        ),
-        ["SHA256SUMS was brought up to the last run"],
+        lambda runs, penstock: (runs / "_penstock/runs/000002.sha256").unlink(),
+        ["_penstock/runs/000002.sha256 was missing and was written"],
         3,
     ),
 ]
@@ -193,7 +192,7 @@ def test_nothing_is_added_to_what_is_not_whole(runs: Path, penstock: Command) ->
         assert done.code == 4
         assert "no run was added" in done.stderr
         assert not run_path(runs, 3).exists()
-    (runs / part(runs, 1).name).write_bytes(kept)
+    part(runs, 1).write_bytes(kept)
     assert penstock("resume", "events.db", "runs", "--verify-full").code == 0
 
 
@@ -223,7 +222,7 @@ def test_places_that_hold_no_lineage(runs: Path, tmp_path: Path, penstock: Comma
         assert (done.code, done.stdout) == (6, b""), place
         assert "penstock export STORE DIR --incremental" in done.stderr
     assert not (tmp_path / "missing").exists()
-    assert penstock("resume", "events.db", "runs/SHA256SUMS").code == 2
+    assert penstock("resume", "events.db", "runs/_penstock/runs/000001.sha256").code == 2
     assert penstock("resume", "missing.db", "runs").code == 6
     assert not (tmp_path / "missing.db").exists()
 

@@ -9,18 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from penstock import Exporter, ExportFilter, ExportOptions, SqliteAnalyticsStorage
-from penstock.destinations.lineage import LineageDirectory
-from penstock.destinations.local import DirectoryDestination, FileDestination
-from penstock.destinations.stream import StreamDestination
+from penstock import (
+    DirectoryDestination,
+    Exporter,
+    ExportFilter,
+    ExportOptions,
+    FileDestination,
+    SqliteAnalyticsStorage,
+)
+from penstock.backends.descriptor import DescriptorSink
+from penstock.backends.local.backend import LocalBackend
 from penstock.errors import ExportError, IoError, NoSpace, Unconfirmed
+from penstock.publishing.stream import StreamDestination
 from penstock.testing.faults import Fail, FaultyOps
 
 #: Where the manifest of each shape stands once it counts.
 MANIFESTS = {
     "file": "out.ndjson.manifest.json",
-    "directory": "out/manifest.json",
-    "lineage": "out/run-{run:06d}.manifest.json",
+    "directory": "out/_penstock/manifest.json",
+    "lineage": "out/_penstock/runs/{run:06d}.json",
     "stream": "m.json",
 }
 Export = Callable[..., None]
@@ -32,8 +39,10 @@ def _export(shape: str, store: SqliteAnalyticsStorage, place: Path, *faults: Fai
         destination = {
             "file": lambda: FileDestination(place / "out.ndjson", ops=ops),
             "directory": lambda: DirectoryDestination(place / "out", ops=ops),
-            "lineage": lambda: LineageDirectory(place / "out", ops=ops),
-            "stream": lambda: StreamDestination(null.fileno(), manifest=place / "m.json", ops=ops),
+            "lineage": lambda: DirectoryDestination(place / "out", ops=ops).lineage(),
+            "stream": lambda: StreamDestination(
+                DescriptorSink(null.fileno()), (LocalBackend(place, ops=ops), "m.json")
+            ),
         }[shape]()
         runs = shape == "lineage"
         Exporter(store).export(

@@ -46,13 +46,18 @@ def place(exports: Path, tmp_path: Path) -> Path:
 
 
 def manifest_path(export: Path) -> Path:
-    return export / "manifest.json" if export.is_dir() else export.with_name(export.name + ".manifest.json")
+    return export / "_penstock/manifest.json" if export.is_dir() else export.with_name(export.name + ".manifest.json")
 
 
 def parts(export: Path) -> list[Path]:
     if not export.is_dir():
         return [export]
     return [export / entry["name"] for entry in json.loads(manifest_path(export).read_bytes())["parts"]]
+
+
+def called(path: Path) -> str:
+    """What a manifest calls a part that lies there."""
+    return f"data/{path.name}" if path.parent.name == "data" else path.name
 
 
 def named(result: VerifyResult) -> set[str]:
@@ -98,7 +103,7 @@ def test_a_changed_part_is_found_and_named(place: Path, name: str, fault: str) -
     for path in parts(place / name):
         whole = path.read_bytes()
         path.write_bytes(FAULTS[fault](whole))
-        assert named(verify(place / name)) == {path.name}
+        assert named(verify(place / name)) == {called(path)}
         path.write_bytes(whole)
     assert verify(place / name).ok
 
@@ -117,12 +122,12 @@ def test_the_command_names_the_part_and_exits_with_4(place: Path, penstock_proce
     path.write_bytes(path.read_bytes()[:-1])
     done = penstock_process("verify", name)
     assert (done.code, done.stdout) == (4, b"")
-    assert done.stderr.startswith(f"{path.name}: ")
+    assert done.stderr.startswith(f"{called(path)}: ")
     assert f"{name} is NOT whole: 1 problem" in done.stderr
     machine = penstock_process("verify", name, "--json")
     assert machine.code == machine.summary["exit_code"] == 4
     assert machine.summary["ok"] is False
-    assert [line["part"] for line in machine.lines if line["type"] == "problem"] == [path.name]
+    assert [line["part"] for line in machine.lines if line["type"] == "problem"] == [called(path)]
 
 
 @pytest.mark.parametrize("name", ["a.json", "packed"])
@@ -131,13 +136,13 @@ def test_a_part_that_is_gone_or_something_else_is_found_and_named(place: Path, p
     path.rename(path.with_name("elsewhere"))
     done = penstock("verify", name)
     assert done.code == 4
-    assert f"{path.name}: the file is missing" in done.stderr
+    assert f"{called(path)}: the file is missing" in done.stderr
     path.symlink_to("nowhere")
-    assert named(verify(place / name)) == {path.name}
+    assert named(verify(place / name)) == {called(path)}
     path.unlink()
     path.mkdir()
     if path.parent != place:
-        assert named(verify(place / name)) == {path.name}
+        assert named(verify(place / name)) == {called(path)}
     assert penstock("verify", name).code == 4
 
 
@@ -146,7 +151,7 @@ def test_parts_that_changed_places_are_found(place: Path) -> None:
     first.rename(place / "aside")
     second.rename(first)
     (place / "aside").rename(second)
-    assert named(verify(place / "plain")) == {first.name, second.name}
+    assert named(verify(place / "plain")) == {called(first), called(second)}
     assert third.exists()
 
 
@@ -157,10 +162,10 @@ def test_sha256sum_agrees_about_every_part(place: Path) -> None:
         second.write_bytes(_flip(second.read_bytes(), 5))
         third.unlink()
         done = subprocess.run(
-            ["sha256sum", "-c", "SHA256SUMS"], cwd=place / name, capture_output=True, text=True, check=False
+            ["sha256sum", "-c", "_penstock/SHA256SUMS"], cwd=place / name, capture_output=True, text=True, check=False
         )
         said = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
-        assert said[first.name] == "OK"
+        assert said[called(first)] == "OK"
         assert {file for file, verdict in said.items() if verdict != "OK"} == named(verify(place / name))
 
 
@@ -238,7 +243,9 @@ def test_totals_are_those_of_the_parts(place: Path) -> None:
     ):
         for name in ("a.json", "plain"):
             whole = manifest_path(place / name).read_bytes()
-            assert named(_edited(place / name, edit)) == {manifest_path(place / name).name}
+            assert named(_edited(place / name, edit)) == {
+                "_penstock/manifest.json" if name == "plain" else f"{name}.manifest.json"
+            }
             manifest_path(place / name).write_bytes(whole)
 
 
@@ -283,13 +290,13 @@ def test_a_newer_manifest_is_not_called_damaged(place: Path, penstock: Command) 
 
 
 def test_sums_that_do_not_fit_are_found(place: Path) -> None:
-    sums = place / "plain" / "SHA256SUMS"
+    sums = place / "plain" / "_penstock/SHA256SUMS"
     whole = sums.read_bytes()
     for changed in (whole[:-1], whole + b"x", b"", whole.replace(b"  ", b" *")):
         sums.write_bytes(changed)
-        assert named(verify(place / "plain")) == {"SHA256SUMS"}
+        assert named(verify(place / "plain")) == {"_penstock/SHA256SUMS"}
     sums.unlink()
-    assert named(verify(place / "plain")) == {"SHA256SUMS"}
+    assert named(verify(place / "plain")) == {"_penstock/SHA256SUMS"}
 
 
 def test_strangers_in_the_directory_are_noted_and_no_fault(place: Path, penstock: Command) -> None:

@@ -1,183 +1,71 @@
-"""What every destination promises: nothing before the commit, everything after it, and one writer at a time."""
+"""Every shape of destination, over every backend: nothing before the commit, everything after it, one writer."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_backend_contract import KINDS as BACKENDS
 
-from penstock import DirectoryDestination, ExportDestination, ExportFormat, FileDestination
-from penstock.errors import DestinationExists, ExportError, Locked, ManifestError, NotFound
-from penstock.model.columns import EVENTS
-from penstock.model.manifest import Manifest, PartEntry, Shape, parse_manifest
-from penstock.model.span import Span
-from penstock.ports.destination import Publication
-
-Make = Callable[[], ExportDestination]
-
-
-@pytest.fixture(params=["file", "directory"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """Makes the same destination again and again, as several runs do."""
-    if request.param == "file":
-        return lambda: FileDestination(tmp_path / "out.ndjson")
-    return lambda: DirectoryDestination(tmp_path / "out")
+from penstock.errors import DestinationExists, UsageError
+from penstock.model.manifest import parse_manifest
+from penstock.ports.backend import Expect
+from penstock.ports.format import Buffer
+from penstock.publishing.shapes import Run
+from penstock.publishing.stream import StreamDestination
+from penstock.testing.backend_place import Place, keys, read
+from penstock.testing.destination_contract import CHECKS, KINDS, Check, Kind, manifest_of
 
 
-def _write(publication: Publication, text: bytes) -> Manifest:
-    """Stage one part; gives the manifest of it."""
-    staged = publication.stage()
-    staged.write(memoryview(text)[:3])
-    staged.write(text[3:])
-    assert staged.finish() == len(text)
-    with staged.read_back() as file:
-        assert file.read() == text
-    sha = hashlib.sha256(text).hexdigest()
-    entry = PartEntry(
-        name="",
-        rows=1,
-        bytes=len(text),
-        sha256=sha,
-        content_bytes=len(text),
-        content_sha256=sha,
-        rows_digest="0" * 32,
-        seq_range=Span(first=1, last=1),
-    )
-    named = replace(entry, name=publication.part_name(0, entry, ".ndjson"))
-    return Manifest(
-        version="1",
-        exported_at=0,
-        shape=Shape.DIRECTORY if named.name.startswith("part-") else Shape.FILE,
-        dataset=EVENTS,
-        format=ExportFormat.NDJSON,
-        codec="none",
-        level=None,
-        options={},
-        filter={},
-        source={},
-        rows=1,
-        rows_digest="0" * 32,
-        checksum=sha,
-        parts=(named,),
-    )
+@pytest.fixture(params=["local", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return BACKENDS[request.param](tmp_path)
 
 
-def _publish(make: Make, text: bytes, *, overwrite: bool = False) -> Manifest:
-    publication = make().begin(overwrite=overwrite)
-    manifest = _write(publication, text)
-    publication.publish(manifest)
-    publication.close()
-    return manifest
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_keeps_what_every_destination_promises(check: Check, kind: Kind, place: Place) -> None:
+    check(place, kind)
 
 
-def _tree(place: Path) -> set[str]:
-    return {str(path.relative_to(place)) for path in place.rglob("*")}
+class Gathered:
+    """A sink that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.text = b""
+
+    def write(self, data: Buffer) -> None:
+        self.text += bytes(data)
 
 
-def _read(make: Make) -> bytes:
-    """The export as a reader finds it: by its manifest."""
-    destination = make()
-    manifest = parse_manifest(destination.read_manifest(), where=destination.manifest_name)
-    (entry,) = manifest.parts
-    with destination.open_part(entry.name) as file:
-        assert file.seekable()
-        return file.read()
+def test_a_stream_has_its_bytes_at_once_and_its_manifest_at_the_end(place: Place) -> None:
+    sink, backend = Gathered(), place.connect()
+    attempt = StreamDestination(sink, (backend, "m.json")).begin()
+    upload = attempt.stage()
+    upload.write(b"one\n")
+    assert sink.text == b"one\n"
+    assert upload.finish().size == 4
+    assert not keys(backend)
+    manifest = manifest_of(KINDS[0].shape, [])
+    with pytest.raises(UsageError):
+        StreamDestination(sink).begin().read_back(0, None)  # type: ignore[arg-type]
+    attempt.publish(manifest)
+    attempt.close()
+    assert keys(backend) == ["m.json"]
+    assert parse_manifest(read(backend, "m.json"), where="m") == manifest
 
 
-def test_it_is_a_destination(make: Make) -> None:
-    destination = make()
-    assert isinstance(destination, ExportDestination)
-    assert destination.path is not None
-
-
-def test_what_was_published_is_read_back(make: Make, tmp_path: Path) -> None:
-    manifest = _publish(make, b"one\n")
-    destination = make()
-    assert destination.read_manifest() == manifest.to_bytes()
-    assert _read(make) == b"one\n"
-    assert destination.inspect(manifest) == ([], [])
-    assert not [name for name in _tree(tmp_path) if "penstock" in name]
-
-
-def test_nothing_is_there_before_the_commit_or_after_giving_up(make: Make, tmp_path: Path) -> None:
-    publication = make().begin()
-    _write(publication, b"one\n")
-    with pytest.raises((NotFound, ManifestError)):
-        make().read_manifest()
-    publication.close()
-    publication.close()
-    assert _tree(tmp_path) == set()
-    with pytest.raises(NotFound):
-        make().read_manifest()
-
-
-def test_a_part_that_is_given_up_in_the_middle_leaves_nothing(make: Make, tmp_path: Path) -> None:
-    publication = make().begin()
-    staged = publication.stage()
-    staged.write(b"half")
-    staged.abort()
-    staged.abort()
-    publication.close()
-    assert _tree(tmp_path) == set()
-
-
-def test_there_is_one_writer_at_a_time(make: Make) -> None:
-    publication = make().begin()
-    with pytest.raises(Locked) as caught:
-        make().begin(overwrite=True)
-    assert caught.value.exit_code == 11
-    publication.publish(_write(publication, b"one\n"))
-    publication.close()
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_manifest_of_a_stream_replaces_only_another_and_when_asked(place: Place, overwrite: bool) -> None:
+    sink, backend = Gathered(), place.connect()
+    old = manifest_of(Run(1), [], at=1)
+    backend.put("m.json", old.to_bytes() if overwrite else b"theirs", expect=Expect.ABSENT, attempt="x")
+    destination = StreamDestination(sink, (backend, "m.json"))
     with pytest.raises(DestinationExists):
-        make().begin()
-    assert _read(make) == b"one\n"
-
-
-def test_what_is_there_is_replaced_only_when_asked_and_then_wholly(make: Make, tmp_path: Path) -> None:
-    _publish(make, b"one\n")
-    before = _tree(tmp_path)
-    with pytest.raises(DestinationExists) as caught:
-        make().begin()
-    assert caught.value.exit_code == 2
-    assert _read(make) == b"one\n"
-    _publish(make, b"two\n", overwrite=True)
-    assert _read(make) == b"two\n"
-    assert len(_tree(tmp_path)) == len(before)
-
-
-def test_a_replacement_that_is_given_up_leaves_the_old_export(make: Make, tmp_path: Path) -> None:
-    _publish(make, b"one\n")
-    before = {name: (tmp_path / name).read_bytes() for name in _tree(tmp_path) if (tmp_path / name).is_file()}
-    publication = make().begin(overwrite=True)
-    _write(publication, b"two\n")
-    assert _read(make) == b"one\n"
-    publication.close()
-    after = {name: (tmp_path / name).read_bytes() for name in _tree(tmp_path) if (tmp_path / name).is_file()}
-    assert after == before
-
-
-def test_a_file_that_appears_meanwhile_is_left_alone(make: Make, tmp_path: Path) -> None:
-    publication = make().begin()
-    manifest = _write(publication, b"one\n")
-    destination = make()
-    assert destination.path is not None
-    stranger = destination.path if destination.single else destination.path / destination.manifest_name
-    stranger.write_text("somebody else's")
-    with pytest.raises(DestinationExists):
-        publication.publish(manifest)
-    publication.close()
-    assert stranger.read_text() == "somebody else's"
-    assert _tree(tmp_path) <= {str(path.relative_to(tmp_path)) for path in (stranger, stranger.parent)}
-
-
-def test_parts_are_asked_for_by_plain_names_only(make: Make) -> None:
-    _publish(make, b"one\n")
-    with pytest.raises(NotFound), make().open_part("other"):
-        pass
-    for name in ("../secret", "/etc/passwd", "..", "", "a/b", "a\x00b"):
-        with pytest.raises(ExportError) as caught, make().open_part(name):
-            pass
-        assert caught.value.exit_code == 4
+        destination.begin(overwrite=not overwrite)
+    if overwrite:
+        attempt = destination.begin(overwrite=True)
+        attempt.publish(manifest_of(Run(1), [], at=2))
+        attempt.close()
+        assert parse_manifest(read(backend, "m.json"), where="m").exported_at == 2
+    assert keys(backend) == ["m.json"]

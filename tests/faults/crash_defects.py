@@ -1,189 +1,278 @@
-"""Defects to plant in the protocol: each is a mistake that somebody could make, and that a sweep has to see.
+"""Defects to plant in the commit protocol: each is a mistake that somebody could make, and that a sweep has to see.
 
-A defect is put in for one export at a time, in the child that runs it, and taken out again afterwards.
+They are wrong steps of an attempt and wrong rows of ``decide``; other files of defects have wrong backends, and what is
+wrong in what is exported, read and checked. A defect is put in for one export at a time, in the child that runs it, and
+taken out again afterwards.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from backend_defects import BACKEND_DEFECTS
 from bounds_defects import BOUNDS_DEFECTS
-from lineage_defects import LINEAGE_DEFECTS
 from reading_defects import READING_DEFECTS
 
 from penstock import wiring
-from penstock.backends.local.staged_file import LocalStagedFile
 from penstock.cli.stopping import Stopping
-from penstock.destinations import lineage as runs
-from penstock.destinations import publication as protocol
-from penstock.destinations import stream
-from penstock.destinations.local import DirectoryDestination
-from penstock.destinations.naming import read_if_there
-from penstock.destinations.publication import LocalPublication
-from penstock.destinations.staging import NEW, OLD, REPLACING
+from penstock.errors import DestinationExists, ExportError, IoError, Unknown
 from penstock.exporting import committing
 from penstock.exporting import export as exporting_export
 from penstock.exporting import incremental as exporting_incremental
 from penstock.model.manifest import Manifest
+from penstock.ports.backend import Expect
+from penstock.publishing import attempt as attempts
+from penstock.publishing import recovery
+from penstock.publishing.attempt import Attempt
+from penstock.publishing.lineage import LineageDestination
+from penstock.publishing.place import Place
+from penstock.publishing.recovery import Action, Clear, Found, TakeBack, readable
 
-Patches = list[tuple[Any, str, Callable[..., Any]]]
+Patches = list[tuple[Any, str, Any]]
 
 
-def _no_pending_manifest() -> Patches:
-    """The manifest is written when it is needed, not before the data takes its name."""
+def _no_intent() -> Patches:
+    """The manifest is written when it is needed, and nothing lies there before the data takes its name."""
+    return [(Attempt, "_lay_down", lambda self, name, text: None)]
 
-    def publish(self: Any, manifest: Manifest) -> None:
-        self._name(self._staging.data(0), self._place.single)
-        self._sync()
-        self._staging.store(NEW, manifest.to_bytes())
-        self._name(self._staging.path(NEW), self._place.manifest)
-        self._sync()
-        self._published = True
-        self.close()
 
-    return [(LocalPublication, "publish", publish)]
+def _intent_after_the_data() -> Patches:
+    """The intent is staged when the data has its names."""
+    lay_down, give = Attempt._lay_down, Attempt._give_names
+
+    def give_names(self: Any, manifest: Manifest) -> None:
+        give(self, manifest)
+        lay_down(self, recovery.INTENT, self._intent.to_bytes())
+
+    return [(Attempt, "_lay_down", lambda self, name, text: None), (Attempt, "_give_names", give_names)]
 
 
 def _manifest_first() -> Patches:
-    def publish(self: Any, manifest: Manifest) -> None:
-        self._text = manifest.to_bytes()
-        self._pend(manifest)
-        self._name(self._staging.path(NEW), self._place.manifest)
-        self._sync()
-        self._name(self._staging.data(0), self._place.single)
-        self._sync()
-        self._published = True
-        self.close()
+    """The commit comes before the parts have their names."""
+    give, commit = Attempt._give_names, Attempt._commit
 
-    return [(LocalPublication, "publish", publish)]
+    def commit_first(self: Any, text: bytes) -> None:
+        commit(self, text)
+        give(self, readable(text))
+
+    return [(Attempt, "_give_names", lambda self, manifest: None), (Attempt, "_commit", commit_first)]
 
 
 def _no_withdrawal() -> Patches:
     """The data of a file is exchanged under its old manifest."""
 
-    def replace(self: Any) -> None:
-        self._ops.rename(self._staging.data(0), self._place.single)
-        self._sync()
-        self._ops.rename(self._staging.path(REPLACING), self._place.manifest)
+    def commit(self: Any, text: bytes) -> None:
+        self._backend.put(self._shape.manifest, text, expect=Expect.ANY, attempt=self._shape.attempt)
 
-    return [(LocalPublication, "_replace_file", replace)]
-
-
-def _data_not_synced() -> Patches:
-    def finish(self: Any) -> int:
-        size = os.fstat(self._fd).st_size
-        fd, self._fd = self._fd, -1
-        self._ops.close(fd)
-        return size
-
-    return [(LocalStagedFile, "finish", finish)]
-
-
-def _names_not_synced() -> Patches:
-    return [(LocalPublication, "_sync", lambda self: None), (protocol, "sync_folders", lambda *given: None)]
-
-
-def _new_directory_not_synced() -> Patches:
-    return [(DirectoryDestination, "_sync_name", lambda self: None)]
-
-
-def _written_in_place() -> Patches:
-    """The file grows under its final name."""
-
-    def stage(self: Any) -> LocalStagedFile:
-        staged = LocalStagedFile(self._place.single, self._ops)
-        self._staged.append(staged)
-        return staged
-
-    real = LocalPublication._name
-
-    def name(self: Any, source: Path, target: Path) -> None:
-        if target != self._place.single:
-            real(self, source, target)
-
-    return [(LocalPublication, "stage", stage), (LocalPublication, "_name", name)]
+    return [(Attempt, "_withdraw", lambda self: None), (Attempt, "_commit", commit)]
 
 
 def _old_parts_first() -> Patches:
     """The old export's parts are removed before the new manifest takes over."""
-    real = LocalPublication._publish_directory
+    commit = Attempt._commit
 
-    def publish(self: Any, manifest: Manifest) -> None:
-        self._finish_directory(manifest, self._parsed(self._staging.read(OLD)))
-        real(self, manifest)
+    def late(self: Any, text: bytes) -> None:
+        actions = recovery.after_commit(self._shape, self._intent)
+        self._place.execute(
+            Found(shape=self._shape, intent=self._intent), [one for one in actions if isinstance(one, TakeBack)]
+        )
+        commit(self, text)
 
-    return [(LocalPublication, "_publish_directory", publish)]
+    return [(Attempt, "_commit", late)]
 
 
-def _manifest_in_place() -> Patches:
-    """The manifest is written under its final name instead of being renamed to it."""
+def _decided(wrong: Callable[[Found], list[Action] | None]) -> Patches:
+    """A row of the decision is another; where there is none, the true one holds."""
+    real = attempts.decide
 
-    def publish(self: Any, manifest: Manifest) -> None:
-        self._text = manifest.to_bytes()
-        self._pend(manifest)
-        self._name(self._staging.data(0), self._place.single)
-        self._sync()
-        staged = LocalStagedFile(self._place.manifest, self._ops)
-        staged.write(manifest.to_bytes())
-        staged.finish()
-        self._sync()
-        self._published = True
-        self.close()
+    def decide(found: Found) -> list[Action]:
+        actions = wrong(found)
+        return real(found) if actions is None else actions
 
-    return [(LocalPublication, "publish", publish)]
+    return [(attempts, "decide", decide)]
 
 
 def _recovery_forgets() -> Patches:
-    """The next run throws the staging directory away and looks no further."""
-    return [(LocalPublication, "recover", lambda self: self._staging.clear())]
+    """Whoever comes next throws away what is staged and looks no further."""
+    return _decided(lambda found: None if found.alive else [Clear()])
 
 
-def _recovery_without_sync() -> Patches:
-    """The next run builds on names that a killed run may not have made durable."""
-    real_recover, real_sync = LocalPublication.recover, LocalPublication._sync
+def _recovery_of_runs_forgets() -> Patches:
+    """The same, for runs of a lineage alone."""
+    return _decided(lambda found: [Clear()] if not found.alive and "runs/" in found.shape.manifest else None)
 
-    def recover(self: Any) -> None:
-        self.first_sync_left_out = False
-        real_recover(self)
-        self.first_sync_left_out = True
 
-    def sync(self: Any) -> None:
-        if not getattr(self, "first_sync_left_out", True):
-            self.first_sync_left_out = True
-            return
-        real_sync(self)
+def _withdrawn_is_cleared() -> Patches:
+    """A file whose manifest was withdrawn is taken for one that was never begun."""
+    return _decided(lambda found: [Clear()] if not found.alive and found.shape.single and not found.manifest else None)
 
-    return [(LocalPublication, "recover", recover), (LocalPublication, "_sync", sync)]
+
+def _withdrawn_is_taken_back() -> Patches:
+    """What stands under the name of a file that was to be replaced is taken for a new one, and removed."""
+
+    def decide(found: Found) -> list[Action] | None:
+        if found.intent is None or not found.intent.replaces or found.manifest is not None or not found.shape.single:
+            return None
+        manifest = readable(found.intent.manifest)
+        assert manifest is not None
+        return [*(TakeBack(entry) for entry in manifest.parts), Clear()]
+
+    return _decided(decide)
+
+
+def _other_hands_not_seen() -> Patches:
+    """A file that others changed since the crash is taken for the one that was to go."""
+    real = attempts.decide
+
+    def decide(found: Found) -> list[Action]:
+        other = found.data is recovery.Data.OTHER and found.staged
+        return real(replace(found, data=recovery.Data.BEFORE) if other else found)
+
+    def put_data(self: Any, found: Found) -> None:
+        staged = self._staged(found.shape, "data-00000")
+        self.backend.place([attempts.Move(staged=staged, key=found.shape.data, expect=Expect.ANY)])
+
+    return [(attempts, "decide", decide), (Place, "_put_data", put_data)]
+
+
+def _committed_is_cleaned_up() -> Patches:
+    """An intent means that its export failed: the parts go, whether it was committed or not."""
+
+    def decide(found: Found) -> list[Action] | None:
+        if found.alive or found.intent is None or found.manifest != found.intent.manifest:
+            return None
+        manifest = readable(found.manifest)
+        assert manifest is not None
+        return [*(TakeBack(entry) for entry in manifest.parts), Clear()]
+
+    return _decided(decide)
+
+
+def _kept_parts_are_taken_back() -> Patches:
+    """What a failed replacement names goes, although the old export names it too."""
+
+    def decide(found: Found) -> list[Action] | None:
+        if found.intent is None or found.manifest in (None, found.intent.manifest) or found.shape.single:
+            return None
+        manifest = readable(found.intent.manifest)
+        assert manifest is not None
+        return [*(TakeBack(entry) for entry in manifest.parts), Clear()]
+
+    return _decided(decide)
+
+
+def _sums_forgotten() -> Patches:
+    """What comes after the commit is left to nobody."""
+    return _decided(
+        lambda found: [Clear()] if found.intent is not None and found.manifest == found.intent.manifest else None
+    )
+
+
+def _intent_cleared_first() -> Patches:
+    """The intent goes before what it explains."""
+    real = Place.execute
+
+    def execute(self: Any, found: Found, actions: Any) -> Any:
+        if any(isinstance(one, Clear) for one in actions):
+            for staged in list(self.backend.staged(found.shape.attempt)):
+                if staged.name == recovery.INTENT:
+                    self.backend.drop(staged)
+        return real(self, found, actions)
+
+    return [(Place, "execute", execute)]
+
+
+def _digest_not_looked_at() -> Patches:
+    """What has a part's name is taken for that part."""
+    return [(Place, "holds", lambda self, entry: self.backend.stat(entry.name))]
 
 
 def _recovery_sweeps_all() -> Patches:
     """Whatever no manifest names is taken for a leftover."""
-    real = LocalPublication.recover
+    real = Attempt.__init__
 
-    def recover(self: Any) -> None:
-        real(self)
-        committed = self._parsed(read_if_there(self._place.manifest))
+    def begin(self: Any, backend: Any, shape: Any) -> None:
+        real(self, backend, shape)
+        committed = readable(self._place.read(shape.manifest)[0])
         named = {entry.name for entry in committed.parts} if committed is not None else set()
-        for entry in os.scandir(self._place.directory):
-            if entry.is_file() and entry.name not in named | {"manifest.json", "SHA256SUMS"}:
-                os.unlink(entry.path)
+        for stat in list(backend.list("data/")):
+            if stat.key not in named:
+                backend.delete(stat.key)
 
-    return [(LocalPublication, "recover", recover)]
+    return [(Attempt, "__init__", begin)]
 
 
-def _rename_over() -> Patches:
-    """Names are given by a rename that replaces whatever is there."""
-    return [(protocol, "give_name", lambda ops, source, target: ops.rename(source, target))]
+def _retention_by_age() -> Patches:
+    """Of the data only what is in the last three keys stays."""
+    real = Attempt.__init__
+
+    def begin(self: Any, backend: Any, shape: Any) -> None:
+        real(self, backend, shape)
+        for stat in [one for one in backend.list("data/") if "run-" in one.key][:-3]:
+            backend.delete(stat.key)
+
+    return [(Attempt, "__init__", begin)]
+
+
+def _lost_answer_is_a_failure() -> Patches:
+    """A commit whose answer was lost is taken for one that did not happen."""
+    real = Attempt._happened
+
+    def happened(self: Any, error: ExportError, text: bytes, before: bytes | None) -> bool:
+        if isinstance(error, Unknown):
+            raise error
+        return real(self, error, text, before)
+
+    return [(Attempt, "_happened", happened)]
+
+
+def _lost_answer_is_a_success() -> Patches:
+    """A commit whose answer was lost is taken for one that happened."""
+    real = Attempt._happened
+
+    def happened(self: Any, error: ExportError, text: bytes, before: bytes | None) -> bool:
+        return isinstance(error, Unknown) or real(self, error, text, before)
+
+    return [(Attempt, "_happened", happened)]
+
+
+def _undurable_commit_acknowledged() -> Patches:
+    """A commit that may not outlive a power failure is reported as a success."""
+    real = Attempt._happened
+
+    def happened(self: Any, error: ExportError, text: bytes, before: bytes | None) -> bool:
+        return self._place.read(self._shape.manifest)[0] == text or real(self, error, text, before)
+
+    return [(Attempt, "_happened", happened)]
+
+
+def _interrupt_after_the_commit_is_an_interrupt() -> Patches:
+    """Who is interrupted when the manifest stands says that nothing was left."""
+    return [(Attempt, "_stands_after_all", lambda self, text: False)]
 
 
 def _strangers_file_replaced() -> Patches:
     """Whatever has the name that a manifest is to have goes, if replacing was asked for."""
-    return [(stream, "check_replaceable", lambda path: None)]
+    return [(attempts, "is_ours", lambda text: True)]
+
+
+def _sums_of_another_taken() -> Patches:
+    """Whoever's sums lie where those of an export belong, they are replaced."""
+    aim, put_sums = Attempt.aim, Place._put_sums
+
+    def blind(self: Any, shape: Any, **more: Any) -> None:
+        with suppress(DestinationExists):
+            aim(self, shape, **more)
+
+    def put(self: Any, shape: Any, manifest: Manifest, old: bytes | None) -> list[str]:
+        self.backend.put(shape.sums, manifest.sums(), expect=Expect.ANY, attempt=shape.attempt)
+        return put_sums(self, shape, manifest, old)
+
+    return [(Attempt, "aim", blind), (Place, "_put_sums", put)]
 
 
 def _store_replaced() -> Patches:
@@ -193,8 +282,7 @@ def _store_replaced() -> Patches:
 
 def _unconfirmed_as_failed() -> Patches:
     """A commit that may have happened is told by the error that came in its way."""
-    rooms = (protocol, runs, stream)
-    return [(room, "unconfirmed", lambda failure, *given, **more: failure) for room in rooms]
+    return [(Attempt, "_doubt", lambda self, text, what, hint: IoError(what, hint=hint))]
 
 
 def _commit_cut_in_two() -> Patches:
@@ -217,77 +305,79 @@ def _late_signal_denies_the_commit() -> Patches:
     return [(Stopping, "done", lambda self: None)]
 
 
-def _short_writes_ignored() -> Patches:
-    def write(self: Any, data: Any) -> None:
-        view = memoryview(data).cast("B")
-        self._ops.write(self._fd, view)
-        self._written += view.nbytes
+def _empty_run_not_committed() -> Patches:
+    real = Attempt.publish
 
-    def finish(self: Any) -> int:
-        self._ops.fsync(self._fd)
-        fd, self._fd = self._fd, -1
-        self._ops.close(fd)
-        return int(self._written)
+    def publish(self: Any, manifest: Manifest) -> None:
+        if manifest.parts:
+            real(self, manifest)
 
-    return [(LocalStagedFile, "write", write), (LocalStagedFile, "finish", finish)]
+    return [(Attempt, "publish", publish)]
 
 
-def _fsync_tried_again() -> Patches:
-    real = LocalStagedFile.finish
+def _sums_of_the_plan() -> Patches:
+    """The sums have the digests of what was to be stored, not of what is stored."""
 
-    def finish(self: Any) -> int:
-        try:
-            self._ops.fsync(self._fd)
-        except OSError:
-            return real(self)
-        size = os.fstat(self._fd).st_size
-        fd, self._fd = self._fd, -1
-        self._ops.close(fd)
-        return size
+    def sums(self: Any) -> bytes:
+        return b"".join(f"{entry.content_sha256}  {entry.name}\n".encode() for entry in self.parts)
 
-    return [(LocalStagedFile, "finish", finish)]
+    return [(Manifest, "sums", sums)]
+
+
+def _missing_sums_never_written() -> Patches:
+    """Sums that a crash left out are left out for good."""
+    return [(LineageDestination, "_complete_sums", lambda self, numbers: [])]
 
 
 def _failure_leaves_all() -> Patches:
     """After a failure the lock is given up, and nothing else is done."""
+    real = Attempt._clear_up
 
-    def close(self: Any) -> None:
-        if self._published and not self._closed:
-            self._staging.clear()
-        self._closed = True
-        self._staging.close()
+    def clear_up(self: Any) -> None:
+        if self._committed:
+            real(self)
 
-    return [(LocalPublication, "close", close)]
+    return [(Attempt, "_clear_up", clear_up)]
 
 
 DEFECTS: dict[str, Callable[[], Patches]] = {
     make.__name__.strip("_").replace("_", "-"): make
     for make in (
-        _no_pending_manifest,
+        _no_intent,
+        _intent_after_the_data,
         _manifest_first,
         _no_withdrawal,
-        _data_not_synced,
-        _names_not_synced,
-        _new_directory_not_synced,
-        _written_in_place,
         _old_parts_first,
-        _manifest_in_place,
         _recovery_forgets,
-        _recovery_without_sync,
+        _recovery_of_runs_forgets,
+        _withdrawn_is_cleared,
+        _withdrawn_is_taken_back,
+        _other_hands_not_seen,
+        _committed_is_cleaned_up,
+        _kept_parts_are_taken_back,
+        _sums_forgotten,
+        _intent_cleared_first,
+        _digest_not_looked_at,
         _recovery_sweeps_all,
-        _rename_over,
+        _retention_by_age,
+        _lost_answer_is_a_failure,
+        _lost_answer_is_a_success,
+        _undurable_commit_acknowledged,
+        _interrupt_after_the_commit_is_an_interrupt,
         _strangers_file_replaced,
+        _sums_of_another_taken,
         _store_replaced,
         _unconfirmed_as_failed,
         _commit_cut_in_two,
         _clearing_up_cut_short,
         _late_signal_denies_the_commit,
-        _short_writes_ignored,
-        _fsync_tried_again,
+        _empty_run_not_committed,
+        _sums_of_the_plan,
+        _missing_sums_never_written,
         _failure_leaves_all,
     )
 }
-DEFECTS |= LINEAGE_DEFECTS | READING_DEFECTS | BOUNDS_DEFECTS
+DEFECTS |= BACKEND_DEFECTS | READING_DEFECTS | BOUNDS_DEFECTS
 
 
 @contextmanager

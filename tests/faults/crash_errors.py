@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -77,8 +78,8 @@ def _one_error(stage: Stage, operation: Operation, code: str, lasting: bool, lat
     wrong += _told(code, raised, state, operation)
     if raised is not None and not lasting and state != NEW and not _may_leave(operation, late):
         wrong += settled(stage, state)
-    synced = [entry.path for entry in stage.log if entry.name == "fsync"]
-    if len(synced) != len(set(synced)):
+    done = Counter((entry.name, entry.path) for entry in stage.log)
+    if any(times > done["create", path] for (name, path), times in done.items() if name == "fsync"):
         wrong.append("an fsync was tried again")
     return f"{code} at {operation}", fault.fired > 0, wrong + settle(stage, state)
 
@@ -86,15 +87,19 @@ def _one_error(stage: Stage, operation: Operation, code: str, lasting: bool, lat
 def _told(code: str, raised: BaseException | None, state: str, operation: Operation) -> list[str]:
     """Whether the error is of the right kind, and tells the truth about what is there now."""
     if raised is None:
-        quiet = state == NEW and operation.name not in ("write", "fsync")
+        # Sums are put after the commit, and whoever comes next puts those that lack.
+        quiet = state == NEW and (operation.name not in ("write", "fsync") or "/put-" in operation.path)
         return [] if quiet else [f"no error was raised, and the {state} export is there"]
-    expected, exit_code = (Unconfirmed, Unconfirmed.exit_code) if state == NEW else ERRORS[code]
+    if state == NEW:
+        if not isinstance(raised, Unconfirmed):
+            return [f"raised {type(raised).__name__}, but the new export is there: {raised}"]
+        return [] if b'"penstock_manifest"' in raised.manifest else ["the error does not carry the manifest"]
+    expected, exit_code = ERRORS[code]
+    if isinstance(raised, IoError) and "nothing was published" in str(raised):
+        return []  # names that were given and may not have been durable were taken back
     if not isinstance(raised, expected):
         return [f"raised {type(raised).__name__}: {raised}"]
-    wrong = [] if raised.exit_code == exit_code else [f"exit code {raised.exit_code}"]
-    if isinstance(raised, Unconfirmed) and b'"penstock_manifest"' not in raised.manifest:
-        wrong.append("the error does not carry the manifest")
-    return wrong
+    return [] if raised.exit_code == exit_code else [f"exit code {raised.exit_code}"]
 
 
 def _may_leave(operation: Operation, late: bool) -> bool:
@@ -140,7 +145,8 @@ class Interrupt(KeyboardInterrupt):
 
 
 def interrupt_sweep(name: str, root: Path, *, step: int = 1, defect: str | None = None) -> Count:
-    """Ctrl-C right before and right after every operation: the export ends, and there is nothing to tidy up."""
+    """Ctrl-C right before and right after every operation: the export ends, there is nothing to tidy up, and it is an
+    interrupt exactly if nothing was committed."""
     stage = prepare(name, root, defect=defect)
     plan: list[tuple[Operation, When]] = []
     for operation in record(stage):
@@ -166,14 +172,19 @@ def _one_interrupt(stage: Stage, operation: Operation, when: When) -> Outcome:
     fault = Meddle(nth=operation.number, action=interrupt, when=when)
     stage.reset()
     wrong = []
+    swallowed = False
     try:
         stage.export(fault)
-        wrong.append("the interrupt was swallowed")
+        swallowed = True
     except Interrupt:
         pass
     except BaseException as error:
         wrong.append(f"raised {type(error).__name__}: {error}")
     state, seen = judge(stage)
+    if swallowed and state != NEW:
+        wrong.append("the interrupt was swallowed")
+    if not swallowed and state == NEW:
+        wrong.append("the new export is there, and was reported as an interrupt")
     if (operation.name, when) not in (("mkdir", "after"), ("open_lock", "after")):
         seen += settled(stage, state)
     return f"interrupted {when} {operation}", fault.fired > 0, wrong + seen + settle(stage, state)
@@ -188,10 +199,12 @@ def intruder_sweep(name: str, root: Path, *, no_links: bool = False, defect: str
     stage = prepare(name, root, defect=defect, no_links=no_links)
     log = record(stage)
     names = sorted({operation.target for operation in log if operation.target and ".penstock" not in operation.target})
-    free = [Path(target) for target in names if Path(target).name not in stage.old]
+    keys = {str(Path(target).relative_to(stage.base)): Path(target) for target in names}
+    # Sums come after the commit; somebody else's are left alone then, and told.
+    free = {key: target for key, target in keys.items() if key not in stage.old and "SHA256SUMS" not in key}
     count = Count(f"{stage.name}: names taken by others")
-    for target in free:
-        same = stage.new[target.name]
+    for key, target in free.items():
+        same = stage.new[key]
         texts = [_INTRUDER, same] if target.name == stage.scenario.dest else [_INTRUDER]
         for text in texts:
             count.planned += 1
@@ -215,7 +228,8 @@ def _one_intruder(stage: Stage, target: Path, text: bytes, marker: int) -> Outco
     if not target.exists() or target.read_bytes() != text:
         wrong.append("the foreign file was changed")
     target.unlink(missing_ok=True)
-    if stage.scenario.before == "nothing" and not stage.scenario.single:
-        stage.base.rmdir()  # it holds nothing else, or this fails
+    for folder in (target.parent, *target.parent.parents):
+        if folder.is_relative_to(stage.base) and folder != stage.place and not any(folder.iterdir()):
+            folder.rmdir()  # it was made for the intruder, or for what was taken back
     wrong += settled(stage, OLD if stage.scenario.before == "export" else NONE)
     return label, fault.fired > 0, wrong + settle(stage, NONE if stage.scenario.none_allowed else OLD)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crash_scenarios import Stage
 
-from penstock import DirectoryDestination, FileDestination
+from penstock import DirectoryDestination, ExportDestination, FileDestination
 from penstock.errors import DestinationExists, ExportError, ManifestError, NotFound
 from penstock.reading.verify import verify
 
@@ -89,8 +89,9 @@ def settled(stage: Stage, state: str) -> list[str]:
     expected = set({NEW: stage.new, OLD: stage.old, NONE: {}}[state])
     if state == NONE and stage.scenario.before == "bare":
         expected = set(stage.old)
-    expected |= {path.name for path in stage.strangers() if path.parent == stage.base}
-    there = {path.name for path in stage.base.iterdir()} if stage.base.is_dir() else set()
+    expected |= {str(path.relative_to(stage.base)) for path in stage.strangers() if path.is_relative_to(stage.base)}
+    expected |= {str(folder) for name in expected for folder in Path(name).parents if folder.name}
+    there = {str(path.relative_to(stage.base)) for path in stage.base.rglob("*")}
     wrong += [f"{name} was left behind" for name in sorted(there - expected)]
     wrong += [f"{name} is gone" for name in sorted(expected - there)]
     if not stage.scenario.single:
@@ -111,7 +112,7 @@ def _touched(stage: Stage) -> list[str]:
     ]
 
 
-def _destination(stage: Stage) -> FileDestination | DirectoryDestination:
+def _destination(stage: Stage) -> ExportDestination:
     path = stage.place / stage.scenario.dest
     return FileDestination(path) if stage.scenario.single else DirectoryDestination(path)
 

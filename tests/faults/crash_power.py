@@ -4,6 +4,7 @@ out on a real disk and judged like a crash."""
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,8 +22,7 @@ def order_check(name: str, root: Path, *, no_links: bool = False, defect: str | 
     """The order of a clean run's operations."""
     stage = prepare(name, root, defect=defect, no_links=no_links)
     log = record(stage)
-    derived = None if stage.scenario.single else stage.base / "SHA256SUMS"
-    wrong = order_problems(log, stage.base / stage.manifest, derived=derived)
+    wrong = order_problems(log, stage.base, stage.base / stage.manifest)
     count = Count(f"{stage.name}: order of {len(log)} operations", planned=1)
     count.add("clean run", True, wrong)
     return count
@@ -93,6 +93,7 @@ class _Found:
 def _judge_tree(stage: Stage, count: Count, label: str, tree: Tree, *, acknowledged: bool) -> None:
     def check() -> tuple[str, list[str]]:
         lay_out(tree, stage.place)
+        stage.know_again()
         state, wrong = judge(stage)
         if acknowledged and state != NEW:
             wrong.append(f"the export was acknowledged, and the {state} one is there")
@@ -112,5 +113,10 @@ def _check_model(stage: Stage, log: Sequence[Operation], count: Count) -> None:
         for operation in log[:number]:
             disk.apply(operation)
         killed_at(stage, (number, "after"))
-        if disk.now() != tree_of(stage.place):
+        if _without_versions(disk.now()) != _without_versions(tree_of(stage.place)):
             count.wrong.append(f"after {log[number - 1]} the model and the file system differ")
+
+
+def _without_versions(tree: Tree) -> Tree:
+    """A file that is laid out anew has another inode than the one that an intent tells of."""
+    return {path: None if text is None else re.sub(rb'"data": "[^"]*"', b"", text) for path, text in tree.items()}

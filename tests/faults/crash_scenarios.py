@@ -8,6 +8,7 @@ repetition gives the same bytes, the manifest included.
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any
 from crash_defects import planted
 
 from penstock import AnalyticsEvent, DirectoryDestination, Exporter, ExportFilter, ExportOptions, FileDestination
+from penstock.backends.local.backend import LocalBackend
 from penstock.backends.local.fileops import FileOps
 from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 from penstock.testing.faults import Fail, Fault, FaultyOps, Operation
@@ -133,12 +135,23 @@ class Stage:
 
     @property
     def manifest(self) -> str:
-        return f"{self.scenario.dest}.manifest.json" if self.scenario.single else "manifest.json"
+        return f"{self.scenario.dest}.manifest.json" if self.scenario.single else "_penstock/manifest.json"
 
     def reset(self) -> None:
         """Lay the place out as it is before the export."""
         shutil.rmtree(self.place, ignore_errors=True)
         shutil.copytree(self.template, self.place)
+
+    def know_again(self) -> None:
+        """After a state was laid out as files: let the intent know the file that is to go by its new inode."""
+        intent, dest = self.place / f".{self.scenario.dest}.penstock" / "intent", self.scenario.dest
+        try:
+            raw = json.loads(intent.read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return
+        there = LocalBackend(self.place).stat(dest) if self.scenario.single else None
+        if raw["data"] is not None and there is not None and (self.place / dest).read_bytes() == self.old[dest]:
+            intent.write_text(json.dumps({**raw, "data": there.version}))
 
     def export(self, *faults: Fault, keep_data: bool = False, overwrite: bool | None = None) -> list[Operation]:
         """Run the new export as the scenario has it; ``overwrite`` overrides its flag. Returns what was done; whoever
@@ -155,7 +168,7 @@ class Stage:
         """Every foreign file that must stay as it is."""
         places = [self.place]
         if not self.scenario.single and self.scenario.before != "nothing":
-            places.append(self.base)
+            places += [self.base, self.base / "data"]
         return {place / name: text for place in places for name, text in BYSTANDERS.items()}
 
 
@@ -168,7 +181,7 @@ def build(name: str, root: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
     stage = Stage(scenario, root, {}, {})
     stage.reset()
     _export(root / "store.db", stage.place, scenario, None, overwrite=False, new=True)
-    new = _contents(stage)
+    new = contents(stage.base)
     for file, text in BYSTANDERS.items():
         (template / file).write_bytes(text)
     old: dict[str, bytes] = {}
@@ -178,19 +191,21 @@ def build(name: str, root: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
     elif scenario.before == "export":
         stage.reset()
         _export(root / "store.db", stage.place, scenario, None, overwrite=False, new=False)
-        old = {file: text for file, text in _contents(stage).items() if file not in BYSTANDERS}
+        old = {file: text for file, text in contents(stage.base).items() if file not in BYSTANDERS}
         shutil.rmtree(template)
         shutil.copytree(stage.place, template)
     if not scenario.single and scenario.before != "nothing":
-        (template / scenario.dest).mkdir(exist_ok=True)
+        (template / scenario.dest / "data").mkdir(parents=True, exist_ok=True)
         for file, text in BYSTANDERS.items():
             (template / scenario.dest / file).write_bytes(text)
+            (template / scenario.dest / "data" / file).write_bytes(text)
     shutil.rmtree(stage.place)
     return old, new
 
 
-def _contents(stage: Stage) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(stage.base.iterdir())}
+def contents(base: Path) -> dict[str, bytes]:
+    """Every file below a directory, by its path from there."""
+    return {str(path.relative_to(base)): path.read_bytes() for path in sorted(base.rglob("*")) if path.is_file()}
 
 
 def _export(store: Path, place: Path, scenario: Scenario, ops: FileOps | None, *, overwrite: bool, new: bool) -> Any:

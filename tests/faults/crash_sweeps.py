@@ -141,13 +141,15 @@ def kill_sweep(
     return count
 
 
-def double_sweep(name: str, root: Path, *, first: int, second: int, no_links: bool = False) -> Count:
+def double_sweep(
+    name: str, root: Path, *, first: int, second: int, no_links: bool = False, defect: str | None = None
+) -> Count:
     """SIGKILL, then SIGKILL of the run that recovers from it, then a third run: every ``first``-th point of the first
     run with every ``second``-th point of the recovery."""
-    stage = prepare(name, root, no_links=no_links)
+    stage = prepare(name, root, defect=defect, no_links=no_links)
     log = record(stage)
     count = Count(f"{stage.name}: killed twice")
-    for turn, point in enumerate(every(kill_points(log), first)):
+    for turn, point in enumerate(every(kill_points(log), first, defect=defect)):
         for place in _recovery_points(stage, point)[(turn + SEED) % second :: second]:
             count.planned += 1
             stage.reset()

@@ -12,11 +12,11 @@ import pytest
 import foreign_readers
 import sample_events
 from penstock import (
+    DirectoryDestination,
     ExportFilter,
     ExportOptions,
     SqliteAnalyticsStorage,
 )
-from penstock.destinations.lineage import LineageDirectory
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.testing.faults import Fault, FaultyOps, Meddle
@@ -39,7 +39,7 @@ def add(store: SqliteAnalyticsStorage, runs: Path, *faults: Fault, rows: int = 5
     options = ExportOptions(workers=1, part_rows=rows)
     result = export_incremental(
         store,
-        LineageDirectory(runs, ops=FaultyOps(*faults)),
+        DirectoryDestination(runs, ops=FaultyOps(*faults)).lineage(),
         layout=options.resolve(format=ExportFormat.NDJSON, codec=None),
         filter=ExportFilter(),
         options=options,
@@ -50,7 +50,7 @@ def add(store: SqliteAnalyticsStorage, runs: Path, *faults: Fault, rows: int = 5
 
 def ids_in_files(place: Path) -> Counter[str]:
     """The ids in every data file of a directory, whether a manifest names it or not."""
-    files = sorted(path for path in place.iterdir() if path.suffix == ".ndjson")
+    files = sorted(path for path in place.rglob("*") if path.suffix == ".ndjson")
     return Counter(row["id"] for path in files for row in foreign_readers.read(path))
 
 

@@ -14,7 +14,7 @@ from crash_errors import ERRORS, Outcome
 from crash_sweeps import SEED, Count, every
 from lineage_stage import Stage, add_run, build, judge, settled
 
-from penstock.errors import ExportError, Unconfirmed
+from penstock.errors import ExportError, IoError, Unconfirmed
 from penstock.testing.faults import Fail, Fault, FaultyOps, Operation, Short
 from penstock.testing.forks import ChildFailed, run_forked
 from penstock.testing.ordering import order_problems
@@ -74,11 +74,13 @@ def _errors(stage: Stage, batch: Sequence[tuple[str, Fault, Operation]], defect:
     for code, fault, operation in batch:
         raised = _disturbed(stage, fault, defect)
         state, wrong = judge(stage)
-        vital = operation.name in ("fsync", "write") and not operation.path.endswith("/sums")
+        vital = operation.name in ("fsync", "write") and "/put-" not in operation.path
         if raised is None and (state != "new" or vital):
             wrong.append(f"no error was raised, and the {state} events are there")
-        if raised is not None and not isinstance(raised, Unconfirmed if state == "new" else ERRORS[code][0]):
-            wrong.append(f"raised {type(raised).__name__}, the {state} events are there: {raised}")
+        if raised is not None and state != "new" and not isinstance(raised, (ERRORS[code][0], IoError)):
+            wrong.append(f"raised {type(raised).__name__}: {raised}")
+        if raised is not None and state == "new" and not isinstance(raised, Unconfirmed):
+            wrong.append(f"the run is there, but the error says: {raised}")
         if isinstance(raised, Unconfirmed) and b'"penstock_manifest"' not in raised.manifest:
             wrong.append("the error does not carry the manifest")
         outcomes.append((f"{code} at {operation}", fault.fired > 0, wrong + _next_run(stage, defect)))
@@ -137,7 +139,7 @@ def lineage_order_check(name: str, root: Path, *, defect: str | None = None) -> 
     """The order of a clean run's operations."""
     stage = _prepared(name, root)
     log = _recorded(stage, defect=defect)
-    wrong = order_problems(log, _manifest(stage), derived=stage.base / "SHA256SUMS")
+    wrong = order_problems(log, stage.base, _manifest(stage))
     count = Count(f"{_label(stage, defect)}: order of {len(log)} operations", planned=1)
     count.add("clean run", True, wrong)
     return count
@@ -145,8 +147,8 @@ def lineage_order_check(name: str, root: Path, *, defect: str | None = None) -> 
 
 def _manifest(stage: Stage) -> Path:
     """The manifest that the run commits with."""
-    there = len(list((stage.root / "template" / "runs").glob("run-*.manifest.json")))
-    return stage.base / f"run-{there + 1:06d}.manifest.json"
+    there = len(list((stage.root / "template" / "runs").glob("_penstock/runs/*.json")))
+    return stage.base / f"_penstock/runs/{there + 1:06d}.json"
 
 
 def lineage_power_sweep(name: str, root: Path, *, most: int, step: int = 1, defect: str | None = None) -> Count:

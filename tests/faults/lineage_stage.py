@@ -18,9 +18,8 @@ from pathlib import Path
 
 from crash_scenarios import BYSTANDERS, FixedClock
 
-from penstock import AnalyticsEvent, ExportFilter, ExportOptions, verify
+from penstock import AnalyticsEvent, DirectoryDestination, ExportFilter, ExportOptions, verify
 from penstock.backends.local.fileops import FileOps
-from penstock.destinations.lineage import LineageDirectory
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.model.result import ExportResult
@@ -90,7 +89,7 @@ def add_run(
     with SqliteAnalyticsStorage(store, create=False, read_only=True) as storage:
         return export_incremental(
             storage,
-            LineageDirectory(base, ops=ops),
+            DirectoryDestination(base, ops=ops).lineage(),
             layout=options.resolve(format=ExportFormat.NDJSON, codec=None),
             filter=ExportFilter(),
             options=options,
@@ -133,7 +132,7 @@ def identity(number: int) -> str:
 def runs_in(base: Path) -> list[list[str]]:
     """The ids that each committed run holds, straight from the files."""
     found = []
-    for path in sorted(base.glob("run-*.manifest.json")):
+    for path in sorted(base.glob("_penstock/runs/*.json")):
         manifest = json.loads(path.read_bytes())
         ids = []
         for part in manifest["parts"]:
@@ -152,7 +151,7 @@ def judge(stage: Stage) -> tuple[str, list[str]]:
         union = sorted(one for run in runs_in(stage.base) for one in run)
     except (AssertionError, OSError, ValueError) as error:
         return "torn", [f"a committed run is not whole: {type(error).__name__}: {error}"]
-    runs = len(list(stage.base.glob("run-*.manifest.json")))
+    runs = len(list(stage.base.glob("_penstock/runs/*.json")))
     states = {
         (stage.covered, len(SCENARIOS[stage.name])): "old",
         (EVENTS, len(SCENARIOS[stage.name]) + 1): "new",
@@ -171,11 +170,12 @@ def settled(stage: Stage) -> list[str]:
     union = sorted(one for run in runs_in(stage.base) for one in run)
     if union != [identity(number) for number in range(EVENTS)]:
         wrong.append(f"the union of the runs is {len(union)} events, not the {EVENTS} of the store once each")
-    manifests = sorted(stage.base.glob("run-*.manifest.json"))
+    manifests = sorted(stage.base.glob("_penstock/runs/*.json"))
     parts = [part for path in manifests for part in json.loads(path.read_bytes())["parts"]]
-    expected = {"SHA256SUMS", *(path.name for path in manifests), *(part["name"] for part in parts)}
+    expected = {str(path.relative_to(stage.base)) for path in manifests} | {part["name"] for part in parts}
+    expected |= {str(path.relative_to(stage.base).with_suffix(".sha256")) for path in manifests}
     expected |= set(BYSTANDERS) if stage.name != "first" else set()
-    expected |= {str(folder) for part in parts for folder in Path(part["name"]).parents if folder.name}
+    expected |= {str(folder) for name in expected for folder in Path(name).parents if folder.name}
     there = {str(path.relative_to(stage.base)) for path in stage.base.rglob("*")}
     wrong += [f"{name} was left behind" for name in sorted(there - expected)]
     wrong += [f"{name} is gone" for name in sorted(expected - there)]
@@ -190,9 +190,9 @@ def settled(stage: Stage) -> list[str]:
 
 
 def _sums(base: Path, parts: Sequence[dict[str, str]]) -> list[str]:
-    text = (base / "SHA256SUMS").read_text()
+    text = "".join(path.read_text() for path in sorted(base.glob("_penstock/runs/*.sha256")))
     if text != "".join(f"{part['sha256']}  {part['name']}\n" for part in parts):
-        return ["SHA256SUMS does not cover the parts of all runs in order"]
-    command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
-    done = subprocess.run(command, cwd=base, capture_output=True, check=False)
+        return ["the sums do not cover the parts of all runs in order"]
+    command = ["sha256sum", "--check", "--strict", "--quiet"]
+    done = subprocess.run(command, input=text.encode(), cwd=base, capture_output=True, check=False)
     return [f"sha256sum: {done.stdout!r} {done.stderr!r}"] if parts and done.returncode else []

@@ -17,7 +17,7 @@ from crash_server import warm_up
 from crash_sweeps import Count, Point, kill_points
 from lineage_stage import Stage, build, judge, settled
 
-from penstock.errors import ExportError, NoSpace, Unconfirmed
+from penstock.errors import ExportError, IoError, NoSpace, Unconfirmed
 from penstock.testing.faults import Fail, Kill, Operation
 from penstock.testing.forks import ChildFailed, run_forked
 
@@ -149,8 +149,10 @@ def _failing(stage: Stage, operation: Operation, late: bool, lasting: bool) -> t
     state, wrong = judge(stage)
     if raised is None and state != "new":
         wrong.append("no error was raised, and nothing was committed")
-    if raised is not None and not isinstance(raised, Unconfirmed if state == "new" else NoSpace):
-        wrong.append(f"raised {type(raised).__name__}, the {state} events are there: {raised}")
+    if raised is not None and state != "new" and not isinstance(raised, (NoSpace, IoError)):
+        wrong.append(f"raised {type(raised).__name__}: {raised}")
+    if raised is not None and state == "new" and not isinstance(raised, Unconfirmed):
+        wrong.append(f"the run is there, but the error says: {raised}")
     stage.export(rows=_OTHER_ROWS)
     return f"no space at {operation}", fault.fired > 0, wrong + settled(stage)
 

@@ -12,7 +12,6 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.destinations.lineage import RunPublication
 from penstock.errors import ExportError
 from penstock.exporting import extract, incremental, parts
 from penstock.exporting import run as running
@@ -110,16 +109,6 @@ def _cursor_before_commit() -> Patches:
         return replace(lineage, after=begin)
 
     return [(incremental, "next_lineage", placed)]
-
-
-def _empty_run_not_committed() -> Patches:
-    real = RunPublication.publish
-
-    def publish(self: Any, manifest: Manifest) -> None:
-        if manifest.parts:
-            real(self, manifest)
-
-    return [(RunPublication, "publish", publish)]
 
 
 def _follows_without(*left_out: str) -> Patches:
@@ -376,7 +365,6 @@ READING_DEFECTS: dict[str, Callable[[], Patches]] = {
         _end_not_pinned,
         _cursor_on_event_time,
         _cursor_before_commit,
-        _empty_run_not_committed,
         _predecessor_not_checked,
         _gap_not_checked,
         _pins_not_checked,

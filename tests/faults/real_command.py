@@ -108,7 +108,7 @@ def counted_calls(trace: str) -> dict[str, int]:
 
 def parts_of(dest: Path) -> Mapping[str, str]:
     """Names and digests that the manifest at a destination gives; empty if there is no manifest."""
-    manifest = dest.with_name(dest.name + ".manifest.json") if "." in dest.name else dest / "manifest.json"
+    manifest = dest.with_name(dest.name + ".manifest.json") if "." in dest.name else dest / "_penstock/manifest.json"
     try:
         text = manifest.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -135,6 +135,4 @@ def found(dest: Path, *expected: Mapping[str, str]) -> int | None:
 
 def leftovers(place: Path) -> list[str]:
     """Staging directories under a place."""
-    return sorted(path.name for path in place.rglob("*.penstock")) + sorted(
-        path.name for path in place.rglob(".penstock")
-    )
+    return sorted(path.name for path in place.rglob(".*penstock"))

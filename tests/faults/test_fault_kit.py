@@ -197,9 +197,9 @@ def test_the_order_of_a_careless_writer_is_seen(tmp_path: Path) -> None:
     ops.close(fd)
     ops.link(tmp_path / ".penstock" / "data-00000", tmp_path / "out")
     ops.unlink(tmp_path / ".penstock" / "data-00000")
-    problems = order_problems(ops.log, tmp_path / "manifest.json")
+    problems = order_problems(ops.log, tmp_path, tmp_path / "manifest.json")
     assert [text.split(": ")[-1] for text in problems] == [
         "a file took its name before its bytes were durable",
-        "data took its name before the manifest was staged",
+        "data took its name before the intent was staged",
         "nothing was committed",
     ]

@@ -28,7 +28,7 @@ from penstock import (
     SqliteAnalyticsStorage,
     verify,
 )
-from penstock.destinations import staging
+from penstock.backends.local import attempts
 from penstock.errors import ExportError, Locked
 from penstock.testing.faults import Fail, Meddle
 
@@ -94,7 +94,7 @@ def test_incident_events_of_one_instant_are_neither_lost_nor_repeated(place: Pat
                 for number in range(start, start + 100)
             )
             assert add(store, place / "runs", rows=30) == 100
-            run = place / "runs" / f"run-{start // 100 + 1:06d}.manifest.json"
+            run = place / "runs" / f"_penstock/runs/{start // 100 + 1:06d}.json"
             sizes.append(len(json.dumps(json.loads(run.read_bytes())["lineage"])))
     assert ids_in_files(place / "runs") == Counter(sample_events.uuid_of(number) for number in range(400))
     assert max(sizes) < 2_500  # 16 rows at most are named, however many share the time
@@ -102,7 +102,7 @@ def test_incident_events_of_one_instant_are_neither_lost_nor_repeated(place: Pat
 
 def test_incident_progress_is_the_committed_data_itself(store: SqliteAnalyticsStorage, place: Path) -> None:
     """The data was appended, the record of it was not written, and the next run appended it again."""
-    fault = Fail(nth=1, ending="SHA256SUMS", lasting=True, code=errno.EIO)
+    fault = Fail(nth=1, ending=".sha256", lasting=True, code=errno.EIO)
     add(store, place / "runs", fault)
     assert fault.fired > 0
     shutil.rmtree(place / "runs" / ".penstock", ignore_errors=True)
@@ -135,7 +135,7 @@ def test_incident_the_clock_decides_nothing(store: SqliteAnalyticsStorage, place
         clock.time = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(hours=hours)
         assert add(store, place / name, clock=clock) == len(EVENTS)
     data = [
-        {path.name: path.read_bytes() for path in (place / name).iterdir() if path.suffix == ".ndjson"}
+        {path.name: path.read_bytes() for path in (place / name).rglob("*.ndjson")}
         for name in ("now", "later", "before")
     ]
     assert data[0] == data[1] == data[2]
@@ -162,21 +162,18 @@ def test_incident_two_writers_commit_one_run_under_one_number(
         monkeypatch.undo()
         other = place / "other"
         add(store, other)
-        for path in other.iterdir():
-            shutil.copy(path, place / "runs")
+        shutil.copytree(other, place / "runs", dirs_exist_ok=True)
 
-    monkeypatch.setattr(staging.fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(attempts.fcntl, "flock", lambda *_: None)
     store_then = tree(place)
-    fault = Meddle(on=("link",), ending="run-000001.manifest.json", action=rival)
+    fault = Meddle(on=("link",), ending="/000001.json", action=rival)
     clock = Clock()
     clock.time += timedelta(days=1)
     with pytest.raises(Locked, match="superseded"):
         add(store, place / "runs", fault, clock=clock)
     assert fault.fired == 1
     assert store_then == {}
-    assert json.loads((place / "runs" / "run-000001.manifest.json").read_bytes())["exported_at"].startswith(
-        "2026-11-01"
-    )
+    assert json.loads((place / "runs/_penstock/runs/000001.json").read_bytes())["exported_at"].startswith("2026-11-01")
     assert add(store, place / "runs") == 0
     assert ids_in_files(place / "runs") == IDS
 

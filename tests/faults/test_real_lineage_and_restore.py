@@ -76,8 +76,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> _Bench:
     bench.reset()
     assert real.run(*bench.arguments).code == 0
     runs = bench.place / "runs"
-    staged = [runs / ".penstock" / name for name in ("", "lock", "new-manifest", "sums", "data-00000", "data-00001")]
-    bench.watch([runs, bench.place, *staged, *(path for path in runs.iterdir() if path.is_file())])
+    staged = [
+        runs / ".penstock" / name for name in ("", "lock", "intent", "sums", "put-00000", "data-00000", "data-00001")
+    ]
+    bench.watch([runs, bench.place, *staged, *runs.rglob("*")])
     return bench
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(real.STRACE is None, reason=real.NO_STRACE)
 
 _CALLS = ("mkdir", "openat", "write", "fsync", "link", "linkat", "rename", "renameat2", "unlink", "unlinkat", "rmdir")
 _TRACED = ",".join(f"?{call}" for call in _CALLS)
-_STAGED = ("lock", "new-manifest", "replacing-manifest", "old-manifest", "replaced", "sums")
+_STAGED = ("lock", "intent", "sums", "put-00000")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class Bench:
     def paths(self) -> list[Path]:
         base = self.place if self.single else self.dest
         staging = base / (f".{self.case.dest}.penstock" if self.single else ".penstock")
-        names = [*self.new, *self.old, f"{self.case.dest}.manifest.json", "manifest.json", "SHA256SUMS"]
+        about = ["_penstock", "_penstock/manifest.json", "_penstock/SHA256SUMS", "data"]
+        names = [*self.new, *self.old, f"{self.case.dest}.manifest.json", *about]
         staged = [*_STAGED, *(f"data-{index:05d}" for index in range(len(self.new)))]
         return [base, staging, *(base / name for name in dict.fromkeys(names)), *(staging / name for name in staged)]
 
@@ -109,8 +110,9 @@ def test_a_kill_inside_a_system_call_is_harmless(case: Case, store: Path, tmp_pa
         assert again.code == (2 if state == 1 and not case.old else 0), (call, number, again.told)
         assert real.found(bench.dest, bench.old, bench.new) == 1
         assert not real.leftovers(bench.place)
-        there = {path.name for path in (bench.place if bench.single else bench.dest).iterdir()}
-        assert there - set(bench.new) <= {"manifest.json", "SHA256SUMS", f"{case.dest}.manifest.json"}
+        there = {path.name for path in (bench.place if bench.single else bench.dest).rglob("*") if path.is_file()}
+        named = {Path(name).name for name in bench.new}
+        assert there - named <= {"manifest.json", "SHA256SUMS", f"{case.dest}.manifest.json"}
         passed += 1
     name = f"{case.name}: killed in a system call"
     ledger.add(name, real.KILLS, planned=len(points), fired=fired, passed=passed, sampled=share(case.step) > 1)

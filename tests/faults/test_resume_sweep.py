@@ -11,8 +11,7 @@ from typing import Literal
 import pytest
 
 import sample_events
-from penstock import Exporter, ExportFilter, ExportOptions, SqliteAnalyticsStorage, resume, verify
-from penstock.destinations.lineage import LineageDirectory
+from penstock import DirectoryDestination, Exporter, ExportFilter, ExportOptions, SqliteAnalyticsStorage, resume, verify
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.testing.faults import Fault, FaultyOps, Operation
@@ -50,7 +49,7 @@ def add_run(store: SqliteAnalyticsStorage, place: Path, *faults: Fault) -> Fault
     ops = FaultyOps(*faults)
     export_incremental(
         store,
-        LineageDirectory(place, ops=ops),
+        DirectoryDestination(place, ops=ops).lineage(),
         layout=OPTIONS.resolve(format=ExportFormat.NDJSON, codec=None),
         filter=ExportFilter(),
         options=OPTIONS,
@@ -62,7 +61,7 @@ def add_run(store: SqliteAnalyticsStorage, place: Path, *faults: Fault) -> Fault
 def contents(place: Path) -> dict[str, object]:
     """Names and bytes of all files; of manifests what does not tell when they were written."""
     found: dict[str, object] = {}
-    for path in sorted(place.iterdir()):
+    for path in sorted(path for path in place.rglob("*") if path.is_file()):
         if path.name.endswith(".json"):
             raw = json.loads(path.read_bytes())
             found[path.name] = (raw["parts"], raw["lineage"]["after"], raw["lineage"]["upto"], raw["rows_digest"])
@@ -74,7 +73,7 @@ def contents(place: Path) -> dict[str, object]:
 def ids(place: Path) -> list[str]:
     return [
         json.loads(line)["id"]
-        for path in sorted(place.glob("*.json"))
+        for path in sorted(place.glob("_penstock/runs/*.json"))
         for part in json.loads(path.read_bytes())["parts"]
         for line in (place / part["name"]).read_bytes().splitlines()
     ]

@@ -37,8 +37,16 @@ from hypothesis.stateful import (
 import naive_format
 import sample_events
 from foreign_sqlite import Program
-from penstock import AnalyticsEvent, EventPriority, ExportFilter, ExportOptions, SqliteAnalyticsStorage, restore, verify
-from penstock.destinations.lineage import LineageDirectory
+from penstock import (
+    AnalyticsEvent,
+    DirectoryDestination,
+    EventPriority,
+    ExportFilter,
+    ExportOptions,
+    SqliteAnalyticsStorage,
+    restore,
+    verify,
+)
 from penstock.errors import ExportError, IntegrityError, Locked, Rewound
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
@@ -80,7 +88,7 @@ class Death(Fault):
 def read_runs(place: Path) -> list[str]:
     """The canonical text of every event in every run, by gzip and json alone."""
     found = []
-    for path in sorted(place.glob("run-*.manifest.json")):
+    for path in sorted(place.glob("_penstock/runs/*.json")):
         raw = json.loads(path.read_bytes())
         lines = [
             line for part in raw["parts"] for line in gzip.decompress((place / part["name"]).read_bytes()).splitlines()
@@ -139,7 +147,7 @@ class Lineages(RuleBasedStateMachine):
             return self._try(*faults, rows=rows)
         except Rewound:
             self.seen["stores that proved nothing"] += 1
-            last = json.loads(max(self.place.glob("run-*.manifest.json")).read_bytes())
+            last = json.loads(max(self.place.glob("_penstock/runs/*.json")).read_bytes())
             assert not {anchor["key"] for anchor in last["lineage"]["anchors"]} & {event.id for event in self.live}
             shutil.rmtree(self.place)
             self.place.mkdir()
@@ -153,7 +161,7 @@ class Lineages(RuleBasedStateMachine):
         options = ExportOptions(workers=1, compression="gzip", part_rows=rows or self.rows, partition_by=self.by)
         result = export_incremental(
             self.store,
-            LineageDirectory(self.place, ops=FaultyOps(*faults)),
+            DirectoryDestination(self.place, ops=FaultyOps(*faults)).lineage(),
             layout=options.resolve(format=ExportFormat.NDJSON, codec=None),
             filter=self.filter,
             options=options,
@@ -171,7 +179,7 @@ class Lineages(RuleBasedStateMachine):
 
     def _committed(self) -> bool:
         """Whether a run more is there than before; the model follows what the directory says."""
-        there = len(list(self.place.glob("run-*.manifest.json"))) if self.place.exists() else 0
+        there = len(list(self.place.glob("_penstock/runs/*.json"))) if self.place.exists() else 0
         assert there in (self.runs, self.runs + 1)
         if there == self.runs:
             return False
@@ -342,7 +350,7 @@ class Lineages(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     @rule()
     def find_the_lock_taken(self) -> None:
-        holder = LineageDirectory(self.place).begin()
+        holder = DirectoryDestination(self.place).lineage().begin()
         try:
             with pytest.raises(Locked):
                 self._add()
@@ -355,7 +363,7 @@ class Lineages(RuleBasedStateMachine):
     def damage_a_part(self, data: st.DataObject) -> None:
         named = {
             part["name"]
-            for path in self.place.glob("run-*.manifest.json")
+            for path in self.place.glob("_penstock/runs/*.json")
             for part in json.loads(path.read_bytes())["parts"]
         }
         name = data.draw(st.sampled_from(sorted(named)))
@@ -404,10 +412,10 @@ class Lineages(RuleBasedStateMachine):
         try:
             self.export()
             self.the_union_of_the_runs_is_what_arrived()
-            manifests = [json.loads(path.read_bytes()) for path in self.place.glob("run-*.manifest.json")]
+            manifests = [json.loads(path.read_bytes()) for path in self.place.glob("_penstock/runs/*.json")]
             named = {part["name"] for raw in manifests for part in raw["parts"]}
-            named |= {f"run-{raw['lineage']['run']:06d}.manifest.json" for raw in manifests}
-            named |= {"SHA256SUMS", *self.strangers}
+            named |= {f"_penstock/runs/{raw['lineage']['run']:06d}.json" for raw in manifests}
+            named |= {f"_penstock/runs/{raw['lineage']['run']:06d}.sha256" for raw in manifests} | set(self.strangers)
             assert {str(path.relative_to(self.place)) for path in self.place.rglob("*") if path.is_file()} == named
             assert {path.name for path in self.place.iterdir()} == {name.partition("/")[0] for name in named}
             if self.steps >= STEPS:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.destinations.lineage import LineageDirectory
+from penstock import DirectoryDestination
 from penstock.errors import ManifestError
 from penstock.model.columns import EVENTS
 from penstock.model.lineage import Anchor, Break, Lineage, run_name
@@ -89,9 +89,12 @@ def test_the_first_manifest_that_is_wrong_ends_it_before_another_is_read() -> No
 
 
 def test_the_order_is_that_of_the_numbers_not_of_the_names(tmp_path: Path) -> None:
+    (tmp_path / "_penstock/runs").mkdir(parents=True)
     for run in (1_000_000, 999_999, 2):
         (tmp_path / run_name(run)).write_bytes(manifest(place(run, "0" * 64)).to_bytes())
-    assert [name for name, _ in LineageDirectory(tmp_path).runs()] == list(map(run_name, (2, 999_999, 1_000_000)))
+    assert [name for name, _ in DirectoryDestination(tmp_path).lineage().runs()] == list(
+        map(run_name, (2, 999_999, 1_000_000))
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_what_two_runs_do_not_share_is_named() -> None:
 
 def test_manifests_that_say_what_cannot_be_are_found() -> None:
     entry = PartEntry(
-        name="run-000001-part-00000-1-2-00000000.ndjson",
+        name="data/run-000001-part-00000-1-2-00000000.ndjson",
         rows=1,
         bytes=1,
         sha256="0" * 64,

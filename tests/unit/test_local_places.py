@@ -8,10 +8,19 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from penstock import DirectoryDestination, Exporter, ExportOptions, FileDestination, SqliteAnalyticsStorage, verify
+from penstock import (
+    DirectoryDestination,
+    ExportDestination,
+    Exporter,
+    ExportOptions,
+    FileDestination,
+    SqliteAnalyticsStorage,
+    verify,
+)
 from penstock.errors import (
     AccessDenied,
     DestinationExists,
@@ -30,9 +39,9 @@ Export = Callable[..., None]
 def export(filled: SqliteAnalyticsStorage) -> Export:
     """Export to a file destination, or to a directory of several parts."""
 
-    def run(destination: FileDestination | DirectoryDestination, *, overwrite: bool = False) -> None:
-        single = isinstance(destination, FileDestination)
-        options = ExportOptions(workers=1) if single else ExportOptions(workers=1, part_rows=100, format="ndjson")
+    def run(destination: ExportDestination, *, overwrite: bool = False) -> None:
+        parts: Any = {} if destination.single else {"part_rows": 100, "format": "ndjson"}
+        options = ExportOptions(workers=1, **parts)
         Exporter(filled).export(destination, options=options, overwrite=overwrite)
 
     return run
@@ -88,17 +97,17 @@ def test_a_pipe_is_neither_opened_nor_waited_for(export: Export, place: Path) ->
 
 def test_a_pipe_in_the_place_of_a_part_or_a_manifest_is_told(export: Export, place: Path) -> None:
     export(DirectoryDestination(place / "out"))
-    part = next((place / "out").glob("part-*"))
+    part = next((place / "out").glob("data/part-*"))
     part.unlink()
     os.mkfifo(part)
     problems = {problem.part: problem.message for problem in verify(place / "out").problems}
-    assert list(problems) == [part.name]
-    assert "not a regular file" in problems[part.name]
-    (place / "out" / "manifest.json").unlink()
-    os.mkfifo(place / "out" / "manifest.json")
-    with pytest.raises(ManifestError, match="not a regular file"):
+    assert list(problems) == [f"data/{part.name}"]
+    assert "missing" in problems[f"data/{part.name}"]
+    (place / "out" / "_penstock/manifest.json").unlink()
+    os.mkfifo(place / "out" / "_penstock/manifest.json")
+    with pytest.raises(ManifestError, match="missing"):
         verify(place / "out")
-    with pytest.raises(ManifestError, match="not a regular file"):
+    with pytest.raises(DestinationExists):
         export(DirectoryDestination(place / "out"), overwrite=True)
 
 
@@ -109,7 +118,7 @@ def test_a_socket_is_told(export: Export, place: Path, monkeypatch: pytest.Monke
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("out.ndjson")
         problems = verify(place / "out.ndjson").problems
-    assert ["not a regular file" in problem.message for problem in problems] == [True]
+    assert ["missing" in problem.message for problem in problems] == [True]
 
 
 def test_a_directory_where_a_file_is_meant(export: Export, place: Path) -> None:
@@ -224,18 +233,19 @@ def test_a_nul_in_a_name_is_refused(make: Callable[[str], object]) -> None:
 
 @pytest.mark.parametrize("text", [b"{}", b"", b'{"name": "web app", "icons": []}', b"\x00\x01"])
 def test_a_manifest_of_another_program_is_never_replaced(text: bytes, export: Export, place: Path) -> None:
-    manifest = place / "manifest.json"
+    manifest = place / "_penstock/manifest.json"
+    manifest.parent.mkdir()
     manifest.write_bytes(text)
     for overwrite in (False, True):
         with pytest.raises(DestinationExists):
             export(DirectoryDestination(place), overwrite=overwrite)
     assert manifest.read_bytes() == text
-    assert _names(place) == {"manifest.json"}
+    assert list(place.rglob("*")) == [manifest.parent, manifest]
 
 
 def test_a_damaged_manifest_of_ours_is_replaced_when_asked(export: Export, place: Path) -> None:
     export(DirectoryDestination(place / "out"))
-    manifest = place / "out" / "manifest.json"
+    manifest = place / "out" / "_penstock/manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"rows": 5', b'"rows": 6'))
     export(DirectoryDestination(place / "out"), overwrite=True)
     assert verify(place / "out").ok
@@ -244,7 +254,7 @@ def test_a_damaged_manifest_of_ours_is_replaced_when_asked(export: Export, place
 def test_a_newer_manifest_is_not_replaced(export: Export, place: Path) -> None:
     for destination in (FileDestination(place / "out.ndjson"), DirectoryDestination(place / "out")):
         export(destination)
-        manifest = next(place.glob("**/out.ndjson.manifest.json" if destination.single else "out/manifest.json"))
+        manifest = next(place.glob("out.ndjson.manifest.json" if destination.single else "out/_penstock/manifest.json"))
         newer = manifest.read_bytes().replace(b'"penstock_manifest": 1', b'"penstock_manifest": 99')
         manifest.write_bytes(newer)
         with pytest.raises(NewerVersion):
@@ -254,19 +264,21 @@ def test_a_newer_manifest_is_not_replaced(export: Export, place: Path) -> None:
 
 
 def test_foreign_sums_are_left_alone(export: Export, place: Path) -> None:
-    (place / "SHA256SUMS").write_bytes(b"of somebody else\n")
+    (place / "_penstock").mkdir()
+    (place / "_penstock/SHA256SUMS").write_bytes(b"of somebody else\n")
     with pytest.raises(DestinationExists, match="SHA256SUMS"):
         export(DirectoryDestination(place), overwrite=True)
-    assert _names(place) == {"SHA256SUMS"}
+    assert list(place.rglob("*")) == [place / "_penstock", place / "_penstock/SHA256SUMS"]
 
 
 def test_foreign_files_in_a_directory_are_left_alone_and_told(export: Export, place: Path) -> None:
-    (place / "out").mkdir()
-    (place / "out" / "part-00000-1-100-deadbeef.ndjson").write_bytes(b"looks like ours")
+    (place / "out/data").mkdir(parents=True)
+    (place / "out/data/part-00000-1-100-deadbeef.ndjson").write_bytes(b"looks like ours")
     (place / "out" / "notes").mkdir()
+    (place / "out/notes/mine.txt").write_bytes(b"mine")
     export(DirectoryDestination(place / "out"))
     export(DirectoryDestination(place / "out"), overwrite=True)
-    assert (place / "out" / "part-00000-1-100-deadbeef.ndjson").read_bytes() == b"looks like ours"
+    assert (place / "out/data/part-00000-1-100-deadbeef.ndjson").read_bytes() == b"looks like ours"
     result = verify(place / "out")
     assert result.ok
     assert any("2 files here are not of this export" in note for note in result.notes)
@@ -274,7 +286,7 @@ def test_foreign_files_in_a_directory_are_left_alone_and_told(export: Export, pl
 
 def test_a_part_of_the_old_export_that_was_changed_since_is_left_alone(export: Export, place: Path) -> None:
     export(DirectoryDestination(place / "out"))
-    part = sorted((place / "out").glob("part-*"))[0]
+    part = sorted((place / "out").glob("data/part-*"))[0]
     part.write_bytes(b"annotated by hand")
     with pytest.raises(DestinationExists, match="appeared"):
         export(DirectoryDestination(place / "out"), overwrite=True)

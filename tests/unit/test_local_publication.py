@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +19,12 @@ from penstock import (
     SqliteAnalyticsStorage,
 )
 from penstock import verify as verify_export
-from penstock.destinations.lineage import LineageDirectory, RunPublication
 from penstock.errors import DestinationExists, IoError, NoSpace, Unconfirmed
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.model.result import ExportResult
-from penstock.testing.faults import Fail, Fault, FaultyOps, Meddle
+from penstock.publishing.attempt import Attempt
+from penstock.testing.faults import Fail, Fault, FaultyOps, Meddle, Operation
 from penstock.wiring import SystemClock
 
 Export = Callable[..., ExportResult]
@@ -31,6 +32,13 @@ Export = Callable[..., ExportResult]
 
 class Crash(BaseException):
     """The process dies here: nothing of the protocol may run afterwards, so the publication is abandoned as it is."""
+
+
+def let_go(attempt: Any) -> None:
+    """What the end of a process does to a lock."""
+    if attempt._lock._fd >= 0:
+        os.close(attempt._lock._fd)
+        attempt._lock._fd = -1
 
 
 @pytest.fixture
@@ -68,10 +76,7 @@ def crash(export: Export, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 
         fault = Meddle(on=(on,), ending=ending, action=die)
         with monkeypatch.context() as patched:
-            patched.setattr(
-                "penstock.destinations.publication.LocalPublication.close",
-                lambda self: os.close(self._staging._lock) if not self._closed else None,
-            )
+            patched.setattr(Attempt, "close", let_go)
             with pytest.raises(Crash):
                 export(fault, **more)
         assert fault.fired == 1
@@ -128,42 +133,47 @@ def test_a_file_that_was_changed_since_the_crash_is_left_alone(
 
 
 @pytest.mark.parametrize("committed", [False, True])
-def test_what_an_interrupted_run_of_a_lineage_left_is_not_touched(
+def test_a_plain_export_leaves_a_committed_run_alone_and_clears_one_that_is_none(
     committed: bool, filled: SqliteAnalyticsStorage, export: Export, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(_: object) -> None:
         raise Crash
 
-    ops = FaultyOps(Meddle(on=("link",), ending=".manifest.json", when="after" if committed else "before", action=die))
+    ops = FaultyOps(Meddle(on=("link",), ending="000001.json", when="after" if committed else "before", action=die))
     options = ExportOptions(workers=1, format="ndjson")
     with monkeypatch.context() as patched:
-        patched.setattr(RunPublication, "close", lambda self: os.close(self._staging._lock))
+        patched.setattr(Attempt, "close", let_go)
         with pytest.raises(Crash):
             export_incremental(
                 filled,
-                LineageDirectory(place / "out", ops=ops),
+                DirectoryDestination(place / "out", ops=ops).lineage(),
                 layout=options.resolve(format=ExportFormat.NDJSON, codec=None),
                 filter=ExportFilter(),
                 options=options,
                 clock=SystemClock(),
             )
-    before = _files(place)
+    ours = [name for name in _files(place) if name.startswith("out/data/run-")]
+    assert ours
+    if not committed:
+        assert "an interrupted run was cleared up first" in export(name="out").notes
+        assert not set(ours) & set(_files(place))
+        return
     for overwrite in (False, True):
         with pytest.raises(DestinationExists, match="incremental"):
             export(name="out", overwrite=overwrite)
-    assert _files(place) == before
-    assert any(name.startswith("out/run-") for name in before)
+    assert set(ours) <= set(_files(place))
+    assert verify_export(place / "out").ok
 
 
 def test_only_our_names_are_taken_back_after_a_crash(export: Export, crash: Callable[..., None], place: Path) -> None:
     crash("link", "/manifest.json", name="out")
-    ours = sorted((place / "out").glob("part-*"))
+    ours = sorted((place / "out").glob("data/part-*"))
     ours[0].write_bytes(b"somebody changed this part")
-    (place / "out" / "part-99999-1-2-00000000.ndjson").write_bytes(b"a stranger")
+    (place / "out/data/part-99999-1-2-00000000.ndjson").write_bytes(b"a stranger")
     with pytest.raises(DestinationExists, match="appeared"):
         export(name="out")
     assert ours[0].read_bytes() == b"somebody changed this part"
-    assert set(_files(place)) == {f"out/{ours[0].name}", "out/part-99999-1-2-00000000.ndjson"}
+    assert set(_files(place)) == {f"out/data/{ours[0].name}", "out/data/part-99999-1-2-00000000.ndjson"}
 
 
 def test_a_foreign_manifest_that_appears_takes_nothing_of_ours_with_it(export: Export, place: Path) -> None:
@@ -193,7 +203,32 @@ def test_a_failure_after_the_commit_says_that_it_was_committed(export: Export, p
         export(fault)
     assert fault.fired == 1
     assert verify_export(place / "out.ndjson").ok
+    with pytest.raises(DestinationExists):
+        export()
     assert set(_files(place)) == {"out.ndjson", "out.ndjson.manifest.json"}
+
+
+@pytest.mark.parametrize("name", ["out.ndjson", "out"])
+def test_an_interrupt_at_the_commit_is_a_success_only_if_that_is_durable(
+    name: str, filled: SqliteAnalyticsStorage, place: Path
+) -> None:
+    """The manifest has its name, and who waits for the sync of that is interrupted."""
+
+    def interrupt(operation: Operation) -> None:
+        if any((one.target or "").endswith("manifest.json") for one in ops.log[:-1]) and not interrupted:
+            interrupted.append(operation)
+            raise KeyboardInterrupt
+
+    interrupted: list[Operation] = []
+    ops = FaultyOps(Meddle(on=("fsync_directory",), lasting=True, action=interrupt))
+    make = FileDestination if "." in name else DirectoryDestination
+    result = Exporter(filled).export(make(place / name, ops=ops))
+    assert any("before it was interrupted" in note for note in result.notes)
+    assert [one.path for one in interrupted] == [str(place / name / "_penstock" if name == "out" else place)]
+    later = [one.path for one in ops.log if one.name == "fsync_directory" and one.number > interrupted[0].number]
+    assert interrupted[0].path in later[:2]
+    cleared = next(one.number for one in ops.log if one.name == "unlink" and one.path.endswith("/intent"))
+    assert any(one.path == interrupted[0].path for one in ops.log[interrupted[0].number : cleared])
 
 
 def test_a_failure_between_withdrawal_and_exchange_puts_the_old_export_back(export: Export, place: Path) -> None:
@@ -212,19 +247,12 @@ def test_a_failure_to_replace_a_bare_file_leaves_it(export: Export, place: Path)
 
 
 def test_a_failure_to_tidy_up_is_a_note_and_not_a_failure(export: Export, place: Path) -> None:
-    result = export(Fail(on=("unlink",), ending="/new-manifest", code=errno.EIO, lasting=True))
+    result = export(Fail(on=("unlink",), ending="/intent", code=errno.EIO, lasting=True))
     assert any("are cleared by the next export" in note for note in result.notes)
     assert verify_export(place / "out.ndjson").ok
     with pytest.raises(DestinationExists):
         export()
     assert set(_files(place)) == {"out.ndjson", "out.ndjson.manifest.json"}
-
-
-@pytest.mark.parametrize("on", ["unlink", "rmdir"])
-def test_a_lock_that_cannot_be_removed_is_a_note(on: str, export: Export) -> None:
-    ending = "/lock" if on == "unlink" else ".out.ndjson.penstock"
-    result = export(Fail(on=(on,), ending=ending, code=errno.EIO))
-    assert any("are cleared by the next export" in note for note in result.notes)
 
 
 def test_a_link_that_is_told_to_exist_by_a_repeated_request_is_ours(export: Export, place: Path) -> None:
@@ -243,7 +271,7 @@ def test_without_hard_links_it_is_renamed(code: int, name: str, export: Export, 
         export(fault, name=name, overwrite=overwrite)
         assert fault.fired
         assert verify_export(place / name).ok
-    assert not list(place.rglob("*penstock"))
+    assert not list(place.rglob(".*penstock"))
 
 
 @pytest.mark.parametrize("name", ["out.ndjson", "out"])

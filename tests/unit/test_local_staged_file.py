@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from penstock.backends.local.fileops import FileOps
+from penstock.backends.local.naming import give_name, open_plain
 from penstock.backends.local.staged_file import LocalStagedFile
-from penstock.errors import ExportError
+from penstock.errors import DestinationExists, ExportError, IoError, ManifestError
 from penstock.testing.faults import Fail, Fault, FaultyOps, Short
 
 MIB = 1 << 20
@@ -137,3 +138,77 @@ def test_an_abandoned_file_writes_no_more(tmp_path: Path) -> None:
     staged.abort()
     staged.abort()
     assert [operation.name for operation in ops.log[before:]] == ["close"]
+
+
+def test_short_writes_are_continued(tmp_path: Path) -> None:
+    fault = Short(on=("write",), take=3, lasting=True)
+    staged = LocalStagedFile(tmp_path / "data", FaultyOps(fault))
+    staged.write(b"0123456789")
+    staged.write(memoryview(b"abcdef")[::1])
+    assert staged.finish() == 16
+    assert fault.fired == 6
+    assert (tmp_path / "data").read_bytes() == b"0123456789abcdef"
+
+
+class _Lying(FileOps):
+    """Says that it wrote, and did not."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+
+    def write(self, fd: int, data: Any) -> int:
+        return self.takes
+
+
+def test_a_write_that_takes_nothing_ends_in_an_error(tmp_path: Path) -> None:
+    staged = LocalStagedFile(tmp_path / "data", _Lying(0))
+    with pytest.raises(IoError, match="takes no more bytes"):
+        staged.write(b"text")
+    staged.abort()
+
+
+def test_bytes_that_did_not_arrive_are_missed(tmp_path: Path) -> None:
+    staged = LocalStagedFile(tmp_path / "data", _Lying(4))
+    staged.write(b"text")
+    with pytest.raises(IoError, match="has 0 bytes, 4 were written"):
+        staged.finish()
+
+
+def test_a_failed_fsync_is_not_repeated(tmp_path: Path) -> None:
+    ops = FaultyOps(Fail(on=("fsync",), code=errno.EIO))
+    staged = LocalStagedFile(tmp_path / "data", ops)
+    staged.write(b"text")
+    with pytest.raises(IoError):
+        staged.finish()
+    staged.abort()
+    staged.abort()
+    assert [operation.name for operation in ops.log] == ["create", "write", "fsync", "close"]
+
+
+def test_a_name_is_given_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    give_name(FileOps(), tmp_path / "a", tmp_path / "b")
+    give_name(FileOps(), tmp_path / "a", tmp_path / "b")  # it is the same file already
+    (tmp_path / "c").write_bytes(b"c")
+    with pytest.raises(DestinationExists):
+        give_name(FileOps(), tmp_path / "c", tmp_path / "b")
+    with pytest.raises(DestinationExists):
+        give_name(FaultyOps(Fail(on=("link",), code=errno.EPERM)), tmp_path / "c", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"a"
+
+
+def test_an_exclusive_rename_takes_no_other_name(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+    with pytest.raises(FileExistsError):
+        FileOps().rename_new(tmp_path / "a", tmp_path / "b")
+    FileOps().rename_new(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"a"
+
+
+def test_reading_never_waits(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ManifestError, match="not a regular file"):
+        open_plain(tmp_path / "pipe")
+    with pytest.raises(IsADirectoryError):
+        open_plain(tmp_path)

@@ -11,12 +11,19 @@ from pathlib import Path
 import pytest
 
 from penstock import Exporter, ExportOptions, SqliteAnalyticsStorage
-from penstock.destinations.stream import StreamDestination
+from penstock.backends.descriptor import DescriptorSink
+from penstock.backends.local.backend import LocalBackend
 from penstock.errors import DestinationExists, Locked, NoSpace, NotFound, ReaderGone, UsageError
 from penstock.model.manifest import parse_manifest
+from penstock.publishing.stream import StreamDestination
 from penstock.testing.faults import Fail, Fault, FaultyOps, Meddle
 
 Export = Callable[..., None]
+
+
+def _stream(fd: int, manifest: Path, *faults: Fault) -> StreamDestination:
+    backend = LocalBackend(manifest.parent, make=False, ops=FaultyOps(*faults))
+    return StreamDestination(DescriptorSink(fd), (backend, manifest.name))
 
 
 @pytest.fixture
@@ -34,7 +41,7 @@ def export(filled: SqliteAnalyticsStorage, tmp_path: Path, place: Path) -> Expor
         fd = os.open(tmp_path / "stream", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             Exporter(filled).export(
-                StreamDestination(fd, manifest=place / name, ops=FaultyOps(*faults)),
+                _stream(fd, place / name, *faults),
                 options=ExportOptions(format="ndjson", workers=1),
                 overwrite=overwrite,
             )
@@ -92,15 +99,15 @@ def test_what_a_killed_run_left_is_cleared(export: Export, place: Path) -> None:
     staging = place / ".m.json.penstock"
     staging.mkdir()
     (staging / "lock").touch()
-    (staging / "new-manifest").write_bytes(b"half a mani")
+    (staging / "intent").write_bytes(b"half a mani")
     export()
     assert _names(place) == {"m.json"}
 
 
 def test_one_manifest_has_one_writer(filled: SqliteAnalyticsStorage, place: Path) -> None:
-    first = StreamDestination(1, manifest=place / "m.json").begin()
+    first = _stream(1, place / "m.json").begin()
     with pytest.raises(Locked):
-        StreamDestination(1, manifest=place / "m.json").begin()
+        _stream(1, place / "m.json").begin()
     first.close()
     first.close()
     assert _names(place) == set()
@@ -119,9 +126,7 @@ def test_a_reader_that_goes_away(filled: SqliteAnalyticsStorage, place: Path) ->
     os.close(reading)
     try:
         with pytest.raises(ReaderGone):
-            Exporter(filled).export(
-                StreamDestination(writing, manifest=place / "m.json"), options=ExportOptions(format="ndjson")
-            )
+            Exporter(filled).export(_stream(writing, place / "m.json"), options=ExportOptions(format="ndjson"))
     finally:
         os.close(writing)
     assert _names(place) == set()
@@ -139,7 +144,9 @@ def test_a_descriptor_that_does_not_wait_is_waited_for(filled: SqliteAnalyticsSt
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        result = Exporter(filled).export(StreamDestination(writing), options=ExportOptions(format="ndjson", workers=1))
+        result = Exporter(filled).export(
+            StreamDestination(DescriptorSink(writing)), options=ExportOptions(format="ndjson", workers=1)
+        )
     finally:
         os.close(writing)
         reader.join()

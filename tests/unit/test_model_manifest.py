@@ -50,7 +50,7 @@ def _manifest(**changes: Any) -> Manifest:
         "time_range": Span(first=0, last=1),
         "seq_range": Span(first=1, last=3),
         "counts": {"coerced_data": 1},
-        "parts": (_entry("part-1"), _entry("part-2", 2)),
+        "parts": (_entry("data/part-1"), _entry("data/part-2", 2)),
     }
     return Manifest(**{**given, **changes})
 
@@ -74,7 +74,7 @@ def _raw() -> dict[str, Any]:
 def test_a_manifest_comes_back_as_it_was_written() -> None:
     assert parse_manifest(TEXT, where="x") == MANIFEST
     assert _signed(_raw()) == TEXT
-    empty = _manifest(rows=0, time_range=None, seq_range=None, parts=(_entry("part-0", 0),))
+    empty = _manifest(rows=0, time_range=None, seq_range=None, parts=(_entry("data/part-0", 0),))
     assert parse_manifest(empty.to_bytes(), where="x") == empty
 
 
@@ -102,7 +102,7 @@ def test_it_says_how_its_parts_are_read() -> None:
 
 
 def test_sums_are_what_sha256sum_reads() -> None:
-    assert MANIFEST.sums() == (("ab" * 32) + "  part-1\n" + ("ab" * 32) + "  part-2\n").encode()
+    assert MANIFEST.sums() == (("ab" * 32) + "  data/part-1\n" + ("ab" * 32) + "  data/part-2\n").encode()
 
 
 def _refused(text: bytes) -> None:
@@ -196,7 +196,9 @@ def test_several_parts_have_the_plainest_of_names_and_a_single_file_what_its_own
         with pytest.raises(ManifestError):
             check_part_name(name)
         assert check_part_name(name, any_file=True) == name
-    assert check_part_name("part-00000-1-9-abcdef01.csv.gz") == "part-00000-1-9-abcdef01.csv.gz"
+        with pytest.raises(ManifestError):
+            check_part_name(f"data/{name}")
+    assert check_part_name("data/part-00000-1-9-abcdef01.csv.gz") == "data/part-00000-1-9-abcdef01.csv.gz"
 
 
 _OBJECTS = ("filter", "options", "source", "counts", "guarantees")
@@ -222,7 +224,7 @@ WRONG_VALUES: list[tuple[tuple[Any, ...], Any]] = [
     (("rows_digest", "algorithm"), "xor"),
     (("rows_digest", "value"), "01" * 15),
     (("checksum",), "AB" * 32),
-    (("parts", 1, "name"), "part-1"),
+    (("parts", 1, "name"), "data/part-1"),
     (("parts", 0, "sha256"), "g" * 64),
     (("parts", 0, "rows"), 1.0),
     (("format",), "xml"),

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from penstock.model.manifest import Manifest
-from penstock.ports.destination import Publication
 from penstock.ports.observer import Observer, Progress
+from penstock.publishing.destination import Publication
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,7 +40,7 @@ def uninterrupted() -> Iterator[None]:
 
 def commit(publication: Publication, manifest: Manifest, total: int, observer: Observer | None) -> None:
     """Publish, clear up, and say so; ``total`` is what there was to do. Raises what
-    :meth:`penstock.ports.destination.Publication.publish` raises."""
+    :meth:`penstock.publishing.destination.Publication.publish` raises."""
     stored = sum(entry.bytes for entry in manifest.parts)
     with uninterrupted():
         publication.publish(manifest)

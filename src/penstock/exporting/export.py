@@ -9,15 +9,15 @@ from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.matching import check_filter
-from penstock.ports.destination import ExportDestination, Publication
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
+from penstock.publishing.destination import Destination, Publication
 from penstock.reading.read import reader
 
 
 def export(
     storage: Source,
-    destination: ExportDestination,
+    destination: Destination,
     *,
     layout: Layout,
     filter: ExportFilter,

@@ -20,9 +20,10 @@ from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import check_filter
 from penstock.pipeline.rowtext import KeyText, RowText
-from penstock.ports.destination import LineageDestination, RunPublication
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Rows, Snapshot, Source
+from penstock.publishing.destination import Publication
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, pinned_differences, read_chain
 from penstock.reading.cursor import Standing, next_lineage
 from penstock.reading.read import reader
@@ -51,11 +52,11 @@ def export_incremental(
     _check_keyed(storage.dataset)
     check_filter(filter, storage.dataset)
     workers = options.threads
-    publication: RunPublication | None = None
+    publication: Publication | None = None
     try:
         with uninterrupted():
             publication = destination.begin()
-        chain = read_chain(publication.runs())
+        chain = read_chain(destination.runs())
         with storage.snapshot(readers=workers) as snapshot:
             _check_pinned(chain, Run(snapshot, layout, filter, options).manifest([], clock, single=False))
             lineage = next_lineage(chain, _standing(chain, snapshot, storage.dataset, layout))

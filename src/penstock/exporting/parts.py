@@ -17,7 +17,7 @@ from penstock.model.options import Layout
 from penstock.model.span import Span, joined
 from penstock.pipeline.compression import compress
 from penstock.pipeline.digests import Meter, digest_hex
-from penstock.ports.destination import StagedFile
+from penstock.ports.backend import Upload
 from penstock.ports.format import TextEncoder
 
 #: Chunks that may wait for a columnar encoder while the next ones are read.
@@ -55,7 +55,7 @@ class PartWriter(Protocol):
 class _Tally:
     """What both kinds of part count."""
 
-    def __init__(self, staged: StagedFile, hashing: Executor) -> None:
+    def __init__(self, staged: Upload, hashing: Executor) -> None:
         self.rows = self.size = 0
         self._digest = 0
         self._times: Span | None = None
@@ -97,7 +97,7 @@ class _Tally:
 class TextPart(_Tally):
     """A part of a text format: the joiner of chunks, to which prologue, separators and epilogue belong."""
 
-    def __init__(self, layout: Layout, encoder: TextEncoder, staged: StagedFile, threads: Threads) -> None:
+    def __init__(self, layout: Layout, encoder: TextEncoder, staged: Upload, threads: Threads) -> None:
         super().__init__(staged, threads.hashing)
         self._layout = layout
         self._encoder = encoder
@@ -142,7 +142,7 @@ class ColumnarPart(_Tally):
     """A part of a columnar format: one encoder, fed in order on a thread of its own."""
 
     def __init__(
-        self, layout: Layout, staged: StagedFile, threads: Threads, description: Mapping[str, str], *, streamed: bool
+        self, layout: Layout, staged: Upload, threads: Threads, description: Mapping[str, str], *, streamed: bool
     ) -> None:
         super().__init__(staged, threads.hashing)
         self._encoding = threads.encoding

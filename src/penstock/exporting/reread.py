@@ -21,8 +21,8 @@ from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage
 from penstock.pipeline.rowtext import RowText
 from penstock.pipeline.scratch import Scratch
-from penstock.ports.destination import LineageDestination
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, SeqRange
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link
 from penstock.reading.published import parts_of, proven_rows
 

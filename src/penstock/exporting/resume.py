@@ -14,9 +14,9 @@ from penstock.model.manifest import Manifest
 from penstock.model.options import ExportFormat, ExportOptions
 from penstock.model.result import ResumeResult
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.destination import LineageDestination
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import read_chain
 from penstock.reading.verify_chain import verify_chain
 

@@ -31,9 +31,9 @@ from penstock.model.span import Span, joined
 from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.ordered import ordered_map
-from penstock.ports.destination import Publication, StagedFile
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, SeqRange
+from penstock.publishing.destination import Publication
 from penstock.reading.decode import decoded
 
 _LEAST_RANGE_BYTES = 1 << 20
@@ -123,19 +123,19 @@ class Run:
         if self._options.part_rows is not None and self._filter == ExportFilter(limit=self._filter.limit):
             rows = sum(span.rows for span in self._ranges)
             _check_number(-(-min(rows, self._filter.limit or rows) // self._options.part_rows))
-        part, staged = self._begin(publication)
+        part = self._begin(publication)
         try:
             for number, chunk in enumerate(chunks, 1):
                 if not single and part.rows and self._full(part, chunk):
-                    entries.append(self._end(publication, part, staged, len(entries)))
-                    part, staged = self._begin(publication, len(entries))
+                    entries.append(self._end(publication, part, len(entries)))
+                    part = self._begin(publication, len(entries))
                 part.add(chunk)
                 limited = self._options.max_bytes is not None
                 stored = part.stored_bytes + sum(entry.bytes for entry in entries) if limited else 0
                 if number < len(self._ranges) and self._past_limit(stored):
                     break
             if part.rows or keep_empty:
-                entries.append(self._end(publication, part, staged, len(entries)))
+                entries.append(self._end(publication, part, len(entries)))
             else:
                 part.abort()
         except BaseException:
@@ -185,14 +185,14 @@ class Run:
         """One part after the other, so that one is open at a time: for each partition one, or more that are full."""
         for number, chunks in groupby(rendered, key=itemgetter(0)):
             folders = partition_folders(number, by)
-            part, staged = self._begin(publication, len(entries))
+            part = self._begin(publication, len(entries))
             try:
                 for _, chunk in chunks:
                     if part.rows and self._full(part, chunk):
-                        entries.append(self._end(publication, part, staged, len(entries), folders))
-                        part, staged = self._begin(publication, len(entries))
+                        entries.append(self._end(publication, part, len(entries), folders))
+                        part = self._begin(publication, len(entries))
                     part.add(chunk)
-                entries.append(self._end(publication, part, staged, len(entries), folders))
+                entries.append(self._end(publication, part, len(entries), folders))
             except BaseException:
                 part.abort()
                 raise
@@ -220,25 +220,27 @@ class Run:
     def _first_rows(self, span: SeqRange, count: int) -> Chunk:
         return self._read.extract(span, replace(self._filter, limit=count))
 
-    def _begin(self, publication: Publication, before: int = 0) -> tuple[PartWriter, StagedFile]:
+    def _begin(self, publication: Publication, before: int = 0) -> PartWriter:
         _check_number(before + 1)
         staged = publication.stage()
-        if self._encoder is not None:
-            return TextPart(self._layout, self._encoder, staged, self._threads), staged
-        description = self._description() if self._options.include_metadata else {}
-        return ColumnarPart(self._layout, staged, self._threads, description, streamed=self._streamed), staged
+        try:
+            if self._encoder is not None:
+                return TextPart(self._layout, self._encoder, staged, self._threads)
+            description = self._description() if self._options.include_metadata else {}
+            return ColumnarPart(self._layout, staged, self._threads, description, streamed=self._streamed)
+        except BaseException:
+            staged.abort()
+            raise
 
-    def _end(
-        self, publication: Publication, part: PartWriter, staged: StagedFile, index: int, folders: str = ""
-    ) -> PartEntry:
+    def _end(self, publication: Publication, part: PartWriter, index: int, folders: str = "") -> PartEntry:
         entry = part.finish()
         if self._options.verify_written:
-            self._check(staged, entry)
-        return named(entry, folders + publication.part_name(index, entry, self._layout.file_ending))
+            self._check(publication, entry, index)
+        return named(entry, publication.part_name(index, entry, self._layout.file_ending, folders))
 
-    def _check(self, staged: StagedFile, entry: PartEntry) -> None:
+    def _check(self, publication: Publication, entry: PartEntry, index: int) -> None:
         """Decode what was written, before anything is published."""
-        with staged.read_back() as file:
+        with publication.read_back(index, entry) as file:
             found = decoded(file, self._layout, entry)
         if (found.rows, found.rows_digest) != (entry.rows, entry.rows_digest):
             raise IntegrityError(

@@ -8,12 +8,14 @@ ended, unless the store could not prove that end any more. ``docs/format.md``, "
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-_RUN_NAME = re.compile(r"run-(\d{6,12})\.manifest\.json\Z")
+#: Where the manifests and the sums of a lineage's runs lie.
+RUNS = "_penstock/runs/"
+_RUN_NAME = re.compile(rf"{RUNS}(\d{{6,12}})\.(?:json|sha256)\Z", re.ASCII)
 _HEX64 = re.compile(r"[0-9a-f]{64}\Z")
 _HEX32 = re.compile(r"[0-9a-f]{32}\Z")
 #: How many rows before the last one at or below a cursor its anchors stand: at most 16 of them.
@@ -39,6 +41,20 @@ class Break:
 
     cursor: int
     why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Totals:
+    """What a lineage holds with a run: the number of its parts, their bytes and rows, and 32 hex digits over the names
+    and sizes of all. Names and sizes that lie there and do not add up to this tell of a missing part."""
+
+    parts: int
+    bytes: int
+    rows: int
+    names: str
+
+
+NO_TOTALS = Totals(parts=0, bytes=0, rows=0, names="0" * 32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,14 +138,19 @@ def _cursor(raw: Mapping[str, Any]) -> int:
 
 
 def run_name(run: int) -> str:
-    """File name of a run's manifest."""
-    return f"run-{run:06d}.manifest.json"
+    """Where a run's manifest lies."""
+    return f"{RUNS}{run:06d}.json"
 
 
-def run_number(name: str) -> int | None:
-    """The run whose manifest has this file name, or ``None`` if it is no run's name."""
+def sums_name(run: int) -> str:
+    """Where the sums of a run's parts lie."""
+    return f"{RUNS}{run:06d}.sha256"
+
+
+def run_number(name: str, *, naming: Callable[[int], str] = run_name) -> int | None:
+    """The run whose manifest, or what else ``naming`` names, lies there, or ``None`` if it is no run's."""
     match = _RUN_NAME.match(name)
-    if match is None or run_name(int(match[1])) != name:
+    if match is None or naming(int(match[1])) != name:
         return None
     return int(match[1])
 

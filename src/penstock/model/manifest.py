@@ -19,7 +19,7 @@ from penstock.model import times
 from penstock.model.dataset import Dataset, parse_dataset
 from penstock.model.lineage import Lineage, parse_lineage
 from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
-from penstock.model.partition import WIDTHS, folders_at, split_name
+from penstock.model.partition import DATA, WIDTHS, folders_at, split_name
 from penstock.model.span import Span
 
 MANIFEST_VERSION = 1
@@ -229,7 +229,7 @@ def check_part_name(name: object, *, any_file: bool = False) -> str:
 
 def is_part_name(name: object) -> bool:
     """Whether a part of a directory can have this name."""
-    return isinstance(name, str) and _PART_NAME.match(split_name(name)[1]) is not None
+    return isinstance(name, str) and name.startswith(DATA) and _PART_NAME.match(split_name(name)[1]) is not None
 
 
 def _from_json(raw: Mapping[str, Any]) -> Manifest:

@@ -22,7 +22,10 @@ _FOLDER_NAMES = {"day": ("date",), "hour": ("date", "hour")}
 #: The number of the partition without a time, and what Hive has in the place of a value there.
 TIMELESS = -1
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-_FOLDERS = re.compile(rf"date=(?:\d{{4}}-\d\d-\d\d|{_NO_VALUE})/(?:hour=(?:\d\d|{_NO_VALUE})/)?", re.ASCII)
+#: Where the parts of a directory lie, in the folders of their partitions if they have any.
+DATA = "data/"
+_DAY = rf"date=(?:\d{{4}}-\d\d-\d\d|{_NO_VALUE})/"
+_FOLDERS = re.compile(rf"(?:{DATA})?((?:{_DAY}(?:hour=(?:\d\d|{_NO_VALUE})/)?)?)", re.ASCII)
 
 
 def check_partitions(dataset: Dataset, written: Dataset, by: str | None) -> None:
@@ -63,5 +66,5 @@ def folders_at(micros: int | None, by: str) -> str:
 def split_name(name: str) -> tuple[str, str]:
     """A part's name as its partition's folders, empty if it has none, and the file's name."""
     match = _FOLDERS.match(name)
-    end = 0 if match is None else match.end()
-    return name[:end], name[end:]
+    assert match is not None  # it matches nothing at all, too
+    return match[1], name[match.end() :]

@@ -16,9 +16,10 @@ from penstock.model.filter import ExportFilter
 from penstock.model.result import Difference, DifferenceKind, DiffResult
 from penstock.pipeline.matching import check_filter, matching, needed
 from penstock.pipeline.rowtext import KeyText, RowText
-from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Source
+from penstock.publishing.destination import ExportDestination
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.balance import Balance
 from penstock.reading.published import manifests_of, parts_of, proven_rows
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from penstock.errors import ManifestError, UsageError
@@ -11,7 +10,8 @@ from penstock.model import times
 from penstock.model.gaps import Gap, GapKind, GapsResult
 from penstock.model.lineage import run_name, run_number
 from penstock.model.manifest import Manifest, parse_manifest
-from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.publishing.destination import ExportDestination
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, faults, read_link
 from penstock.reading.verify import check_part, sums_up
 from penstock.reading.verify_chain import contradictions
@@ -49,7 +49,7 @@ def gaps(places: Sequence[ExportDestination | LineageDestination], *, window: Wi
             notes += [f"{survey.path}: {note}" for note in survey.notes()]
         runs += len(survey.manifests) if isinstance(survey, _Lineage) else 0
     return GapsResult(
-        places=tuple(Path(place.path or "-") for place in places),
+        places=tuple(place.place for place in places),
         runs=runs,
         parts=sum(len(manifest.parts) for manifest in manifests),
         event_count=sum(manifest.rows for manifest in manifests),
@@ -63,7 +63,7 @@ class _Single:
 
     def __init__(self, place: ExportDestination) -> None:
         self.place = place
-        self.path = Path(place.path or "-")
+        self.path = place.place
         self.manifests: list[Manifest] = []
         self._wrong: list[str] = []
         try:
@@ -87,7 +87,7 @@ class _Lineage:
 
     def __init__(self, place: LineageDestination) -> None:
         self.place = place
-        self.path = place.path
+        self.path = place.place
         self._links: list[Link] = []
         self._damaged: dict[int, str] = {}
         for name, text in place.runs():

@@ -13,7 +13,8 @@ from penstock.errors import IntegrityError, ManifestError, NotFound
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.pipeline.digests import Meter, digest_hex
 from penstock.pipeline.rowtext import RowText
-from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.publishing.destination import ExportDestination
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import read_chain
 from penstock.reading.decode import read_batches
 from penstock.reading.verify import check_stored, sums_up
@@ -40,7 +41,7 @@ def manifests_of(source: ExportDestination | LineageDestination) -> Sequence[Man
     if isinstance(source, LineageDestination):
         chain = read_chain(source.runs())
         if not chain:
-            raise ManifestError(f"{source.path} holds no committed run", hint="check the path")
+            raise ManifestError(f"{source.place} holds no committed run", hint="check the path")
         manifests = [link.manifest for link in chain]
         wrong = [f"{problem.part}: {problem.message}" for problem in contradictions(chain)]
     else:
@@ -59,8 +60,8 @@ def parts_of(manifests: Sequence[Manifest]) -> list[PublishedPart]:
 def _contradictions(source: ExportDestination, manifest: Manifest) -> list[str]:
     """What a manifest says that cannot be, whatever its parts hold."""
     wrong = sums_up(manifest, single=source.single)
-    if source.single and source.path is not None and [entry.name for entry in manifest.parts] != [source.path.name]:
-        wrong.append(f"the manifest is not about {source.path.name}")
+    if not source.shape.could_be(manifest):
+        wrong.append(f"the manifest is not about {source.shape.data or 'a directory'}")
     return wrong
 
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 from penstock.errors import IntegrityError
 from penstock.model.manifest import Manifest
 from penstock.pipeline.digests import Meter
-from penstock.ports.destination import ExportDestination, LineageDestination
+from penstock.publishing.destination import Readable
 from penstock.reading.decode import read_batches
 from penstock.reading.verify import check_stored
 
 
-def reader(destination: ExportDestination | LineageDestination, manifest: Manifest) -> pa.RecordBatchReader:
+def reader(destination: Readable, manifest: Manifest) -> pa.RecordBatchReader:
     """The rows of an export in order, lazily, in bounded memory.
 
     Raises :class:`~penstock.errors.IntegrityError` at the part whose bytes are not those of the manifest.
@@ -22,7 +22,7 @@ def reader(destination: ExportDestination | LineageDestination, manifest: Manife
     return pa.RecordBatchReader.from_batches(manifest.dataset.schema, _batches(destination, manifest))
 
 
-def _batches(destination: ExportDestination | LineageDestination, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+def _batches(destination: Readable, manifest: Manifest) -> Iterator[pa.RecordBatch]:
     for entry in manifest.parts:
         with destination.open_part(entry.name) as file:
             wrong = check_stored(file, entry)

@@ -11,9 +11,10 @@ from penstock.model.result import AppendResult, RestoreResult
 from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import matching
-from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import AnalyticsStorage, OnConflict
+from penstock.publishing.destination import ExportDestination
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.published import PublishedPart, manifests_of, parts_of, proven_rows
 
 

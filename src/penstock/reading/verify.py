@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from penstock.errors import ExportError, IntegrityError, NotFound, UsageError
@@ -14,8 +13,9 @@ from penstock.model.manifest import Manifest, PartEntry, parse_manifest
 from penstock.model.result import Problem, VerifyResult
 from penstock.model.sample import Sample
 from penstock.pipeline.digests import Meter, digest_hex
-from penstock.ports.destination import ExportDestination, LineageDestination
 from penstock.ports.observer import Observer, Progress, tell
+from penstock.publishing.destination import ExportDestination
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.decode import decoded
 
 _READ = 1 << 20
@@ -43,7 +43,6 @@ def verify(
     Returns what does not hold, part by part. Raises
     :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`, :class:`~penstock.errors.NewerVersion`.
     """
-    path = destination.path if destination.path is not None else Path("-")
     manifest = parse_manifest(destination.read_manifest(), where=destination.manifest_name)
     around, notes = destination.inspect(manifest)
     problems = [Problem(part=name, message=message) for name, message in around]
@@ -52,7 +51,7 @@ def verify(
     ]
     read = check_parts(destination, [manifest], quick=quick, sample=sample, observer=observer)
     return VerifyResult(
-        path=path,
+        path=destination.place,
         parts=len(manifest.parts),
         event_count=manifest.rows,
         bytes=sum(entry.bytes for entry in manifest.parts),

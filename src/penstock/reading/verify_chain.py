@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from penstock.model.manifest import Manifest
 from penstock.model.result import Problem, VerifyResult
 from penstock.model.sample import Sample
-from penstock.ports.destination import LineageDestination
 from penstock.ports.observer import Observer
+from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, read_chain
 from penstock.reading.verify import check_parts, sums_up
 
@@ -33,7 +33,7 @@ def verify_chain(
     problems += contradictions(chain)
     read = check_parts(destination, manifests, quick=quick, sample=sample, observer=observer)
     return VerifyResult(
-        path=destination.path,
+        path=destination.place,
         parts=sum(len(manifest.parts) for manifest in manifests),
         event_count=sum(manifest.rows for manifest in manifests),
         bytes=sum(entry.bytes for manifest in manifests for entry in manifest.parts),

@@ -226,6 +226,9 @@ class LocalBackend:
                 if not (isinstance(error, OSError) and is_file(target, ours)):
                     remove_empty(self._ops, self._path, move.key)
                     raise _as_told(error, f"cannot name {target}") from None
+            except BaseException:
+                remove_empty(self._ops, self._path, move.key)
+                raise
         if os.path.lexists(source):
             with suppress(OSError):
                 self._ops.unlink(source)  # what cannot be removed is still listed as staged
@@ -251,7 +254,8 @@ class LocalBackend:
             failure = from_os_error(
                 error, f"{self._path / keys[-1]} is changed, but it may not outlive a power failure"
             )
-            raise NotDurable(failure.message, hint="check the disk, then look what stands there") from None
+            hint = "check the disk, then look what stands there"
+            raise NotDurable(failure.message, cause=type(failure), hint=hint) from None
 
     def settle(self, keys: Sequence[str]) -> None:
         try:
@@ -277,12 +281,15 @@ class LocalBackend:
 
     def lock(self, attempt: str) -> LocalLock:
         folder = self._folder(attempt)
-        self._root.ensure()
         try:
+            self._root.ensure()
             return folder.lock()
         except OSError as error:
             self._root.discard()
             raise from_os_error(error, f"cannot write in {self._path}") from None
+        except BaseException:
+            self._root.discard()
+            raise
 
 
 class LocalUpload:

@@ -46,8 +46,10 @@ def sync_folders(ops: FileOps, root: Path, keys: Iterable[str]) -> None:
 
 
 def remove_empty(ops: FileOps, root: Path, key: str) -> None:
-    """Remove the folders of a key that nothing is left in, inner ones first. Never raises: one that stays does no
-    harm."""
+    """Remove the folders of a key that nothing is left in, inner ones first, none behind a link. Never raises: one that
+    stays does no harm."""
+    if not within(root, key):
+        return
     for folder in reversed(folders_of(root, [key])):
         try:
             ops.rmdir(folder)

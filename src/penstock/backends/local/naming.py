@@ -28,9 +28,8 @@ def give_name(ops: FileOps, source: Path, target: Path) -> None:
     except FileExistsError:
         if same_file(source, target):
             return  # a network file system repeated a request that had succeeded
-        raise Exists(
-            f"{target} appeared while the export was running; it was left alone", hint="choose another name"
-        ) from None
+        what = "is a directory, a file is meant" if target.is_dir() else "appeared while the export was running"
+        raise Exists(f"{target} {what}; it was left alone", hint="choose another name") from None
     except OSError as error:
         if error.errno in CANNOT_LINK:
             raise IoError(

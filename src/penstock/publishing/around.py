@@ -1,0 +1,73 @@
+"""What lies around the parts of an export, seen by whoever reads it: sums, leftovers, strangers; and a part's bytes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from penstock.errors import ManifestError
+from penstock.model.manifest import Manifest
+from penstock.ports.backend import Backend
+from penstock.publishing.place import Place
+from penstock.publishing.shapes import Shape
+
+#: What a part that has to be read twice is kept in before it goes to the disk.
+_IN_MEMORY = 8 << 20
+_SHOWN = 3
+
+
+@contextmanager
+def opened(backend: Backend, key: str) -> Iterator[BinaryIO]:
+    """A part, seekable: bytes that come once through are fetched once and kept in a scratch file."""
+    with backend.open(key) as file:
+        if file.seekable():
+            yield file
+            return
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="penstock-") as spooled:
+            shutil.copyfileobj(file, spooled, 1 << 20)
+            spooled.seek(0)
+            yield cast(BinaryIO, spooled)
+
+
+def leftovers(backend: Backend, shape: Shape) -> list[str]:
+    """A note, if something is staged."""
+    if not Place(backend).in_work(shape):
+        return []
+    return [f".{shape.attempt} holds the work of a running or interrupted export; the next one clears it"]
+
+
+def look_at_sums(backend: Backend, shape: Shape, manifest: Manifest) -> tuple[list[tuple[str, str]], list[str]]:
+    """Problems and notes about the sums of a manifest. They follow it: while its intent lies there they may lack."""
+    assert shape.sums is not None
+    try:
+        sums, _ = Place(backend).read(shape.sums)
+    except ManifestError:
+        sums = b""
+    if sums == manifest.sums():
+        return [], []
+    intent = Place(backend).intent(shape)
+    if intent is not None and intent.manifest == manifest.to_bytes():
+        return [], [f"{shape.sums} does not cover the export yet; the next one completes it"]
+    state = "is missing" if sums is None else "does not match the manifest"
+    return [(shape.sums, f"{shape.sums} {state}")], []
+
+
+def strangers(backend: Backend, known: set[str]) -> list[str]:
+    """A note, if there are keys that are not known."""
+    found = [stat.key for stat in backend.list("") if stat.key not in known]
+    if not found:
+        return []
+    shown = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+    return [f"{len(found)} files here are not of this export and were left alone: {shown}"]
+
+
+def local_path(backend: Backend, key: str | None) -> Path | None:
+    """The path of a key, or of the location, if it is local."""
+    if backend.location.scheme != "file":
+        return None
+    path = Path(backend.location.path)
+    return path if key is None else path / key
