@@ -238,17 +238,16 @@ def restore(
     :class:`~penstock.errors.UsageError`.
     """
     place = wiring.resolve_published(source)
+    parts = restoring.restorable(place)
     wanted = filter if filter is not None else ExportFilter()
     if dry_run:
-        return restoring.restore(place, None, filter=wanted, on_conflict=on_conflict, observer=observer)
-    if isinstance(into, AnalyticsStorage):
-        return restoring.restore(place, into, filter=wanted, on_conflict=on_conflict, observer=observer)
-    restoring.check(place)
-    storage = wiring.create_store(into)
+        return restoring.restore(place, parts, None, filter=wanted, on_conflict=on_conflict, observer=observer)
+    storage = into if isinstance(into, AnalyticsStorage) else wiring.create_store(into)
     try:
-        return restoring.restore(place, storage, filter=wanted, on_conflict=on_conflict, observer=observer)
+        return restoring.restore(place, parts, storage, filter=wanted, on_conflict=on_conflict, observer=observer)
     finally:
-        storage.close()
+        if storage is not into:
+            storage.close()
 
 
 def diff(

@@ -13,11 +13,10 @@ from hypothesis import settings as limits
 import foreign_readers
 import naive_format
 import sample_events
-from penstock import AnalyticsEvent, Exporter, ExportOptions, SqliteAnalyticsStorage, verify
+from penstock import AnalyticsEvent, Exporter, ExportOptions, FileDestination, SqliteAnalyticsStorage, verify
 from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.manifest import Manifest
-from penstock.pipeline.digests import Meter
-from penstock.reading.decode import read_batches
+from penstock.reading.published import rows_of
 
 WRAPPED = ("", ".gz", ".zst")
 PLAIN: list[tuple[str, ExportOptions]] = [
@@ -31,8 +30,9 @@ PLAIN: list[tuple[str, ExportOptions]] = [
 def _ours(place: Path, manifest: Manifest) -> pa.Table:
     """What our own decoder gives."""
     (entry,) = manifest.parts
-    with (place / entry.name).open("rb") as file:
-        return pa.Table.from_batches(read_batches(file, manifest.layout, entry, Meter()), EVENT_SCHEMA)
+    found = rows_of(FileDestination(place / entry.name), [manifest]).read_all()
+    assert found.schema.equals(EVENT_SCHEMA, check_metadata=True)
+    return found
 
 
 @limits(max_examples=6)

@@ -12,7 +12,7 @@ from penstock.pipeline.matching import check_filter
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
 from penstock.publishing.destination import Destination, Publication
-from penstock.reading.read import reader
+from penstock.reading.published import rows_of
 
 
 def export(
@@ -50,5 +50,5 @@ def export(
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
         notes=tuple(publication.notes),
-        reader=lambda: reader(destination, manifest),
+        reader=lambda: rows_of(destination, [manifest]),
     )

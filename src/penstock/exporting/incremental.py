@@ -26,7 +26,7 @@ from penstock.publishing.destination import Publication
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, pinned_differences, read_chain
 from penstock.reading.cursor import Standing, next_lineage
-from penstock.reading.read import reader
+from penstock.reading.published import rows_of
 
 
 def export_incremental(
@@ -79,7 +79,7 @@ def export_incremental(
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
         notes=(*_told(manifest, lineage), *publication.notes),
-        reader=lambda: reader(destination, manifest),
+        reader=lambda: rows_of(destination, [manifest]),
     )
 
 

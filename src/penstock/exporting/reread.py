@@ -24,7 +24,7 @@ from penstock.pipeline.scratch import Scratch
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, SeqRange
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link
-from penstock.reading.published import parts_of, proven_rows
+from penstock.reading.published import parts_of
 
 _PUT = "INSERT INTO rows VALUES (?, ?)"
 #: Of equal rows in the store the first are held. What a run holds has no number here, and so stands before them.
@@ -98,7 +98,7 @@ def without_held(
     text, own = RowText(dataset.select(dataset.own)), list(dataset.own)
     with closing(Scratch("CREATE TABLE rows (hash BLOB NOT NULL, seq INTEGER)", purpose="compare rows")) as scratch:
         for part in parts:
-            for batch in proven_rows(destination, part):
+            for batch in part.rows(destination):
                 if order in dataset.columns:
                     batch = batch.filter(pc.greater(batch[order], lineage.after))
                 scratch.put(_PUT, ((digest, None) for digest in text.hashes(batch.select(own))))

@@ -34,7 +34,7 @@ from penstock.pipeline.ordered import ordered_map
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, SeqRange
 from penstock.publishing.destination import Publication
-from penstock.reading.decode import decoded
+from penstock.reading.part import damage
 
 _LEAST_RANGE_BYTES = 1 << 20
 #: A range is at most this share of the memory limit; about three are in flight, each in three shapes.
@@ -240,11 +240,10 @@ class Run:
 
     def _check(self, publication: Publication, entry: PartEntry, index: int) -> None:
         """Decode what was written, before anything is published."""
-        with publication.read_back(index, entry) as file:
-            found = decoded(file, self._layout, entry)
-        if (found.rows, found.rows_digest) != (entry.rows, entry.rows_digest):
+        wrong = damage(publication.read_back(index, entry), self._layout, entry)
+        if wrong:
             raise IntegrityError(
-                f"what was written reads back as {found.rows} other rows; nothing was published",
+                f"what was written does not read back: {wrong[0]}; nothing was published",
                 hint="this is a fault of the disk, the memory or an encoder: keep the store and report it",
             )
 

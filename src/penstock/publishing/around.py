@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from penstock.errors import ManifestError
 from penstock.model.manifest import Manifest
@@ -15,22 +14,23 @@ from penstock.ports.backend import Backend
 from penstock.publishing.place import Place
 from penstock.publishing.shapes import Shape
 
-#: What a part that has to be read twice is kept in before it goes to the disk.
-_IN_MEMORY = 8 << 20
 _SHOWN = 3
 
 
-@contextmanager
-def opened(backend: Backend, key: str) -> Iterator[BinaryIO]:
-    """A part, seekable: bytes that come once through are fetched once and kept in a scratch file."""
-    with backend.open(key) as file:
-        if file.seekable():
-            yield file
-            return
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="penstock-") as spooled:
-            shutil.copyfileobj(file, spooled, 1 << 20)
-            spooled.seek(0)
-            yield cast(BinaryIO, spooled)
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Bytes to be fetched: how many lie there, ``None`` if they do not; whether that is on this machine, in a file that
+    can seek; and what opens them, once through elsewhere. It raises :class:`~penstock.errors.NotFound`."""
+
+    size: int | None
+    local: bool
+    open: Callable[[], BinaryIO]
+
+
+def stored(backend: Backend, key: str) -> Stored:
+    """What lies under a key."""
+    there = backend.stat(key)
+    return Stored(None if there is None else there.size, is_local(backend), partial(backend.open, key))
 
 
 def leftovers(backend: Backend, shape: Shape) -> list[str]:
@@ -65,9 +65,14 @@ def strangers(backend: Backend, known: set[str]) -> list[str]:
     return [f"{len(found)} files here are not of this export and were left alone: {shown}"]
 
 
+def is_local(backend: Backend) -> bool:
+    """Whether keys are files of this machine."""
+    return backend.location.scheme == "file"
+
+
 def local_path(backend: Backend, key: str | None) -> Path | None:
     """The path of a key, or of the location, if it is local."""
-    if backend.location.scheme != "file":
+    if not is_local(backend):
         return None
     path = Path(backend.location.path)
     return path if key is None else path / key

@@ -8,7 +8,7 @@ whoever comes next.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import BinaryIO
+from functools import partial
 
 from penstock.errors import (
     Cancelled,
@@ -24,6 +24,7 @@ from penstock.errors import (
 )
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.backend import Backend, Expect, Expectation, Move, Staged, Stat, Upload
+from penstock.publishing.around import Stored, is_local
 from penstock.publishing.place import Place, is_ours, staged_name
 from penstock.publishing.recovery import INTENT, SUMS, Found, Intent, decide, readable
 from penstock.publishing.shapes import Shape, are_sums
@@ -103,9 +104,10 @@ class Attempt:
         self._count += 1
         return self._backend.stage(self._shape.attempt, staged_name(self._count - 1), size_hint=hint)
 
-    def read_back(self, index: int, entry: PartEntry) -> BinaryIO:
-        """A part that was staged, seekable, from its start."""
-        return self._backend.open_staged(self._staged(index, entry))
+    def read_back(self, index: int, entry: PartEntry) -> Stored:
+        """What is stored of a part that was staged; its length was checked when it was finished."""
+        open_staged = partial(self._backend.open_staged, self._staged(index, entry))
+        return Stored(entry.bytes, is_local(self._backend), open_staged)
 
     def _staged(self, index: int, entry: PartEntry) -> Staged:
         return Staged(attempt=self._shape.attempt, name=staged_name(index), size=entry.bytes)

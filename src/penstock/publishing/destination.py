@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from penstock.errors import ManifestError, NotFound, UsageError
 from penstock.model.manifest import Manifest, PartEntry, check_part_name
 from penstock.model.partition import DATA, split_name
 from penstock.ports.backend import Backend, Upload
-from penstock.publishing.around import leftovers, local_path, look_at_sums, opened, strangers
+from penstock.publishing.around import Stored, leftovers, local_path, look_at_sums, stored, strangers
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination
 from penstock.publishing.place import Place
@@ -28,8 +27,8 @@ class Publication(Protocol):
         """Begin the next part. Parts are published in the order in which they were staged."""
         ...
 
-    def read_back(self, index: int, entry: PartEntry) -> BinaryIO:
-        """A part that was staged, seekable, from its start."""
+    def read_back(self, index: int, entry: PartEntry) -> Stored:
+        """What is stored of a part that was staged."""
         ...
 
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
@@ -48,8 +47,8 @@ class Publication(Protocol):
 class Readable(Protocol):
     """Where published parts are read from."""
 
-    def open_part(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """A published part, seekable, from its start. Raises :class:`~penstock.errors.NotFound`."""
+    def part(self, name: str) -> Stored:
+        """What is stored of a published part."""
         ...
 
 
@@ -156,11 +155,9 @@ class ExportDestination:
             hint="export again, or bring the manifest back",
         )
 
-    @contextmanager
-    def open_part(self, name: str) -> Iterator[BinaryIO]:
-        """A published part, seekable, from its start. Raises :class:`~penstock.errors.NotFound`."""
-        with opened(self.backend, check_part_name(name, any_file=self.single)) as file:
-            yield file
+    def part(self, name: str) -> Stored:
+        """What is stored of a published part."""
+        return stored(self.backend, check_part_name(name, any_file=self.single))
 
     def inspect(self, manifest: Manifest) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
         """Problems (name, message) and notes about what lies around the parts: sums, strangers, leftovers."""

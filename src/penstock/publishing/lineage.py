@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from penstock.model.lineage import RUNS, Totals, run_name, run_number, sums_name
 from penstock.model.manifest import Manifest, PartEntry, check_part_name
 from penstock.model.partition import DATA, split_name
 from penstock.ports.backend import Backend, Expect
-from penstock.publishing.around import leftovers, local_path, look_at_sums, opened, strangers
+from penstock.publishing.around import Stored, leftovers, local_path, look_at_sums, stored, strangers
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.place import Place
 from penstock.publishing.recovery import readable
@@ -107,11 +105,9 @@ class LineageDestination:
     def _keys(self, prefix: str) -> list[str]:
         return [stat.key for stat in self.backend.list(prefix)]
 
-    @contextmanager
-    def open_part(self, name: str) -> Iterator[BinaryIO]:
-        """A published part, seekable, from its start. Raises :class:`~penstock.errors.NotFound`."""
-        with opened(self.backend, check_part_name(name)) as file:
-            yield file
+    def part(self, name: str) -> Stored:
+        """What is stored of a published part."""
+        return stored(self.backend, check_part_name(name))
 
     def inspect(self, manifests: Sequence[Manifest]) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
         """Problems (name, message) and notes about what lies around the runs: sums, strangers, leftovers."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from penstock.errors import UsageError
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.backend import Backend, Staged
 from penstock.ports.format import Buffer
 from penstock.ports.sink import Sink
-from penstock.publishing.around import local_path
+from penstock.publishing.around import Stored, local_path
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.shapes import ManifestAlone
 
@@ -44,7 +42,7 @@ class StreamDestination:
         path = None if self.manifest is None else local_path(*self.manifest)
         return [] if path is None else [path]
 
-    def open_part(self, name: str) -> AbstractContextManager[BinaryIO]:
+    def part(self, name: str) -> Stored:
         raise UsageError("a stream cannot be read back", hint="verify a file or a directory")
 
     def begin(self, *, overwrite: bool = False, estimated_bytes: int | None = None) -> StreamAttempt:
@@ -75,7 +73,7 @@ class StreamAttempt:
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
         return f"stream{ending}"
 
-    def read_back(self, index: int, entry: PartEntry) -> BinaryIO:
+    def read_back(self, index: int, entry: PartEntry) -> Stored:
         raise UsageError("a stream cannot be read back", hint="leave verify_written out")
 
     def publish(self, manifest: Manifest) -> None:

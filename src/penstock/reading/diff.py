@@ -21,7 +21,7 @@ from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Source
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.balance import Balance
-from penstock.reading.published import manifests_of, parts_of, proven_rows
+from penstock.reading.published import manifests_of, parts_of
 
 #: Whatever holds rows.
 Rows: TypeAlias = ExportDestination | LineageDestination | Source
@@ -103,7 +103,7 @@ class _Published:
         parts = parts_of(self._manifests)
         at.total += sum(part.entry.bytes for part in parts)
         for part in parts:
-            for batch in proven_rows(self._source, part):
+            for batch in part.rows(self._source):
                 yield matching(batch, filter, self.dataset)
             at.done += part.entry.bytes
 

@@ -13,7 +13,8 @@ from penstock.model.manifest import Manifest, parse_manifest
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, faults, read_link
-from penstock.reading.verify import check_part, sums_up
+from penstock.reading.part import damage
+from penstock.reading.verify import sums_up
 from penstock.reading.verify_chain import contradictions
 
 Window: TypeAlias = Literal["hour", "day"]
@@ -170,7 +171,7 @@ def _stretch_text(after: int | None, upto: int) -> str:
 def _parts(survey: _Single | _Lineage) -> Iterator[Gap]:
     for manifest in survey.manifests:
         for entry in manifest.parts:
-            for text in check_part(survey.place, manifest, entry, quick=True):
+            for text in damage(survey.place.part(entry.name), manifest.layout, entry, quick=True):
                 spans = entry.seq_range, entry.time_range
                 yield Gap(
                     kind=GapKind.MISSING_PART,

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import pyarrow as pa
 
-from penstock.errors import IntegrityError, ManifestError, NotFound
+from penstock.errors import ManifestError
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
-from penstock.pipeline.digests import Meter, digest_hex
-from penstock.pipeline.rowtext import RowText
-from penstock.publishing.destination import ExportDestination
+from penstock.publishing.destination import ExportDestination, Readable
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import read_chain
-from penstock.reading.decode import read_batches
-from penstock.reading.verify import check_stored, sums_up
+from penstock.reading.part import proven
+from penstock.reading.verify import sums_up
 from penstock.reading.verify_chain import contradictions
-
-_BATCH_ROWS = 65_536
-_HELD_BYTES = 16 << 20
-_HINT = "penstock verify names all that is damaged; nothing of this part was used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +23,10 @@ class PublishedPart:
 
     manifest: Manifest
     entry: PartEntry
+
+    def rows(self, source: Readable) -> Iterator[pa.RecordBatch]:
+        """Its rows; see :func:`penstock.reading.part.proven`."""
+        return proven(source.part(self.entry.name), self.manifest.layout, self.entry)
 
 
 def manifests_of(source: ExportDestination | LineageDestination) -> Sequence[Manifest]:
@@ -65,46 +61,9 @@ def _contradictions(source: ExportDestination, manifest: Manifest) -> list[str]:
     return wrong
 
 
-def proven_rows(source: ExportDestination | LineageDestination, part: PublishedPart) -> Iterator[pa.RecordBatch]:
-    """The rows of one part, in order and in bounded memory.
-
-    The stored bytes are checked before anything is decoded, and the last batch is given only when the whole part proved
-    to be what it should be. Raises :class:`~penstock.errors.IntegrityError`.
-    """
-    with _opened(source, part.entry) as file:
-        wrong = check_stored(file, part.entry)
-        if wrong:
-            raise IntegrityError(f"{part.entry.name}: {wrong[0]}", hint=_HINT)
-        text = RowText(part.manifest.dataset)
-        digest = rows = 0
-        held: list[pa.RecordBatch] = []
-        for batch in read_batches(file, part.manifest.layout, part.entry, Meter()):
-            digest += text.digest(batch)
-            rows += batch.num_rows
-            held.append(batch)
-            if len(held) > 1 and _enough(held):
-                yield _joined(held[:-1])
-                held = held[-1:]
-        if (rows, digest_hex(digest)) != (part.entry.rows, part.entry.rows_digest):
-            raise IntegrityError(f"{part.entry.name}: its rows are not those of the manifest")
-        if held:
-            yield _joined(held)
-
-
-@contextmanager
-def _opened(source: ExportDestination | LineageDestination, entry: PartEntry) -> Iterator[BinaryIO]:
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(source.open_part(entry.name))
-        except NotFound:
-            raise IntegrityError(f"{entry.name} is missing", hint=_HINT) from None
-        yield file
-
-
-def _enough(held: Sequence[pa.RecordBatch]) -> bool:
-    rows, size = sum(one.num_rows for one in held), sum(int(one.nbytes) for one in held)
-    return bool(rows >= _BATCH_ROWS or size > _HELD_BYTES)
-
-
-def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+def rows_of(source: Readable, manifests: Sequence[Manifest]) -> pa.RecordBatchReader:
+    """The rows of all parts in order, lazily, in bounded memory. Raises :class:`~penstock.errors.IntegrityError` at the
+    part that is not what its manifest says."""
+    parts = parts_of(manifests)
+    batches = (batch for part in parts for batch in part.rows(source))
+    return pa.RecordBatchReader.from_batches(manifests[0].dataset.schema, batches)

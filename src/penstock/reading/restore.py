@@ -15,32 +15,32 @@ from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import AnalyticsStorage, OnConflict
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
-from penstock.reading.published import PublishedPart, manifests_of, parts_of, proven_rows
+from penstock.reading.published import PublishedPart, manifests_of, parts_of
 
 
 def restore(
     source: ExportDestination | LineageDestination,
+    parts: Sequence[PublishedPart],
     storage: AnalyticsStorage | None,
     *,
     filter: ExportFilter,
     on_conflict: OnConflict = "fail",
     observer: Observer | None = None,
 ) -> RestoreResult:
-    """Put the events of an export, a directory or a whole lineage into a store, in order; ``None`` only reads.
+    """Put the events of parts that are :func:`restorable` into a store, in order; ``None`` only reads.
 
     The stored bytes of a part are checked before it is decoded, and its events digest before its last events are
     stored. Events that are there already stay (restoring twice changes nothing); one with the same id and other content
     is decided by ``on_conflict``. Raises :class:`~penstock.errors.IntegrityError` at the first part that is not whole,
-    :class:`~penstock.errors.UsageError` for an export that lacks columns, or a conflict, and
-    :class:`~penstock.errors.InvalidEvent` for an id or a session that no store takes.
+    :class:`~penstock.errors.UsageError` for a conflict, and :class:`~penstock.errors.InvalidEvent` for an id or a
+    session that no store takes.
     """
-    parts = _parts(source)
     done, total = 0, sum(part.entry.bytes for part in parts)
     rows = digest = 0
     outcome = AppendResult()
     left = filter.limit
     for part in parts:
-        for batch in proven_rows(source, part):
+        for batch in part.rows(source):
             wanted = matching(batch, filter, EVENTS)
             wanted = wanted if left is None else wanted.slice(0, left)
             if not wanted.num_rows:
@@ -68,12 +68,9 @@ def restore(
     )
 
 
-def check(source: ExportDestination | LineageDestination) -> None:
-    """Raise what ``restore`` would raise before it reads a part: a manifest is missing or damaged, a column lacks."""
-    _parts(source)
-
-
-def _parts(source: ExportDestination | LineageDestination) -> Sequence[PublishedPart]:
+def restorable(source: ExportDestination | LineageDestination) -> Sequence[PublishedPart]:
+    """The parts of an export, a directory or a whole lineage, by their manifests alone. Raises
+    :class:`~penstock.errors.ManifestError`, and :class:`~penstock.errors.UsageError` if a column lacks."""
     manifests = manifests_of(source)
     for manifest in manifests:
         if manifest.dataset.name != EVENTS.name:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
-from penstock.errors import ExportError, IntegrityError, NotFound, UsageError
-from penstock.model.manifest import Manifest, PartEntry, parse_manifest
+from penstock.model.manifest import Manifest, parse_manifest
 from penstock.model.result import Problem, VerifyResult
 from penstock.model.sample import Sample
-from penstock.pipeline.digests import Meter, digest_hex
+from penstock.pipeline.digests import digest_hex
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
-from penstock.reading.decode import decoded
-
-_READ = 1 << 20
+from penstock.reading.part import damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +32,7 @@ def verify(
     sample: Sample | None = None,
     observer: Observer | None = None,
 ) -> VerifyResult:
-    """Check an export against its manifest. Stored bytes are hashed before any decoder sees them.
+    """Check an export against its manifest. The stored bytes of text are read once, those of columnar files twice.
 
     ``quick`` looks at presence and sizes of the parts only, and so it is with parts that are not in the ``sample``.
     Returns what does not hold, part by part. Raises
@@ -79,7 +74,7 @@ def check_parts(
     read: list[int] = []
     for number, (manifest, entry) in enumerate(parts):
         whole = not quick and (sample is None or sample.takes(number))
-        found = check_part(destination, manifest, entry, quick=not whole)
+        found = damage(destination.part(entry.name), manifest.layout, entry, quick=not whole)
         problems += [Problem(part=entry.name, message=text) for text in found]
         read += [entry.bytes] if whole else []
         done += entry.bytes
@@ -96,58 +91,3 @@ def sums_up(manifest: Manifest, *, single: bool) -> list[str]:
     if checksum != manifest.checksum:
         found.append("the checksum is not that of the parts")
     return found
-
-
-def check_stored(file: BinaryIO, entry: PartEntry) -> list[str]:
-    """What is wrong with the stored bytes of a part; the file stands at its start again afterwards."""
-    size = file.seek(0, os.SEEK_END)
-    if size != entry.bytes:
-        return [f"{size} bytes are stored, the manifest says {entry.bytes}"]
-    file.seek(0)
-    meter = Meter()
-    while data := file.read(_READ):
-        meter.update(data)
-    file.seek(0)
-    if meter.sha256 != entry.sha256:
-        return ["the stored bytes are not those that were written: SHA-256 differs"]
-    return []
-
-
-def check_part(
-    destination: ExportDestination | LineageDestination, manifest: Manifest, entry: PartEntry, *, quick: bool = False
-) -> list[str]:
-    """What is wrong with a part: its stored bytes first, then all it decodes to. ``quick`` looks at its size only."""
-    try:
-        with destination.open_part(entry.name) as file:
-            if quick:
-                size = file.seek(0, os.SEEK_END)
-                return [] if size == entry.bytes else [f"{size} bytes are stored, the manifest says {entry.bytes}"]
-            damage = check_stored(file, entry)
-            if damage:
-                return damage
-            found = decoded(file, manifest.layout, entry)
-    except NotFound:
-        return ["the file is missing"]
-    except (IntegrityError, UsageError) as error:
-        return [str(error)]
-    except OSError as error:
-        return [f"cannot be read: {os.strerror(error.errno) if error.errno else error}"]
-    except ExportError:
-        raise
-    wrong = [
-        f"{name} is {got!r}, the manifest says {said!r}"
-        for name, got, said in (
-            ("rows", found.rows, entry.rows),
-            ("content_bytes", found.content_bytes, entry.content_bytes),
-            ("content_sha256", found.content_sha256, entry.content_sha256),
-            ("rows_digest", found.rows_digest, entry.rows_digest),
-        )
-        if got != said
-    ]
-    for name, column, span, stated in (
-        ("time_range", manifest.dataset.time, found.time_range, entry.time_range),
-        ("seq_range", manifest.dataset.order, found.seq_range, entry.seq_range),
-    ):
-        if column in manifest.dataset.columns and span != stated:
-            wrong.append(f"{name} is not what the manifest says")
-    return wrong
