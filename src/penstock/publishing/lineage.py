@@ -79,9 +79,9 @@ class LineageDestination:
         text, _ = Place(self.backend).read(run_name(number))
         return None if text is None else (run_name(number), text)
 
-    def runs(self) -> list[tuple[str, bytes]]:
-        """Name and bytes of every committed run's manifest, in order."""
-        return [found for number in self.numbers() if (found := self.read(number)) is not None]
+    def runs(self) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of every committed run's manifest, in order, each read when it is taken."""
+        return (found for number in self.numbers() if (found := self.read(number)) is not None)
 
     def live(self) -> dict[str, int]:
         """Size, by name, of everything that lies where the parts of committed runs do and is called like one."""

@@ -47,7 +47,7 @@ class Kind:
         """The committed manifest. Raises :class:`~penstock.errors.NotFound` if nothing is there."""
         if self.replaceable:
             return parse_manifest(ExportDestination(backend, self.shape).read_manifest(), where=self.name)
-        runs = LineageDestination(backend).runs()
+        runs = list(LineageDestination(backend).runs())
         if not runs:
             raise NotFound("no run is there")
         return parse_manifest(runs[-1][1], where=self.name)
