@@ -80,7 +80,7 @@ def _working(script: str, path: Path) -> Iterator[list[int]]:
 def _ids(path: Path) -> list[tuple[int, str]]:
     """``seq`` and id of every row, by Polars."""
     if path.is_dir():
-        frame = polars.read_parquet(path / "*.parquet", columns=["seq", "id"]).sort("seq")
+        frame = polars.read_parquet(path / "data", columns=["seq", "id"]).sort("seq")
     elif path.suffix == ".parquet":
         frame = polars.read_parquet(path, columns=["seq", "id"])
     elif path.suffix == ".ndjson":

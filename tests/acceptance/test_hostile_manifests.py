@@ -33,7 +33,7 @@ def test_run_manifests_of_nothing_but_holes(place: Path) -> None:
     for verb in (["verify", "runs"], ["restore", "runs", "--into", "back.db"], ["gaps", "runs"]):
         found = watched(*verb, cwd=place)
         assert found.code == 4
-    assert "run-000002.manifest.json" in found.said or verb[0] == "gaps"
+    assert "runs/000002.json" in found.said or verb[0] == "gaps"
 
 
 @pytest.mark.parametrize("piece", [b"[],", b"{},", b"0,", b'"",', b'{"a":[]},'])

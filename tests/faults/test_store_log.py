@@ -59,8 +59,7 @@ def test_the_log_and_its_name_are_durable_before_the_run_counts(
     syncs = Syncs(monkeypatch)
     result = run(store, tmp_path / "elsewhere" / "runs")
     log, name, commit = (
-        syncs.done.index(wanted)
-        for wanted in (str(tmp_path / "events.db-wal"), str(tmp_path), "link run-000001.manifest.json")
+        syncs.done.index(wanted) for wanted in (str(tmp_path / "events.db-wal"), str(tmp_path), "link 000001.json")
     )
     assert log < commit
     assert name < commit

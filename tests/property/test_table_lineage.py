@@ -111,7 +111,7 @@ class TableLineages(RuleBasedStateMachine):
         try:
             result = export(self.database, self.place, config=config, options=options, incremental=True)
         except Rewound:
-            last = json.loads(max(self.place.glob("run-*.manifest.json")).read_bytes())
+            last = json.loads(max(self.place.glob("_penstock/runs/*.json")).read_bytes())
             keys = {f"hits:{number}": path for number, path in self.live.items()}
             held = [anchor for anchor in last["lineage"]["anchors"] if keys.get(anchor["key"]) in self.covered]
             assert not [anchor for anchor in held if keys[anchor["key"]] == self._exported_at(anchor["seq"])]
@@ -132,7 +132,7 @@ class TableLineages(RuleBasedStateMachine):
         assert verify(self.place).ok
 
     def _rows(self) -> list[tuple[int, str]]:
-        manifests = [json.loads(path.read_bytes()) for path in sorted(self.place.glob("run-*.manifest.json"))]
+        manifests = [json.loads(path.read_bytes()) for path in sorted(self.place.glob("_penstock/runs/*.json"))]
         names = [part["name"] for raw in manifests for part in raw["parts"]]
         lines = [line for name in names for line in (self.place / name).read_bytes().splitlines()]
         return [(row["seq"], row["data"]["path"]) for row in map(json.loads, lines)]

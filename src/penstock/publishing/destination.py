@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from penstock.errors import ManifestError, NotFound, UsageError
+from penstock.errors import DestinationExists, ManifestError, NotFound, UsageError
 from penstock.model.manifest import Manifest, PartEntry, check_part_name
 from penstock.model.partition import DATA, split_name
 from penstock.ports.backend import Backend, Upload
@@ -127,6 +128,9 @@ class ExportDestination:
         Raises :class:`~penstock.errors.DestinationExists`, :class:`~penstock.errors.Locked`,
         :class:`~penstock.errors.AccessDenied`.
         """
+        for file in self.files:
+            if not overwrite and os.path.islink(file) and not file.exists():
+                raise DestinationExists(f"{file} exists", hint="it is a link to nothing: choose another name")
         attempt = Attempt(self.backend, self.shape)
         try:
             attempt.aim(self.shape, overwrite=overwrite, size_hint=estimated_bytes)
