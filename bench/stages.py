@@ -19,13 +19,13 @@ from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportFormat, Layout
 from penstock.pipeline.canonical import render_csv, render_lines, rows_digest
 from penstock.pipeline.compression import compress
-from penstock.ports.source import SeqRange
+from penstock.ports.source import Slice
 from penstock.sources.connection import EVENT_COLUMNS, Connection
 
 _ROUNDS = 5
 
 
-def _driver_scan(connection: Connection, spans: list[SeqRange]) -> Iterator[pa.RecordBatch]:
+def _driver_scan(connection: Connection, spans: list[Slice]) -> Iterator[pa.RecordBatch]:
     for span in spans:
         sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > {span.after} AND seq <= {span.upto}"
         with connection.stream(sql, batch_rows=65_536) as reader:
@@ -46,13 +46,13 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--rows", type=int, default=250_000)
     given = parser.parse_args()
-    with SqliteAnalyticsStorage(given.store, read_only=True) as store, store.snapshot() as snapshot:
+    with SqliteAnalyticsStorage(given.store, read_only=True) as store, store.pin() as view:
         spans = [
             span
-            for span in snapshot.ranges(ExportFilter(), max_rows=32_768, max_bytes=5 << 20)
+            for span in view.plan(ExportFilter(), max_rows=32_768, max_bytes=5 << 20)
             if span.upto <= given.rows or not span.after
         ]
-        batches = [batch for span in spans for batch in snapshot.read(span, ExportFilter())]
+        batches = [batch for span in spans for batch in view.read(span, ExportFilter())]
         rows = sum(batch.num_rows for batch in batches)
         lines = [render_lines(batch).text for batch in batches]
         connection = Connection(given.store, mode="ro", busy_timeout=5)
@@ -67,7 +67,7 @@ def main() -> None:
 
         print(f"{rows:,} rows, {sum(memoryview(text).nbytes for text in lines) / rows:.0f} bytes a line")
         show("scan: the driver's Arrow stream", lambda: list(_driver_scan(connection, spans)))
-        show("scan: penstock_scan", lambda: [batch for span in spans for batch in snapshot.read(span, ExportFilter())])
+        show("scan: penstock_scan", lambda: [batch for span in spans for batch in view.read(span, ExportFilter())])
         show("NDJSON lines with the events digest", lambda: [render_lines(batch) for batch in batches])
         show("CSV with the events digest", lambda: [render_csv(batch, null="") for batch in batches])
         show("events digest alone", lambda: [rows_digest(batch) for batch in batches])

@@ -15,23 +15,23 @@ from penstock import AnalyticsEvent, AppendResult, ExportFilter, StorageStats
 from penstock.errors import UsageError
 from penstock.model import times
 from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENTS
-from penstock.ports.source import OnConflict, SeqRange
+from penstock.ports.source import OnConflict, Slice
 
 Row = tuple[AnalyticsEvent, int, datetime]
 
 
-class MemorySnapshot:
+class MemoryView:
     """A copy of the list."""
 
     def __init__(self, rows: Sequence[Row], given: int, identity: str) -> None:
         self.identity = identity
         self._rows = tuple(rows)
         self.given = given
-        self.horizon = max((seq for _, seq, _ in self._rows), default=0)
+        self.upto = max((seq for _, seq, _ in self._rows), default=0)
 
     @property
     def source(self) -> Mapping[str, Any]:
-        return {"kind": "memory", "horizon": self.horizon}
+        return {"kind": "memory", "horizon": self.upto}
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -54,9 +54,7 @@ class MemorySnapshot:
     def make_durable(self) -> bool:
         return False
 
-    def ranges(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
-    ) -> Iterator[SeqRange]:
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         after = after or 0
         size = count = last = 0
         for event, seq, _ in self._rows:
@@ -64,13 +62,13 @@ class MemorySnapshot:
                 continue
             weight = len(event.data_text) + len(event.metadata_text)
             if count and (count == max_rows or size + weight > max_bytes):
-                yield SeqRange(after=after, upto=last, bytes_hint=size)
+                yield Slice(after=after, upto=last, bytes_hint=size)
                 after, size, count = last, 0, 0
             size, count, last = size + weight, count + 1, seq
         if count:
-            yield SeqRange(after=after, upto=last, bytes_hint=size)
+            yield Slice(after=after, upto=last, bytes_hint=size)
 
-    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         rows = [row for row in self._rows if span.after < row[1] <= span.upto and filter.matches(row[0])]
         rows = rows[: filter.limit]
         for start in range(0, len(rows), 7):
@@ -140,13 +138,13 @@ class MemoryStorage:
         self._rows, self._last = rows, last
         return result
 
-    def snapshot(self, *, readers: int = 1) -> MemorySnapshot:
-        return MemorySnapshot(self._rows, self._last, self._identity)
+    def pin(self, *, readers: int = 1) -> MemoryView:
+        return MemoryView(self._rows, self._last, self._identity)
 
     def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
         wanted = filter if filter is not None else ExportFilter()
-        view = self.snapshot()
-        yield from view.read(SeqRange(after=0, upto=view.horizon, bytes_hint=0), wanted)
+        view = self.pin()
+        yield from view.read(Slice(after=0, upto=view.upto, bytes_hint=0), wanted)
 
     def count(self, filter: ExportFilter | None = None) -> int:
         return sum(batch.num_rows for batch in self.scan(filter))

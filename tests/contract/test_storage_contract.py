@@ -101,12 +101,12 @@ def test_a_snapshot_is_pinned_and_its_ranges_hold_every_match_once(
     storage: AnalyticsStorage, rows: int, size: int
 ) -> None:
     storage.append(EVENTS)
-    with storage.snapshot(readers=2) as view:
+    with storage.pin(readers=2) as view:
         storage.append([AnalyticsEvent("late")])
-        assert view.horizon == len(EVENTS)
+        assert view.upto == len(EVENTS)
         for wanted in FILTERS:
             unlimited = [event.id for event in EVENTS if wanted.matches(event)]
-            ranges = list(view.ranges(wanted, max_rows=rows, max_bytes=size))
+            ranges = list(view.plan(wanted, max_rows=rows, max_bytes=size))
             assert ranges == sorted(ranges, key=lambda span: span.after)
             counts = [_ids(view.read(span, wanted)) for span in ranges]
             assert all(len(found) <= rows for found in counts)
@@ -119,23 +119,23 @@ def test_a_snapshot_is_pinned_and_its_ranges_hold_every_match_once(
 @pytest.mark.parametrize("after", [0, 1, 77, 153, 154, 1000])
 def test_ranges_may_begin_after_what_was_read_before(storage: AnalyticsStorage, after: int) -> None:
     storage.append(EVENTS)
-    with storage.snapshot() as view:
+    with storage.pin() as view:
         for rows, size in ((1 << 40, 1 << 40), (10, 1 << 40), (1 << 40, 500)):
-            ranges = list(view.ranges(ExportFilter(), max_rows=rows, max_bytes=size, after=after))
+            ranges = list(view.plan(ExportFilter(), max_rows=rows, max_bytes=size, after=after))
             assert all(after <= span.after < span.upto for span in ranges)
             found = [name for span in ranges for name in _ids(view.read(span, ExportFilter()))]
             assert found == [event.id for event in EVENTS[after:]]
 
 
 def test_a_store_is_known_again_and_so_are_its_rows(storage: AnalyticsStorage) -> None:
-    with storage.snapshot() as empty:
-        assert (empty.horizon, empty.given, empty.first()) == (0, 0, None)
+    with storage.pin() as empty:
+        assert (empty.upto, empty.given, empty.first()) == (0, 0, None)
         assert empty.numbers(9).to_pylist() == []
         assert empty.rows_at([1, 2])[0] == []
     storage.append(EVENTS[:5])
-    with storage.snapshot() as view:
+    with storage.pin() as view:
         storage.append(EVENTS[5:7])
-        assert (view.horizon, view.first(), view.first(3), view.first(5)) == (5, 1, 4, None)
+        assert (view.upto, view.first(), view.first(3), view.first(5)) == (5, 1, 4, None)
         assert 5 <= view.given <= 7
         assert view.numbers(3).to_pylist() == [5, 4, 3]
         assert view.numbers(9).to_pylist() == [5, 4, 3, 2, 1]
@@ -144,18 +144,18 @@ def test_a_store_is_known_again_and_so_are_its_rows(storage: AnalyticsStorage) -
         assert events.schema.equals(EVENT_SCHEMA)
         assert view.make_durable() in (True, False)
         assert view.identity
-        with storage.snapshot() as again:
+        with storage.pin() as again:
             assert again.identity == view.identity
 
 
 def test_two_stores_are_told_apart(tmp_path: Path) -> None:
     identities = set()
     for name in ("a.db", "b.db"):
-        with SqliteAnalyticsStorage(tmp_path / name) as store, store.snapshot() as view:
+        with SqliteAnalyticsStorage(tmp_path / name) as store, store.pin() as view:
             identities.add(view.identity)
     (tmp_path / "moved").mkdir()
     (tmp_path / "a.db").rename(tmp_path / "moved" / "c.db")
-    with SqliteAnalyticsStorage(tmp_path / "moved" / "c.db") as store, store.snapshot() as view:
+    with SqliteAnalyticsStorage(tmp_path / "moved" / "c.db") as store, store.pin() as view:
         assert view.identity in identities
     assert len(identities) == 2
 

@@ -20,9 +20,9 @@ from penstock.model.result import ExportResult
 from penstock.reading import chain, cursor, part, verify_chain
 from penstock.sources.connection import Connection
 from penstock.sources.sqlite import schema
-from penstock.sources.sqlite import snapshot as reading
-from penstock.sources.sqlite.snapshot import EventsSnapshot
+from penstock.sources.sqlite import view as reading
 from penstock.sources.sqlite.store import SqliteAnalyticsStorage
+from penstock.sources.sqlite.view import EventsView
 
 Patches = list[tuple[Any, str, Any]]
 
@@ -47,12 +47,12 @@ def _boundary_skipped() -> Patches:
 
 def _horizon_left_out() -> Patches:
     """``<`` for ``<=`` where a run ends."""
-    real: Callable[..., Iterator[Any]] = EventsSnapshot.read
+    real: Callable[..., Iterator[Any]] = EventsView.read
 
     def read(self: Any, span: Any, filter: Any) -> Iterator[Any]:
-        yield from real(self, replace(span, upto=min(span.upto, self.horizon - 1)), filter)
+        yield from real(self, replace(span, upto=min(span.upto, self.upto - 1)), filter)
 
-    return [(EventsSnapshot, "read", read)]
+    return [(EventsView, "read", read)]
 
 
 def _end_not_pinned() -> Patches:
@@ -63,12 +63,10 @@ def _end_not_pinned() -> Patches:
         drawn = running.Run.manifest
 
         def manifest(self: Any, *given: Any, lineage: Any = None, **more: Any) -> Manifest:
-            with storage.snapshot(readers=1) as now:
+            with storage.pin(readers=1) as now:
                 if lineage is not None:
                     anchors = incremental._standing([], now, storage.dataset, self._layout).anchors
-                    lineage = replace(
-                        lineage, upto=now.horizon, reached=max(lineage.reached, now.horizon), anchors=anchors
-                    )
+                    lineage = replace(lineage, upto=now.upto, reached=max(lineage.reached, now.upto), anchors=anchors)
                 return drawn(self, *given, lineage=lineage, **more)
 
         with patch.object(running.Run, "manifest", manifest):
@@ -79,7 +77,7 @@ def _end_not_pinned() -> Patches:
 
 def _cursor_on_event_time() -> Patches:
     """A run begins after the latest event of the run before: what arrives late is passed by."""
-    standing, real = incremental._standing, EventsSnapshot.read
+    standing, real = incremental._standing, EventsView.read
 
     def stood(links: Any, snapshot: Any, *given: Any) -> Any:
         spans = [link.manifest.time_range for link in links if link.manifest.time_range is not None]
@@ -93,7 +91,7 @@ def _cursor_on_event_time() -> Patches:
             if later.num_rows:
                 yield later
 
-    return [(incremental, "_standing", stood), (EventsSnapshot, "read", read)]
+    return [(incremental, "_standing", stood), (EventsView, "read", read)]
 
 
 def _cursor_before_commit() -> Patches:
@@ -213,19 +211,19 @@ def _commit_on_error() -> Patches:
 
 def _limit_before_filter() -> Patches:
     """The limit cuts the rows of the store, and the filter then finds what it can among them."""
-    real = EventsSnapshot.ranges
+    real = EventsView.plan
 
-    def ranges(self: Any, filter: Any, **more: Any) -> Iterator[Any]:
+    def plan(self: Any, filter: Any, **more: Any) -> Iterator[Any]:
         for span in real(self, filter, **more):
             if filter.limit is None or span.after < filter.limit:
                 yield span if filter.limit is None else replace(span, upto=min(span.upto, filter.limit))
 
-    return [(EventsSnapshot, "ranges", ranges)]
+    return [(EventsView, "plan", plan)]
 
 
 def _missing_rows_not_seen() -> Patches:
     """What a range gives is what there was, whatever the blocks count."""
-    return [(EventsSnapshot, "_check_rows", lambda *given: None)]
+    return [(EventsView, "_check_rows", lambda *given: None)]
 
 
 def _replaced_store_not_seen() -> Patches:

@@ -35,7 +35,7 @@ from penstock.exporting import extract
 from penstock.exporting.incremental import export_incremental
 from penstock.model.manifest import parse_manifest
 from penstock.model.options import ExportFormat
-from penstock.sources.sqlite.snapshot import EventsSnapshot
+from penstock.sources.sqlite.view import EventsView
 from penstock.testing.faults import Fail, FaultyOps
 
 NAMES = ("x.ndjson", "x.json", "x.csv.gz", "x.ndjson.zst", "x.parquet", "x.arrow", "parts")
@@ -59,13 +59,13 @@ def place(tmp_path: Path) -> Path:
 
 def fail_after_one_batch(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """The store gives a batch of rows, and then an error."""
-    real: Read = EventsSnapshot.read
+    real: Read = EventsView.read
 
-    def read(self: EventsSnapshot, *given: Any) -> Iterator[Any]:
+    def read(self: EventsView, *given: Any) -> Iterator[Any]:
         yield next(real(self, *given)).slice(0, 20)
         raise error
 
-    monkeypatch.setattr(EventsSnapshot, "read", read)
+    monkeypatch.setattr(EventsView, "read", read)
 
 
 @pytest.mark.parametrize("name", NAMES)

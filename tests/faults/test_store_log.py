@@ -102,7 +102,7 @@ def test_a_table_of_another_application_is_synced_too(tmp_path: Path, monkeypatc
 
 def test_syncing_the_log_lets_go_of_no_lock(store: SqliteAnalyticsStorage, tmp_path: Path) -> None:
     """A lock that was lost would let another process cut the log that a reader still needs."""
-    with store.snapshot() as view:
+    with store.pin() as view:
         assert view.make_durable()
         busy = foreign_sqlite.execute(
             tmp_path / "events.db", "PRAGMA busy_timeout=0", "PRAGMA wal_checkpoint(TRUNCATE)"

@@ -19,7 +19,7 @@ import sample_events
 from adopted_oracle import Found, Text, expected, read_table, same_reals, write_table
 from penstock import ExportFilter, StorageConfig
 from penstock.model.columns import EVENT_SCHEMA
-from penstock.sources.tables.snapshot import AdoptedSnapshot
+from penstock.sources.tables.view import TableView
 
 COLUMNS = (
     "n",
@@ -56,18 +56,18 @@ def everything(path: Path, filter: ExportFilter, mapping: dict[str, str], **give
     """All rows that a snapshot gives, range by range, and its counts."""
     config = StorageConfig(table="hits", mapping=mapping, batch_rows=given.get("batch_rows", 4096))
     rows: list[dict[str, Any]] = []
-    with AdoptedSnapshot(path, config, readers=1) as snapshot:
-        spans = list(snapshot.ranges(filter, max_rows=given.get("max_rows", 1000), max_bytes=1 << 20))
+    with TableView(path, config, readers=1) as view:
+        spans = list(view.plan(filter, max_rows=given.get("max_rows", 1000), max_bytes=1 << 20))
         for span in spans:
             left = None if filter.limit is None else filter.limit - len(rows)
             if left == 0:
                 break
-            for batch in snapshot.read(span, filter):
+            for batch in view.read(span, filter):
                 assert batch.schema == EVENT_SCHEMA
                 assert batch.num_rows
                 batch.validate(full=True)
                 rows += _rows(batch)[:left]
-        counts = dict(snapshot.counts)
+        counts = dict(view.counts)
     return Found(rows, counts)
 
 

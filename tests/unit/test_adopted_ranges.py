@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from adopted_tables import NEEDED, PLAIN, TIME, build, opened, seqs, spans
 from penstock import ExportFilter, SqliteAnalyticsStorage, StorageConfig
 from penstock.errors import InvalidMapping
-from penstock.ports.source import SeqRange
-from penstock.sources.tables import snapshot as adopted
+from penstock.ports.source import Slice
+from penstock.sources.tables import view as adopted
 from penstock.sources.tables.query import ROW_OVERHEAD
 
 
@@ -64,7 +64,7 @@ def test_ranges_hold_every_row_once_in_order(
         found = spans(view, rows=most_rows, size=most_bytes)
         pieces = [seqs(view, [span]) for span in found]
         again = spans(view, rows=most_rows, size=most_bytes)
-        horizon = view.horizon
+        horizon = view.upto
 
     assert [seq for piece in pieces for seq in piece] == wanted
     assert found == again
@@ -146,10 +146,10 @@ def test_a_mapped_seq_without_integers_is_refused_and_odd_ones_are_counted(tmp_p
         rows=[(number, TIME, "click", number) for number in numbers],
     )
     with opened(path, seq="n") as view:
-        assert view.horizon == 5
+        assert view.upto == 5
         assert seqs(view, spans(view)) == [-7, 3, 5]
         assert view.counts == {"skipped_bad_seq": 4}
-        assert list(view.ranges(PLAIN, max_rows=10, max_bytes=10, after=5)) == []
+        assert list(view.plan(PLAIN, max_rows=10, max_bytes=10, after=5)) == []
     with opened(path, seq="t") as view, pytest.raises(InvalidMapping, match="'t' holds no integer"):
         spans(view)
 
@@ -193,8 +193,8 @@ def test_an_empty_table_has_no_ranges(tmp_path: Path, journal: str) -> None:
     )
     with opened(path, readers=2) as view:
         assert spans(view) == []
-        assert (view.horizon, view.counts) == (0, {})
-        assert seqs(view, [SeqRange(after=-1, upto=10, bytes_hint=0)]) == []
+        assert (view.upto, view.counts) == (0, {})
+        assert seqs(view, [Slice(after=-1, upto=10, bytes_hint=0)]) == []
     with SqliteAnalyticsStorage(path, StorageConfig(table="hits", mapping=NEEDED)) as storage:
         assert storage.stats().total_events == 0
         assert storage.histogram() == []

@@ -90,8 +90,8 @@ def test_time_filters_and_ranges_hold_whoever_appends_deletes_and_updates(store:
             wanted = [seq for seq, moment in truth.items() if start <= moment < end]
             assert _scanned(store, ExportFilter(start=start, end=end)) == wanted
             assert store.count(ExportFilter(start=start, end=end)) == len(wanted)
-        with store.snapshot() as view:
-            for span in view.ranges(ExportFilter(), max_rows=2000, max_bytes=200_000):
+        with store.pin() as view:
+            for span in view.plan(ExportFilter(), max_rows=2000, max_bytes=200_000):
                 rows = [batch.num_rows for batch in view.read(span, ExportFilter())]
                 assert sum(rows) <= 2000
 

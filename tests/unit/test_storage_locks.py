@@ -81,7 +81,7 @@ OPERATIONS = {
     "the same file by another name": (
         "os.symlink(path, path.with_name('soft.db')); SqliteAnalyticsStorage(path.with_name('soft.db')).close()"
     ),
-    "snapshots": "[store.snapshot(readers=n).close() for n in (1, 2, 4)]",
+    "snapshots": "[store.pin(readers=n).close() for n in (1, 2, 4)]",
     "questions": "store.count(); store.stats(); store.histogram(); list(store.scan())",
     "a scan that is left in the middle": "next(store.scan()); next(SqliteAnalyticsStorage(path).scan())",
     "exports": (

@@ -193,7 +193,7 @@ def test_without_a_write_ahead_log_reading_is_busy_too(tmp_path: Path) -> None:
     with SqliteAnalyticsStorage(path, config) as store:
         store.append(sample_events.varied(20))
         with foreign_sqlite.holding(path):
-            for act in (store.count, store.stats, store.snapshot, lambda: list(store.scan())):
+            for act in (store.count, store.stats, store.pin, lambda: list(store.scan())):
                 with pytest.raises(StoreBusy):
                     act()
             with pytest.raises(StoreBusy):
@@ -282,11 +282,11 @@ def test_a_link_to_a_store_is_read_with_the_stores_own_log(open_place: Path) -> 
 
 _READ_IN_TWO_STEPS = """
 store = SqliteAnalyticsStorage(sys.argv[1], read_only=True)
-view = store.snapshot()
+view = store.pin()
 print("open", flush=True)
 sys.stdin.readline()
 try:
-    ranges = view.ranges(ExportFilter(), max_rows=100, max_bytes=1 << 40)
+    ranges = view.plan(ExportFilter(), max_rows=100, max_bytes=1 << 40)
     print(sum(batch.num_rows for span in ranges for batch in view.read(span, ExportFilter())))
 except ExportError as error:
     print(type(error).__name__, error.exit_code)

@@ -64,12 +64,12 @@ def test_ranges_hold_every_row_once_and_obey_both_limits(tmp_path: Path, rows: i
         store.append(batch_of(events))
         store.delete(ExportFilter(event_types=["feature_used", "checkout"]))
         everything = ids(store)
-        with store.snapshot() as view:
-            ranges = list(view.ranges(ExportFilter(), max_rows=rows, max_bytes=size))
-            assert ranges == list(view.ranges(ExportFilter(), max_rows=rows, max_bytes=size))
+        with store.pin() as view:
+            ranges = list(view.plan(ExportFilter(), max_rows=rows, max_bytes=size))
+            assert ranges == list(view.plan(ExportFilter(), max_rows=rows, max_bytes=size))
             found: list[str] = []
             for before, span in zip([None, *ranges], ranges, strict=False):
-                assert span.after < span.upto <= view.horizon
+                assert span.after < span.upto <= view.upto
                 assert before is None or before.upto <= span.after
                 batches = list(view.read(span, ExportFilter()))
                 count = sum(batch.num_rows for batch in batches)
@@ -91,8 +91,8 @@ def test_large_rows_come_in_ranges_and_batches_of_bounded_size(tmp_path: Path) -
     large = '{"t":"' + "x" * 1_000_000 + '"}'
     with SqliteAnalyticsStorage(tmp_path / "a.db") as store:
         store.append(AnalyticsEvent("x", id=uuid_of(number), data=large) for number in range(60))
-        with store.snapshot(readers=2) as view:
-            ranges = list(view.ranges(ExportFilter(), max_rows=32_768, max_bytes=8 << 20))
+        with store.pin(readers=2) as view:
+            ranges = list(view.plan(ExportFilter(), max_rows=32_768, max_bytes=8 << 20))
             assert len(ranges) == 8
             for span in ranges:
                 assert sum(batch.nbytes for batch in view.read(span, ExportFilter())) < 9 << 20
@@ -119,13 +119,13 @@ def test_every_column_counts_for_the_size_of_a_range(column: str, late: bool, tm
             store.append([AnalyticsEvent("x")])
         for change in ("SELECT 1", f"UPDATE events SET {column} = {column} || ' ' WHERE seq < 2000"):
             foreign_sqlite.execute(store.path, change)
-            with store.snapshot() as view:
-                ranges = list(view.ranges(ExportFilter(), max_rows=NO_LIMIT, max_bytes=1 << 20))
+            with store.pin() as view:
+                ranges = list(view.plan(ExportFilter(), max_rows=NO_LIMIT, max_bytes=1 << 20))
                 sizes = [sum(batch.nbytes for batch in view.read(span, ExportFilter())) for span in ranges]
             assert max(sizes) < 9 << 17, "a range is larger than was asked for"
         store.delete(ExportFilter(start=times.from_micros(0), end=times.from_micros(8000)))
-        with store.snapshot() as view:
-            left = list(view.ranges(ExportFilter(), max_rows=NO_LIMIT, max_bytes=NO_LIMIT))
+        with store.pin() as view:
+            left = list(view.plan(ExportFilter(), max_rows=NO_LIMIT, max_bytes=NO_LIMIT))
         assert sum(span.bytes_hint for span in left) < 4 << 20, "what was deleted still counts"
 
 
@@ -143,11 +143,11 @@ def test_time_pruning_reads_less_and_misses_nothing(tmp_path: Path) -> None:
             moment = sample_events.START + number * step
             only = ExportFilter(start=moment, end=moment + timedelta(microseconds=1))
             assert ids(store, only) == [uuid_of(number)], "also the first and the last of a block"
-        with store.snapshot() as view:
-            ranges = list(view.ranges(wanted, max_rows=NO_LIMIT, max_bytes=NO_LIMIT))
+        with store.pin() as view:
+            ranges = list(view.plan(wanted, max_rows=NO_LIMIT, max_bytes=NO_LIMIT))
             assert sum(span.upto - span.after for span in ranges) <= 4096
             late = ExportFilter(start=sample_events.START + timedelta(days=30))
-            assert list(view.ranges(late, max_rows=NO_LIMIT, max_bytes=NO_LIMIT)) == []
+            assert list(view.plan(late, max_rows=NO_LIMIT, max_bytes=NO_LIMIT)) == []
 
 
 def test_what_is_planned_for_shrinks_with_what_is_deleted(tmp_path: Path) -> None:
@@ -161,19 +161,19 @@ def test_what_is_planned_for_shrinks_with_what_is_deleted(tmp_path: Path) -> Non
         store.delete(ExportFilter(start=sample_events.START + timedelta(days=1)))
         left = list(store.scan())
         stored = sum(len(text) for batch in left for name in ("data", "metadata") for text in batch[name].to_pylist())
-        with store.snapshot() as view:
-            planned = sum(span.bytes_hint for span in view.ranges(ExportFilter(), max_rows=1 << 40, max_bytes=1 << 40))
+        with store.pin() as view:
+            planned = sum(span.bytes_hint for span in view.plan(ExportFilter(), max_rows=1 << 40, max_bytes=1 << 40))
         assert stored <= planned <= 3 * stored + 160 * store.count()
 
 
 def test_a_snapshot_does_not_see_what_comes_after_it(filled: SqliteAnalyticsStorage) -> None:
-    with filled.snapshot(readers=3) as view:
-        assert view.horizon == 500
+    with filled.pin(readers=3) as view:
+        assert view.upto == 500
         filled.append(sample_events.varied(100, seed=9))
         foreign_sqlite.execute(filled.path, (foreign_sqlite.INSERT, ["z", "t", 5, "{}"]))
         filled.delete(ExportFilter(categories=["error", "system"]))
         foreign_sqlite.execute(filled.path, "UPDATE events SET priority = 0", "DELETE FROM events WHERE seq < 100")
-        ranges = list(view.ranges(ExportFilter(), max_rows=50, max_bytes=NO_LIMIT))
+        ranges = list(view.plan(ExportFilter(), max_rows=50, max_bytes=NO_LIMIT))
         seen = [pa.Table.from_batches(view.read(span, ExportFilter())) for span in ranges]
         assert pa.concat_tables(seen)["seq"].to_pylist() == list(range(1, 501))
         assert set(pa.concat_tables(seen)["priority"].to_pylist()) == {"low", "normal", "high", "critical"}
@@ -181,8 +181,8 @@ def test_a_snapshot_does_not_see_what_comes_after_it(filled: SqliteAnalyticsStor
 
 
 def test_threads_read_one_snapshot_at_once(filled: SqliteAnalyticsStorage) -> None:
-    with filled.snapshot(readers=2) as view:
-        ranges = list(view.ranges(ExportFilter(), max_rows=20, max_bytes=NO_LIMIT))
+    with filled.pin(readers=2) as view:
+        ranges = list(view.plan(ExportFilter(), max_rows=20, max_bytes=NO_LIMIT))
         found: dict[int, list[int]] = {}
 
         def read(number: int) -> None:
@@ -233,11 +233,11 @@ def test_readers_agree_although_rows_come_go_and_are_replaced_while_they_begin(
         lambda: foreign_sqlite.execute(filled.path, replace),
     ):
         done = between(act, 1)
-        with filled.snapshot(readers=2) as view:
+        with filled.pin(readers=2) as view:
             assert done == [1]
             pieces = [
                 pa.Table.from_batches(view.read(span, ExportFilter()), EVENT_SCHEMA)
-                for span in view.ranges(ExportFilter(), max_rows=100, max_bytes=NO_LIMIT)
+                for span in view.plan(ExportFilter(), max_rows=100, max_bytes=NO_LIMIT)
                 for _ in range(2)
             ]
         assert all(first == second for first, second in zip(pieces[::2], pieces[1::2], strict=True))
@@ -250,21 +250,21 @@ def test_a_store_that_is_deleted_from_without_a_pause_is_busy(
 ) -> None:
     between(lambda: filled.delete(ExportFilter(limit=1)), 10_000)
     with pytest.raises(StoreBusy, match="no common snapshot"):
-        filled.snapshot(readers=2)
+        filled.pin(readers=2)
 
 
 def test_an_appender_without_a_pause_is_no_obstacle(
     filled: SqliteAnalyticsStorage, between: Callable[[Callable[[], object], int], list[int]]
 ) -> None:
     done = between(lambda: filled.append([AnalyticsEvent("x")]), 10_000)
-    with filled.snapshot(readers=2) as view:
+    with filled.pin(readers=2) as view:
         assert len(done) >= 2
-        assert view.horizon >= 500
-        ranges = list(view.ranges(ExportFilter(), max_rows=100, max_bytes=NO_LIMIT))
+        assert view.upto >= 500
+        ranges = list(view.plan(ExportFilter(), max_rows=100, max_bytes=NO_LIMIT))
         found = [
             seq for span in ranges for batch in view.read(span, ExportFilter()) for seq in batch["seq"].to_pylist()
         ]
-        assert found == list(range(1, view.horizon + 1))
+        assert found == list(range(1, view.upto + 1))
 
 
 def test_deleting_during_a_scan_does_not_disturb_it(filled: SqliteAnalyticsStorage) -> None:

@@ -29,8 +29,8 @@ def export(
     """Write the matching events to the destination and commit them; see :meth:`penstock.Exporter.export`."""
     check_filter(filter, storage.dataset)
     workers = options.threads
-    with storage.snapshot(readers=workers) as snapshot:
-        run = Run(snapshot, layout, filter, options, streamed=destination.streamed)
+    with storage.pin(readers=workers) as view:
+        run = Run(view, layout, filter, options, streamed=destination.streamed)
         publication: Publication | None = None
         try:
             with uninterrupted():

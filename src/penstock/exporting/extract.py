@@ -15,7 +15,7 @@ from penstock.model.span import Span, joined, span_of
 from penstock.pipeline.compression import compress
 from penstock.pipeline.rowtext import RowText
 from penstock.ports.format import TextEncoder
-from penstock.ports.source import Rows, SeqRange
+from penstock.ports.source import Rows, Slice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,22 +37,22 @@ class Chunk:
 
 
 class Extractor:
-    """Reads ranges of one snapshot under one filter, for one layout. Calls from several threads do not disturb each
+    """Reads ranges of one view under one filter, for one layout. Calls from several threads do not disturb each
     other. Without ``encoder`` the format is columnar and batches are passed on."""
 
-    def __init__(self, snapshot: Rows, filter: ExportFilter, layout: Layout, encoder: TextEncoder | None) -> None:
-        self._snapshot = snapshot
+    def __init__(self, view: Rows, filter: ExportFilter, layout: Layout, encoder: TextEncoder | None) -> None:
+        self._view = view
         self._filter = filter
         self._layout = layout
         self._encoder = encoder
         self._text = RowText(layout.dataset)
 
-    def __call__(self, span: SeqRange) -> Chunk:
+    def __call__(self, span: Slice) -> Chunk:
         return self.extract(span, self._filter)
 
-    def extract(self, span: SeqRange, filter: ExportFilter) -> Chunk:
+    def extract(self, span: Slice, filter: ExportFilter) -> Chunk:
         """The matching rows of a range, as a chunk."""
-        return self.chunk(self._snapshot.read(span, filter))
+        return self.chunk(self._view.read(span, filter))
 
     def chunk(self, source: Iterable[pa.RecordBatch]) -> Chunk:
         """Batches of all columns, rendered and compressed, with their counts, spans and digest.

@@ -21,7 +21,7 @@ from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.matching import check_filter
 from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.ports.observer import Observer
-from penstock.ports.source import Clock, Rows, Snapshot, Source
+from penstock.ports.source import Clock, Rows, Source, View
 from penstock.publishing.destination import Publication
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, pinned_differences, read_chain
@@ -42,7 +42,7 @@ def export_incremental(
     """Add a run to the lineage and commit it, also when nothing is new; see :meth:`penstock.Exporter.export`.
 
     The stretch is settled before the first row is read: from where the last committed run ended, exclusive, to the
-    horizon of the snapshot, inclusive. If the store does not prove that end any more, it begins at the newest row that
+    horizon of the view, inclusive. If the store does not prove that end any more, it begins at the newest row that
     does, and of what is read again only what no run holds is exported; the result is then ``partial``. Raises
     :class:`~penstock.errors.ManifestError` for a damaged chain, :class:`~penstock.errors.UsageError` for another store,
     filter or format than the lineage's, :class:`~penstock.errors.Rewound` for a store that proves nothing, and
@@ -57,18 +57,18 @@ def export_incremental(
         with uninterrupted():
             publication = destination.begin()
         chain = read_chain(destination.runs())
-        with storage.snapshot(readers=workers) as snapshot:
-            _check_pinned(chain, Run(snapshot, layout, filter, options).manifest([], clock, single=False))
-            lineage = next_lineage(chain, _standing(chain, snapshot, storage.dataset, layout))
-            rows: Rows = snapshot
+        with storage.pin(readers=workers) as view:
+            _check_pinned(chain, Run(view, layout, filter, options).manifest([], clock, single=False))
+            lineage = next_lineage(chain, _standing(chain, view, storage.dataset, layout))
+            rows: Rows = view
             if chain and lineage.after < chain[-1].lineage.reached:
                 rows = without_held(
-                    snapshot, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
+                    view, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
                 )
             run = Run(rows, layout, filter, options, after=lineage.after)
             entries = run.write(publication, workers, observer, single=False, keep_empty=False)
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
-            if not snapshot.make_durable():
+            if not view.make_durable():
                 manifest = replace(manifest, guarantees={"store_durable": "assumed"})
         commit(publication, manifest, run.planned, observer)
     finally:
@@ -105,33 +105,33 @@ def _check_keyed(dataset: Dataset) -> None:
         )
 
 
-def _standing(chain: Sequence[Link], snapshot: Snapshot, dataset: Dataset, layout: Layout) -> Standing:
+def _standing(chain: Sequence[Link], view: View, dataset: Dataset, layout: Layout) -> Standing:
     """What the store shows of what the last run claims, and what the next run is to claim."""
     last = chain[-1].lineage if chain else None
     wanted = [anchor.seq for anchor in last.anchors] if last is not None else []
-    there = _facts(snapshot, wanted, dataset, chain[-1].manifest.layout if chain else layout)
-    newest = snapshot.numbers(ROWS_BACK[-1] + 1)
+    there = _facts(view, wanted, dataset, chain[-1].manifest.layout if chain else layout)
+    newest = view.numbers(ROWS_BACK[-1] + 1)
     numbers = newest.take(pa.array([back for back in ROWS_BACK if back < len(newest)], pa.int64())).to_pylist()
-    anchors = _facts(snapshot, numbers, dataset, layout)
+    anchors = _facts(view, numbers, dataset, layout)
     proven = bool(wanted) and all(seq in there for seq in wanted)
     ended_at_a_row = last is None or last.upto in wanted[:1]
     return Standing(
-        store=snapshot.identity,
-        horizon=snapshot.horizon,
-        given=snapshot.given,
-        lowest=None if proven else snapshot.first(),
-        next=None if ended_at_a_row else snapshot.first(*wanted[:1]),
-        deletions=snapshot.deletions,
+        store=view.identity,
+        horizon=view.upto,
+        given=view.given,
+        lowest=None if proven else view.first(),
+        next=None if ended_at_a_row else view.first(*wanted[:1]),
+        deletions=view.deletions,
         there=there,
         anchors=tuple(anchors[seq][0] for seq in numbers),
     )
 
 
-def _facts(snapshot: Snapshot, numbers: Sequence[int], dataset: Dataset, layout: Layout) -> dict[int, list[Anchor]]:
+def _facts(view: View, numbers: Sequence[int], dataset: Dataset, layout: Layout) -> dict[int, list[Anchor]]:
     """What is at these arrival numbers, each row as an anchor."""
     if not numbers:
         return {}
-    rows, events = snapshot.rows_at(numbers)
+    rows, events = view.rows_at(numbers)
     found: dict[int, list[Anchor]] = {seq: [] for seq in rows}
     text, own = RowText(layout.dataset), events.select(list(layout.columns))
     for place, (seq, key) in enumerate(zip(events[dataset.order].to_pylist(), KeyText(dataset)(events), strict=True)):

@@ -21,27 +21,27 @@ from penstock.exporting.extract import Chunk
 from penstock.model.filter import ExportFilter
 from penstock.model.options import Layout
 from penstock.model.partition import TIMELESS, partition_numbers
-from penstock.ports.source import Rows, SeqRange
+from penstock.ports.source import Rows, Slice
 
 #: Partitions that have fewer bytes than this on average are not written yet.
 _LEAST_PART = 1 << 20
 
 
 class PartitionReader:
-    """Reads ranges of one snapshot, each batch in the order of its partitions, rows of one in ``seq`` order. Calls from
+    """Reads ranges of one view, each batch in the order of its partitions, rows of one in ``seq`` order. Calls from
     several threads do not disturb each other."""
 
-    def __init__(self, snapshot: Rows, filter: ExportFilter, layout: Layout) -> None:
-        self._snapshot = snapshot
+    def __init__(self, view: Rows, filter: ExportFilter, layout: Layout) -> None:
+        self._view = view
         self._filter = filter
         self._layout = layout
 
-    def __call__(self, span: SeqRange) -> Chunk:
+    def __call__(self, span: Slice) -> Chunk:
         return self.extract(span, self._filter)
 
-    def extract(self, span: SeqRange, filter: ExportFilter) -> Chunk:
+    def extract(self, span: Slice, filter: ExportFilter) -> Chunk:
         """The matching rows of a range, neither rendered nor digested."""
-        batches = [self._ordered(batch) for batch in self._snapshot.read(span, filter)]
+        batches = [self._ordered(batch) for batch in self._view.read(span, filter)]
         rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
         return Chunk(rows=rows, size=size, digest=0, times=None, seqs=None, batches=batches)
 

@@ -21,7 +21,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage
 from penstock.pipeline.rowtext import RowText
 from penstock.pipeline.scratch import Scratch
-from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, SeqRange
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, Slice
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link
 from penstock.reading.published import parts_of
@@ -52,12 +52,10 @@ class Unheld:
     def counts(self) -> Mapping[str, int]:
         return {**self._rows.counts, "held_already": len(self._held)} if self._held else self._rows.counts
 
-    def ranges(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
-    ) -> Iterator[SeqRange]:
-        return self._rows.ranges(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
 
-    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         held = self._held[bisect_left(self._held, span.after + 1) : bisect_left(self._held, span.upto + 1)]
         known = pa.array(held, pa.int64())
         for batch in self._rows.read(span, filter):
@@ -102,7 +100,7 @@ def without_held(
                 if order in dataset.columns:
                     batch = batch.filter(pc.greater(batch[order], lineage.after))
                 scratch.put(_PUT, ((digest, None) for digest in text.hashes(batch.select(own))))
-        for span in rows.ranges(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES, after=lineage.after):
+        for span in rows.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES, after=lineage.after):
             for batch in rows.read(span, filter):
                 scratch.put(_PUT, zip(text.hashes(batch.select(own)), batch[order].to_pylist(), strict=True))
         return Unheld(rows, order, array("q", (seq for (seq,) in scratch.rows(_HELD))))

@@ -1,4 +1,4 @@
-"""One run over a store: a snapshot is cut into ranges, ranges become chunks on several threads, chunks become parts in
+"""One run over a store: a view is cut into ranges, ranges become chunks on several threads, chunks become parts in
 order, and parts become a manifest. Where they are published is not its business."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.ordered import ordered_map
 from penstock.ports.observer import Observer, Progress, tell
-from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, SeqRange
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, Slice
 from penstock.publishing.destination import Publication
 from penstock.reading.part import damage
 
@@ -48,11 +48,11 @@ MOST_PARTS = 50_000
 
 
 class Run:
-    """One export from an open snapshot to its manifest. ``after`` leaves out what arrived up to that ``seq``."""
+    """One export from an open view to its manifest. ``after`` leaves out what arrived up to that ``seq``."""
 
     def __init__(
         self,
-        snapshot: Rows,
+        view: Rows,
         layout: Layout,
         filter: ExportFilter,
         options: ExportOptions,
@@ -60,16 +60,16 @@ class Run:
         streamed: bool = False,
         after: int | None = None,
     ) -> None:
-        self._snapshot = snapshot
+        self._view = view
         self._layout = layout
         self._filter = filter
         self._options = options
         self._streamed = streamed
         text = FORMATS[layout.format].text
         self._encoder = text(layout) if text is not None else None
-        self._extract = Extractor(snapshot, filter, layout, self._encoder)
+        self._extract = Extractor(view, filter, layout, self._encoder)
         partitioned = layout.partition_by is not None
-        self._read = PartitionReader(snapshot, filter, layout) if partitioned else self._extract
+        self._read = PartitionReader(view, filter, layout) if partitioned else self._extract
         range_bytes = max(min(options.memory_limit // _RANGE_SHARE, RANGE_BYTES), _LEAST_RANGE_BYTES)
         self._most_rows = min(RANGE_ROWS, options.part_rows or RANGE_ROWS)
         self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
@@ -78,9 +78,9 @@ class Run:
         self._timeless = 0
 
     @cached_property
-    def _ranges(self) -> list[SeqRange]:
+    def _ranges(self) -> list[Slice]:
         most = {"max_rows": self._most_rows, "max_bytes": self._most_bytes}
-        return list(self._snapshot.ranges(self._filter, **most, after=self._after))
+        return list(self._view.plan(self._filter, **most, after=self._after))
 
     def estimate(self) -> int | None:
         """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
@@ -217,7 +217,7 @@ class Run:
                     if left == 0:
                         return
 
-    def _first_rows(self, span: SeqRange, count: int) -> Chunk:
+    def _first_rows(self, span: Slice, count: int) -> Chunk:
         return self._read.extract(span, replace(self._filter, limit=count))
 
     def _begin(self, publication: Publication, before: int = 0) -> PartWriter:
@@ -265,7 +265,7 @@ class Run:
         return {
             "penstock.version": VERSION,
             "penstock.filter": json.dumps(self._filter.to_json(), sort_keys=True),
-            "penstock.source": json.dumps(dict(self._snapshot.source), sort_keys=True),
+            "penstock.source": json.dumps(dict(self._view.source), sort_keys=True),
         }
 
     def manifest(
@@ -277,7 +277,7 @@ class Run:
         for entry in entries:
             times_ = joined(times_, entry.time_range)
             seqs = joined(seqs, entry.seq_range)
-        counts = dict(self._snapshot.counts)
+        counts = dict(self._view.counts)
         if self._timeless:
             counts["without_time"] = self._timeless
         if self._stopped is not None:
@@ -295,7 +295,7 @@ class Run:
             level=self._layout.level,
             options=self._layout.to_json(),
             filter=self._filter.to_json(),
-            source=dict(self._snapshot.source),
+            source=dict(self._view.source),
             rows=sum(entry.rows for entry in entries),
             rows_digest=digest_hex(sum(int(entry.rows_digest, 16) for entry in entries)),
             checksum=entries[0].sha256 if single else "",

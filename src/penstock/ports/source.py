@@ -34,7 +34,7 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SeqRange:
+class Slice:
     """A half-open span of arrival order, ``after < seq <= upto``: the unit of work of a scan.
 
     ``bytes_hint`` is an upper estimate of the payload bytes in it, for planning only. ``rows`` is how many rows lie in
@@ -57,9 +57,7 @@ class Rows(Protocol):
     @property
     def counts(self) -> Mapping[str, int]: ...
 
-    def ranges(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
-    ) -> Iterator[SeqRange]:
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         """Ranges in ``seq`` order that together hold every matching row above ``after``; none is over a limit unless
         one row is.
 
@@ -67,23 +65,23 @@ class Rows(Protocol):
         """
         ...
 
-    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         """The matching rows of a range in order of arrival, with exactly the dataset's schema; ``filter.limit`` caps
         each range by itself. Thread safe."""
         ...
 
 
-class Snapshot(Rows, Protocol):
+class View(Rows, Protocol):
     """One unchanging view of a store. Reads from several threads at once see the same rows.
 
     ``horizon`` is the ``seq`` of its last row, 0 if there is none.
     """
 
-    horizon: int
+    upto: int
 
     @property
     def identity(self) -> str:
-        """What tells this store from every other: the same for each snapshot of it, also after it was moved."""
+        """What tells this store from every other: the same for each view of it, also after it was moved."""
         ...
 
     @property
@@ -129,8 +127,8 @@ class Source(Protocol):
     @property
     def dataset(self) -> Dataset: ...
 
-    def snapshot(self, *, readers: int = 1) -> Snapshot:
-        """Pin the horizon. ``readers`` is how many threads will read at once."""
+    def pin(self, *, readers: int = 1) -> View:
+        """Pin a view. ``readers`` is how many threads will read at once."""
         ...
 
 
@@ -158,7 +156,7 @@ class AnalyticsStorage(Source, Protocol):
         ...
 
     def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
-        """Matching events in ``seq`` order from one snapshot, as batches of ``EVENT_SCHEMA``."""
+        """Matching events in ``seq`` order from one view, as batches of ``EVENT_SCHEMA``."""
         ...
 
     def stats(self) -> StorageStats: ...

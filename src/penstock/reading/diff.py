@@ -109,7 +109,7 @@ class _Published:
 
 
 class _Stored:
-    """A source, as one snapshot shows it. What of an adopted table is no event cannot be compared, and is counted."""
+    """A source, as one view shows it. What of an adopted table is no event cannot be compared, and is counted."""
 
     def __init__(self, source: Source, filter: ExportFilter) -> None:
         check_filter(filter, source.dataset)
@@ -119,13 +119,13 @@ class _Stored:
         self._source = source
 
     def batches(self, filter: ExportFilter, at: _Reading) -> Generator[pa.RecordBatch, None, None]:
-        with self._source.snapshot() as snapshot:
-            spans = list(snapshot.ranges(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES))
+        with self._source.pin() as view:
+            spans = list(view.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES))
             at.total += sum(span.bytes_hint for span in spans)
             for span in spans:
-                yield from snapshot.read(span, filter)
+                yield from view.read(span, filter)
                 at.done += span.bytes_hint
-            self.skipped = {name: count for name, count in snapshot.counts.items() if name.startswith("skipped_")}
+            self.skipped = {name: count for name, count in view.counts.items() if name.startswith("skipped_")}
 
 
 def _side(source: Rows, filter: ExportFilter) -> _Side:

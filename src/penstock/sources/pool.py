@@ -1,4 +1,4 @@
-"""The connections of one snapshot, lent to the threads that read and closed when they have come back."""
+"""The connections of one view, lent to the threads that read and closed when they have come back."""
 
 from __future__ import annotations
 

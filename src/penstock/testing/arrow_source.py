@@ -13,7 +13,7 @@ from penstock.model.filter import ExportFilter
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.matching import matching
-from penstock.ports.source import SeqRange, Snapshot
+from penstock.ports.source import Slice, View
 
 
 class ArrowSource:
@@ -52,15 +52,15 @@ class ArrowSource:
             whole = pa.record_batch([*bound.columns, *numbers], schema=self.dataset.schema)
             self._rows = pa.concat_tables([self._rows, pa.Table.from_batches([whole])])
 
-    def snapshot(self, *, readers: int = 1) -> Snapshot:
-        return ArrowSnapshot(self.dataset, self._rows, dict(self._counts))
+    def pin(self, *, readers: int = 1) -> View:
+        return ArrowView(self.dataset, self._rows, dict(self._counts))
 
 
-class ArrowSnapshot(Closing):
+class ArrowView(Closing):
     """The rows that a source had when it was asked."""
 
     def __init__(self, dataset: Dataset, rows: pa.Table, counts: Mapping[str, int]) -> None:
-        self.horizon: int = rows.num_rows
+        self.upto: int = rows.num_rows
         self.counts = counts
         self.identity = f"arrow:{dataset.name}"
         self._dataset = dataset
@@ -69,11 +69,11 @@ class ArrowSnapshot(Closing):
 
     @property
     def source(self) -> Mapping[str, Any]:
-        return {"kind": "arrow", "name": self._dataset.name, "horizon": self.horizon, "order": "row"}
+        return {"kind": "arrow", "name": self._dataset.name, "horizon": self.upto, "order": "row"}
 
     @property
     def given(self) -> int:
-        return self.horizon
+        return self.upto
 
     @property
     def deletions(self) -> int | None:
@@ -81,29 +81,27 @@ class ArrowSnapshot(Closing):
 
     def first(self, after: int | None = None) -> int | None:
         first = (after or 0) + 1
-        return first if first <= self.horizon else None
+        return first if first <= self.upto else None
 
     def numbers(self, count: int) -> pa.Array:
-        return pa.array(range(self.horizon, max(self.horizon - count, 0), -1), pa.int64())
+        return pa.array(range(self.upto, max(self.upto - count, 0), -1), pa.int64())
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
-        there = sorted(number for number in numbers if 1 <= number <= self.horizon)
+        there = sorted(number for number in numbers if 1 <= number <= self.upto)
         rows = self._rows.take(pa.array([number - 1 for number in there], pa.int64()))
         return there, pa.concat_batches([*rows.to_batches(), self._none])
 
     def make_durable(self) -> bool:
         return False
 
-    def ranges(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
-    ) -> Iterator[SeqRange]:
-        wide = self._rows.nbytes // max(self.horizon, 1) + 1
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+        wide = self._rows.nbytes // max(self.upto, 1) + 1
         step = max(min(max_rows, max_bytes // wide), 1)
-        for begin in range(after or 0, self.horizon, step):
-            end = min(begin + step, self.horizon)
-            yield SeqRange(after=begin, upto=end, bytes_hint=(end - begin) * wide, rows=end - begin)
+        for begin in range(after or 0, self.upto, step):
+            end = min(begin + step, self.upto)
+            yield Slice(after=begin, upto=end, bytes_hint=(end - begin) * wide, rows=end - begin)
 
-    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         left = filter.limit
         for batch in self._rows.slice(span.after, span.upto - span.after).to_batches():
             wanted = matching(batch, filter, self._dataset).slice(0, left)

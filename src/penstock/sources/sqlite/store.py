@@ -20,13 +20,13 @@ from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, StorageStats
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, OnConflict, Snapshot
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, OnConflict, View
 from penstock.sources.connection import Connection
 from penstock.sources.sqlite import schema
 from penstock.sources.sqlite.binding import INSERT, bound_batch, bound_events
 from penstock.sources.sqlite.conflicts import conflicting, remove
 from penstock.sources.sqlite.predicate import predicate
-from penstock.sources.sqlite.snapshot import EventsSnapshot
+from penstock.sources.sqlite.view import EventsView
 
 _SLICE = 65_536
 #: Ids arrive in no order, so every append touches pages all over their index: 64 MiB of them are kept.
@@ -62,7 +62,7 @@ class SqliteAnalyticsStorage(Closing):
         self._lock = threading.Lock()
         self._writer: Connection | None = None
         if self.config.table is not None:
-            self.snapshot(readers=1).close()
+            self.pin(readers=1).close()
         elif read_only:
             with self._reading() as connection:
                 schema.check_schema(connection)
@@ -125,23 +125,23 @@ class SqliteAnalyticsStorage(Closing):
                 hint="export and delete events, or raise max_size_bytes",
             )
 
-    def snapshot(self, *, readers: int = 1) -> Snapshot:
+    def pin(self, *, readers: int = 1) -> View:
         """One unchanging view for ``readers`` threads. Close it: an open view keeps the write-ahead log growing."""
         if self.config.table is not None:
-            from penstock.sources.tables.snapshot import AdoptedSnapshot
+            from penstock.sources.tables.view import TableView
 
-            return AdoptedSnapshot(self.path, self.config, readers=readers)
-        return EventsSnapshot(self.path, self.config, readers=readers)
+            return TableView(self.path, self.config, readers=readers)
+        return EventsView(self.path, self.config, readers=readers)
 
     def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
-        """Matching events in ``seq`` order as batches of ``EVENT_SCHEMA``, from one snapshot, in bounded memory.
+        """Matching events in ``seq`` order as batches of ``EVENT_SCHEMA``, from one view, in bounded memory.
 
         ``workers`` is accepted for the port's sake; a plain scan reads on the calling thread.
         """
         wanted = filter if filter is not None else ExportFilter()
         left = wanted.limit
-        with self.snapshot() as view:
-            for span in view.ranges(wanted, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES):
+        with self.pin() as view:
+            for span in view.plan(wanted, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES):
                 for batch in view.read(span, wanted):
                     rows = batch if left is None else batch.slice(0, left)
                     if rows.num_rows:
@@ -174,8 +174,8 @@ class SqliteAnalyticsStorage(Closing):
         for group in groups:
             by_category[group.category] = by_category.get(group.category, 0) + group.count
             by_type[group.event_type] = by_type.get(group.event_type, 0) + group.count
-        with self.snapshot() as view:
-            horizon = view.horizon
+        with self.pin() as view:
+            horizon = view.upto
         return StorageStats(
             total_events=sum(by_category.values()),
             database_size_bytes=_size(self.path),

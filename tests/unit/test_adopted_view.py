@@ -19,8 +19,8 @@ import pytest
 from adopted_tables import NEEDED, PLAIN, TIME, build, elsewhere, opened, seqs, spans
 from penstock import ExportFilter, SqliteAnalyticsStorage, StorageConfig
 from penstock.errors import AccessDenied, InvalidMapping, NotAStore, NotFound, StoreBusy
-from penstock.ports.source import SeqRange
-from penstock.sources.tables import snapshot as adopted
+from penstock.ports.source import Slice
+from penstock.sources.tables import view as adopted
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_commit_between_two_beginnings_makes_all_begin_again(
     assert begun == 8
     assert writer.commits == 1
     assert set(views) == {1001}
-    assert view.horizon == 1001
+    assert view.upto == 1001
 
 
 def test_without_a_pause_one_connection_serves_all_readers(
@@ -145,7 +145,7 @@ def test_a_pause_of_any_length_gives_every_reader_its_connection(hits: Path) -> 
         barrier = threading.Barrier(5, timeout=30)
 
         def read() -> None:
-            batches = view.read(SeqRange(after=0, upto=1000, bytes_hint=0), PLAIN)
+            batches = view.read(Slice(after=0, upto=1000, bytes_hint=0), PLAIN)
             first = next(batches)
             barrier.wait()  # all five hold a connection at the same time
             held.put(first.num_rows + sum(batch.num_rows for batch in batches))
@@ -207,7 +207,7 @@ def test_the_same_file_gives_the_same_source(hits: Path) -> None:
 
 def test_a_reader_that_stops_gives_its_connection_back(hits: Path) -> None:
     with opened(hits) as view:
-        whole = SeqRange(after=0, upto=1000, bytes_hint=0)
+        whole = Slice(after=0, upto=1000, bytes_hint=0)
         for _ in range(3):
             batches = view.read(whole, PLAIN)
             next(batches)

@@ -24,7 +24,7 @@ from penstock.errors import InvalidMapping, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import SeqRange
+from penstock.ports.source import Slice
 from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
@@ -41,7 +41,7 @@ _ATTEMPTS = 20
 _MEASURED = 65_536
 
 
-class AdoptedSnapshot(Closing):
+class TableView(Closing):
     """A table of any shape as events, through ``config.table`` and ``config.mapping``; the file is never written.
 
     Each of ``readers`` connections holds one read transaction. A further connection asks for ``PRAGMA data_version``
@@ -73,7 +73,7 @@ class AdoptedSnapshot(Closing):
             self.close()
             raise
         self._numbered = bool(highest)
-        self.horizon = int(highest[0]["seq"]) if highest else 0
+        self.upto = int(highest[0]["seq"]) if highest else 0
         self._pool.fill(self._connections)
 
     def _begin(self, path: Path, config: StorageConfig, readers: int) -> None:
@@ -101,7 +101,7 @@ class AdoptedSnapshot(Closing):
 
     @property
     def source(self) -> Mapping[str, Any]:
-        return {"kind": "table", "name": self._name, **self._adoption.describe(), "horizon": self.horizon}
+        return {"kind": "table", "name": self._name, **self._adoption.describe(), "horizon": self.upto}
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -135,10 +135,10 @@ class AdoptedSnapshot(Closing):
     def given(self) -> int:
         """As far as the table is AUTOINCREMENT, also what is not in it any more."""
         if not self._adoption.shape.autoincrement or self._adoption.checked:
-            return self.horizon
+            return self.upto
         with self._pool.lend() as connection:
             found = connection.query(adopted_query.SEQUENCE, [self._adoption.shape.name])
-        return max([self.horizon, *(int(row["seq"]) for row in found)])
+        return max([self.upto, *(int(row["seq"]) for row in found)])
 
     @property
     def deletions(self) -> int | None:
@@ -164,9 +164,7 @@ class AdoptedSnapshot(Closing):
     def make_durable(self) -> bool:
         return sync_log(self._file)
 
-    def ranges(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
-    ) -> Iterator[SeqRange]:
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         """Ranges of at most that many rows and bytes. Every row is measured, so the first one takes a pass over the
         table. Begins the counts anew. Raises :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
         with self._pool.lend() as connection:
@@ -190,7 +188,7 @@ class AdoptedSnapshot(Closing):
                 self._places = {(span.after, span.upto): places for span, places in found}
         return iter([span for span, _ in found])
 
-    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         converter = Converter(self._adoption, filter)
         try:
             yield from self._rows(span, converter)
@@ -198,7 +196,7 @@ class AdoptedSnapshot(Closing):
             with self._lock:
                 self._tallies[span.after, span.upto] = (converter.rows, converter.counts)
 
-    def _rows(self, span: SeqRange, converter: Converter) -> Iterator[pa.RecordBatch]:
+    def _rows(self, span: Slice, converter: Converter) -> Iterator[pa.RecordBatch]:
         if converter.full:
             return
         sql = adopted_query.span(
@@ -229,7 +227,7 @@ class _Cutter:
     def __init__(self, max_rows: int, max_bytes: int) -> None:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._found: list[tuple[SeqRange, tuple[int, int]]] = []
+        self._found: list[tuple[Slice, tuple[int, int]]] = []
         self._after: int | None = None
         self._last = 0
         self._rows = self._bytes = 0
@@ -270,11 +268,11 @@ class _Cutter:
 
     def _close(self) -> None:
         assert self._after is not None
-        span = SeqRange(after=self._after, upto=self._last, bytes_hint=self._bytes)
+        span = Slice(after=self._after, upto=self._last, bytes_hint=self._bytes)
         self._found.append((span, self._places))
         self._after, self._rows, self._bytes = self._last, 0, 0
 
-    def finish(self) -> list[tuple[SeqRange, tuple[int, int]]]:
+    def finish(self) -> list[tuple[Slice, tuple[int, int]]]:
         """The ranges, each with the first and last row number in it."""
         if self._rows:
             self._close()

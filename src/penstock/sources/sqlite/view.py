@@ -22,7 +22,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import SeqRange
+from penstock.ports.source import Slice
 from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
@@ -51,7 +51,7 @@ _STORED = Spelling(
 )
 
 
-class EventsSnapshot(Closing):
+class EventsView(Closing):
     """A pinned horizon over ``readers`` connections whose snapshots are proven to agree below it.
 
     Each connection holds one read transaction. If nothing was committed while they began, they see the same. Under a
@@ -75,7 +75,7 @@ class EventsSnapshot(Closing):
             for _ in range(readers):
                 self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
             schema.check_schema(self._connections[0])
-            self.horizon = self._agree(path)
+            self.upto = self._agree(path)
         except BaseException:
             self.close()
             raise
@@ -108,7 +108,7 @@ class EventsSnapshot(Closing):
             "kind": "penstock",
             "name": self._name,
             "schema_version": schema.SCHEMA_VERSION,
-            "horizon": self.horizon,
+            "horizon": self.upto,
             "order": "seq",
         }
 
@@ -126,7 +126,7 @@ class EventsSnapshot(Closing):
 
     @property
     def given(self) -> int:
-        return max(self._facts()["given"], self.horizon)
+        return max(self._facts()["given"], self.upto)
 
     @property
     def deletions(self) -> int | None:
@@ -138,12 +138,12 @@ class EventsSnapshot(Closing):
         return None if found is None else int(found)
 
     def numbers(self, count: int) -> pa.Array:
-        sql = f"SELECT seq FROM events WHERE seq <= {self.horizon} ORDER BY seq DESC LIMIT {count}"
+        sql = f"SELECT seq FROM events WHERE seq <= {self.upto} ORDER BY seq DESC LIMIT {count}"
         with self._pool.lend() as connection, connection.stream(sql, batch_rows=count) as reader:
             return reader.read_all()["seq"].combine_chunks()
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
-        wanted = ", ".join(str(number) for number in numbers if number <= self.horizon)
+        wanted = ", ".join(str(number) for number in numbers if number <= self.upto)
         source = f"(SELECT {', '.join(COLUMNS)} FROM events WHERE seq IN ({wanted}) ORDER BY seq)"
         with self._pool.lend() as connection:
             stored, _ = connection.scan(source, columns=_STORED, order="seq", bytes_hint=0)
@@ -157,20 +157,18 @@ class EventsSnapshot(Closing):
     def counts(self) -> Mapping[str, int]:
         return {}
 
-    def ranges(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None
-    ) -> Iterator[SeqRange]:
-        current: SeqRange | None = None
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+        current: Slice | None = None
         rows, done = 0, -1 if after is None else after
         for block in self._blocks(done):
-            after, done = done, min(((block["block"] + 1) << schema.BLOCK_BITS) - 1, self.horizon)
+            after, done = done, min(((block["block"] + 1) << schema.BLOCK_BITS) - 1, self.upto)
             if after >= done or _outside(block, filter):
                 continue
             upto, told = done, block["rows"]
             if after >= block["block"] << schema.BLOCK_BITS:
                 told = 0  # some of its rows lie before this range
                 self._look_at(block)
-            elif block["last_seq"] > self.horizon:
+            elif block["last_seq"] > self.upto:
                 told = 0  # some of its rows lie behind it
             joins = (
                 current is not None
@@ -180,12 +178,12 @@ class EventsSnapshot(Closing):
             )
             if joins and current is not None:
                 size = current.bytes_hint + block["bytes"]
-                current = SeqRange(after=current.after, upto=upto, bytes_hint=size, rows=current.rows + told)
+                current = Slice(after=current.after, upto=upto, bytes_hint=size, rows=current.rows + told)
                 rows += block["rows"]
                 continue
             if current is not None:
                 yield from self._split(current, rows, max_rows, max_bytes)
-            current = SeqRange(after=after, upto=upto, bytes_hint=block["bytes"], rows=told)
+            current = Slice(after=after, upto=upto, bytes_hint=block["bytes"], rows=told)
             rows = block["rows"]
         if current is not None:
             yield from self._split(current, rows, max_rows, max_bytes)
@@ -212,7 +210,7 @@ class EventsSnapshot(Closing):
             yield block
         yield from (uncovered[block] for block in sorted(uncovered))
 
-    def _split(self, span: SeqRange, rows: int, max_rows: int, max_bytes: int) -> Iterator[SeqRange]:
+    def _split(self, span: Slice, rows: int, max_rows: int, max_bytes: int) -> Iterator[Slice]:
         """Cut a range that one block alone made too large: no piece is over a limit unless it is one row."""
         if span.bytes_hint <= max_bytes and rows <= max_rows:
             yield span
@@ -227,15 +225,15 @@ class EventsSnapshot(Closing):
         after, size, count, last = span.after, 0, 0, span.after
         for row in measured:
             if count and (size + row["bytes"] > max_bytes or count == max_rows):
-                yield SeqRange(after=after, upto=last, bytes_hint=size, rows=count)
+                yield Slice(after=after, upto=last, bytes_hint=size, rows=count)
                 after, size, count = last, 0, 0
             size += row["bytes"]
             count += 1
             last = row["seq"]
         if count:
-            yield SeqRange(after=after, upto=span.upto, bytes_hint=size, rows=count)
+            yield Slice(after=after, upto=span.upto, bytes_hint=size, rows=count)
 
-    def read(self, span: SeqRange, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         where = predicate(filter)
         # Without another index the rows come by seq, which the scan checks; ORDER BY in a subquery copies every row.
         source = f"events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto}"
@@ -255,12 +253,12 @@ class EventsSnapshot(Closing):
     def _look_at(self, block: Mapping[str, Any]) -> None:
         """See that the rows of a block are there, of which a range covers but some."""
         first = block["block"] << schema.BLOCK_BITS
-        span = SeqRange(after=first - 1, upto=first + schema.BLOCK_ROWS - 1, bytes_hint=0, rows=block["rows"])
+        span = Slice(after=first - 1, upto=first + schema.BLOCK_ROWS - 1, bytes_hint=0, rows=block["rows"])
         with self._pool.lend() as connection:
             sql = f"SELECT count(*) AS seen FROM events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto}"
             self._check_rows(connection, span, int(connection.query(sql)[0]["seen"]))
 
-    def _check_rows(self, connection: Connection, span: SeqRange, seen: int) -> None:
+    def _check_rows(self, connection: Connection, span: Slice, seen: int) -> None:
         """Whether rows are missing that a damaged page hides: SQLite does not notice.
 
         What a block counts may be too many: ``INSERT OR REPLACE`` of another program takes rows away unseen, but out
