@@ -13,6 +13,7 @@ from penstock.model import version
 __version__ = version.VERSION
 
 _HOMES = {
+    "AdoptedTable": "penstock.sources.tables.source",
     "AnalyticsEvent": "penstock.model.event",
     "AnalyticsStorage": "penstock.ports.source",
     "AppendResult": "penstock.model.result",
@@ -155,5 +156,6 @@ if TYPE_CHECKING:
     from penstock.ports.source import AnalyticsStorage as AnalyticsStorage
     from penstock.publishing.destination import ExportDestination as ExportDestination
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage as SqliteAnalyticsStorage
+    from penstock.sources.tables.source import AdoptedTable as AdoptedTable
     from penstock.wiring import DirectoryDestination as DirectoryDestination
     from penstock.wiring import FileDestination as FileDestination

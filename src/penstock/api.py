@@ -28,6 +28,7 @@ from penstock.model.result import (
 )
 from penstock.model.sample import parse_sample
 from penstock.model.storage_config import StorageConfig
+from penstock.pipeline.summary import survey
 from penstock.ports.observer import Observer
 from penstock.ports.source import AnalyticsStorage, Clock, OnConflict, Source
 from penstock.publishing.destination import ExportDestination
@@ -110,7 +111,7 @@ def export(
     observer: Observer | None = None,
 ) -> ExportResult:
     """Open a store, export from it, close it: :meth:`Exporter.export` in one call."""
-    storage = wiring.open_store(store, config)
+    storage = wiring.open_source(store, config)
     try:
         return Exporter(storage).export(
             destination,
@@ -188,11 +189,8 @@ def ingest(
 
 def inspect(store: str | os.PathLike[str], *, config: StorageConfig | None = None) -> StorageStats:
     """Open a store, count and measure it, close it. Raises what :class:`~penstock.SqliteAnalyticsStorage` raises."""
-    storage = wiring.open_store(store, config)
-    try:
-        return storage.stats()
-    finally:
-        storage.close()
+    with closing(wiring.open_source(store, config)) as source:
+        return survey(source, ExportFilter())[0]
 
 
 def verify(
@@ -291,7 +289,7 @@ def gaps(
 
 
 def resume(
-    store: str | os.PathLike[str] | AnalyticsStorage,
+    store: str | os.PathLike[str] | Source,
     directory: str | os.PathLike[str] | ExportDestination | LineageDestination,
     *,
     options: ExportOptions | None = None,
@@ -315,8 +313,8 @@ def resume(
     with ExitStack() as stack:
         # A lineage that is damaged is told before a store that is not there.
         plan = resuming.plan(lineage, given)
-        if isinstance(store, AnalyticsStorage):
+        if isinstance(store, Source):
             storage = store
         else:
-            storage = stack.enter_context(closing(wiring.open_store(store, plan.opening(config))))
+            storage = stack.enter_context(closing(wiring.open_source(store, plan.opening(config))))
         return resuming.resume(storage, lineage, plan, clock=wiring.SystemClock(), full=full, observer=observer)

@@ -43,8 +43,13 @@ class Target:
     layout: Layout
 
 
-def open_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
-    """An existing store, for reading. Raises what :class:`~penstock.SqliteAnalyticsStorage` raises."""
+def open_source(store: str | os.PathLike[str], config: StorageConfig | None = None) -> Source:
+    """An existing store, or the table in it that ``config`` names, for reading. Raises what
+    :class:`~penstock.SqliteAnalyticsStorage` and :class:`~penstock.AdoptedTable` raise."""
+    if config is not None and config.table is not None:
+        from penstock.sources.tables.source import AdoptedTable
+
+        return AdoptedTable(_local(store, "a store"), config)
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
     return SqliteAnalyticsStorage(_local(store, "a store"), config, create=False, read_only=True)
@@ -63,7 +68,7 @@ def check_store(store: str | os.PathLike[str], config: StorageConfig | None = No
     _refuse(config is not None and config.table is not None, "a table that is not an event store is only read", "table")
     path = store_files(store)[0]
     if path.exists() and path.stat().st_size:
-        open_store(store, config).close()
+        open_source(store, config).close()
 
 
 def store_files(store: str | os.PathLike[str]) -> list[Path]:
@@ -267,7 +272,7 @@ def opened_events(
     elif isinstance(source, (ExportDestination, LineageDestination)) or not _means_store(source):
         yield resolve_published(source)
     else:
-        storage = open_store(source, config)
+        storage = open_source(source, config)
         try:
             yield storage
         finally:

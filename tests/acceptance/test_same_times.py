@@ -11,7 +11,7 @@ import pytest
 
 from adopted_oracle import write_table
 from loading import load, ndjson, stored
-from penstock import SqliteAnalyticsStorage, StorageConfig, ingest
+from penstock import AdoptedTable, StorageConfig, ingest
 
 FLOATS = [1793536215.1234567, 1793536215.1234565, 1793536215.5, 1793536215123.4567, 1793536215123457.0, 1.7e18]
 
@@ -33,6 +33,6 @@ def test_a_float_is_the_same_time_in_every_file_and_in_a_table(tmp_path: Path, u
     for name in ("in.csv", "in.parquet", "in.arrow"):
         assert ingest(tmp_path / f"{name}.db", tmp_path / name, mapping=mapping).quarantined == 0
         assert [event["timestamp"] for event in stored(tmp_path / f"{name}.db")] == wanted, name
-    with SqliteAnalyticsStorage(tmp_path / "app.db", StorageConfig(table="hits", mapping=mapping)) as table:
+    with AdoptedTable(tmp_path / "app.db", StorageConfig(table="hits", mapping=mapping)) as table:
         found = pa.Table.from_batches(table.scan())["timestamp"].cast(pa.int64()).to_pylist()
     assert found == wanted

@@ -5,17 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
 
-from penstock import AnalyticsEvent, AppendResult, ExportFilter, StorageStats
+from penstock import AnalyticsEvent, AppendResult, ExportFilter
 from penstock.errors import UsageError
-from penstock.model import times
 from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENTS
-from penstock.ports.source import OnConflict, Slice
+from penstock.ports.source import OnConflict, Reading, Slice
 
 Row = tuple[AnalyticsEvent, int, datetime]
 
@@ -34,7 +32,7 @@ class MemoryView:
         return {"kind": "memory", "horizon": self.upto}
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def unread(self) -> Mapping[str, int]:
         return {}
 
     @property
@@ -62,17 +60,16 @@ class MemoryView:
                 continue
             weight = len(event.data_text) + len(event.metadata_text)
             if count and (count == max_rows or size + weight > max_bytes):
-                yield Slice(after=after, upto=last, bytes_hint=size)
+                yield Slice(after=after, upto=last, bytes_hint=size, rows=count)
                 after, size, count = last, 0, 0
             size, count, last = size + weight, count + 1, seq
         if count:
-            yield Slice(after=after, upto=last, bytes_hint=size)
+            yield Slice(after=after, upto=last, bytes_hint=size, rows=count)
 
-    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
         rows = [row for row in self._rows if span.after < row[1] <= span.upto and filter.matches(row[0])]
         rows = rows[: filter.limit]
-        for start in range(0, len(rows), 7):
-            yield _batch(rows[start : start + 7])
+        return Reading(_batch(rows[start : start + 7]) for start in range(0, len(rows), 7))
 
     def close(self) -> None:
         return
@@ -109,6 +106,7 @@ class MemoryStorage:
     """Keeps events in a list."""
 
     dataset = EVENTS
+    sizes = (0, 0)
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
@@ -141,39 +139,10 @@ class MemoryStorage:
     def pin(self, *, readers: int = 1) -> MemoryView:
         return MemoryView(self._rows, self._last, self._identity)
 
-    def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
-        wanted = filter if filter is not None else ExportFilter()
-        view = self.pin()
-        yield from view.read(Slice(after=0, upto=view.upto, bytes_hint=0), wanted)
-
-    def count(self, filter: ExportFilter | None = None) -> int:
-        return sum(batch.num_rows for batch in self.scan(filter))
-
-    def stats(self) -> StorageStats:
-        moments = [event.timestamp for event, _, _ in self._rows]
-        return StorageStats(
-            total_events=len(self._rows),
-            database_size_bytes=0,
-            wal_size_bytes=0,
-            oldest_event=min(moments, default=None),
-            newest_event=max(moments, default=None),
-            last_seq=self._last,
-            events_by_category=_counted(str(event.category) for event, _, _ in self._rows),
-            events_by_type=_counted(event.event_type for event, _, _ in self._rows),
-        )
-
-    def histogram(
-        self, filter: ExportFilter | None = None, *, buckets: int = 24
-    ) -> Sequence[tuple[datetime, datetime, int]]:
-        moments = [times.to_micros(moment) for batch in self.scan(filter) for moment in batch["timestamp"].to_pylist()]
-        if not moments:
-            return []
-        width = max(-(-(max(moments) + 1 - min(moments)) // buckets), 1)
-        edges = [min(moments) + number * width for number in range(buckets + 1)]
-        return [
-            (times.from_micros(start), times.from_micros(end), sum(start <= moment < end for moment in moments))
-            for start, end in pairwise(edges)
-        ]
+    def delete(self, filter: ExportFilter) -> int:
+        doomed = [row for row in self._rows if filter.matches(row[0])][: filter.limit]
+        self._rows = [row for row in self._rows if row not in doomed]
+        return len(doomed)
 
     def close(self) -> None:
         return
@@ -189,10 +158,3 @@ def _content(event: AnalyticsEvent) -> tuple[object, ...]:
         event.data_text,
         event.metadata_text,
     )
-
-
-def _counted(names: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts

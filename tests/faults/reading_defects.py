@@ -47,12 +47,12 @@ def _boundary_skipped() -> Patches:
 
 def _horizon_left_out() -> Patches:
     """``<`` for ``<=`` where a run ends."""
-    real: Callable[..., Iterator[Any]] = EventsView.read
+    real: Callable[..., Iterator[Any]] = EventsView._rows
 
     def read(self: Any, span: Any, filter: Any) -> Iterator[Any]:
         yield from real(self, replace(span, upto=min(span.upto, self.upto - 1)), filter)
 
-    return [(EventsView, "read", read)]
+    return [(EventsView, "_rows", read)]
 
 
 def _end_not_pinned() -> Patches:
@@ -77,7 +77,7 @@ def _end_not_pinned() -> Patches:
 
 def _cursor_on_event_time() -> Patches:
     """A run begins after the latest event of the run before: what arrives late is passed by."""
-    standing, real = incremental._standing, EventsView.read
+    standing, real = incremental._standing, EventsView._rows
 
     def stood(links: Any, snapshot: Any, *given: Any) -> Any:
         spans = [link.manifest.time_range for link in links if link.manifest.time_range is not None]
@@ -91,7 +91,7 @@ def _cursor_on_event_time() -> Patches:
             if later.num_rows:
                 yield later
 
-    return [(incremental, "_standing", stood), (EventsView, "read", read)]
+    return [(incremental, "_standing", stood), (EventsView, "_rows", read)]
 
 
 def _cursor_before_commit() -> Patches:

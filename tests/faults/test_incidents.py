@@ -59,13 +59,13 @@ def place(tmp_path: Path) -> Path:
 
 def fail_after_one_batch(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """The store gives a batch of rows, and then an error."""
-    real: Read = EventsView.read
+    real: Read = EventsView._rows
 
     def read(self: EventsView, *given: Any) -> Iterator[Any]:
         yield next(real(self, *given)).slice(0, 20)
         raise error
 
-    monkeypatch.setattr(EventsView, "read", read)
+    monkeypatch.setattr(EventsView, "_rows", read)
 
 
 @pytest.mark.parametrize("name", NAMES)

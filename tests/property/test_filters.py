@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from adopted_oracle import write_table
 from penstock import (
+    AdoptedTable,
     AnalyticsEvent,
     EventCategory,
     EventPriority,
@@ -83,7 +84,7 @@ def test_every_form_takes_the_same_events_and_the_limit_is_in_order_of_arrival(
             (at.id, at.timestamp_micros, at.event_type, at.category, at.session_id, str(at.priority)) for at in events
         ]
         write_table(Path(name, "app.db"), TABLE, "hits", rows)
-        table = SqliteAnalyticsStorage(Path(name, "app.db"), StorageConfig(table="hits", mapping=MAPPING))
+        table = AdoptedTable(Path(name, "app.db"), StorageConfig(table="hits", mapping=MAPPING))
         for wanted in conditions:
             expected = [event.id for event in events if wanted.matches(event)][: wanted.limit]
             assert _ids(store.scan(wanted)) == expected, wanted

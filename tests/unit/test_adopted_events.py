@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,22 +55,24 @@ MAPPING = {
 
 
 def everything(path: Path, filter: ExportFilter, mapping: dict[str, str], **given: Any) -> Found:
-    """All rows that a snapshot gives, range by range, and its counts."""
+    """All rows that a view gives, slice by slice, and its counts."""
     config = StorageConfig(table="hits", mapping=mapping, batch_rows=given.get("batch_rows", 4096))
     rows: list[dict[str, Any]] = []
+    counts = Counter[str]()
     with TableView(path, config, readers=1) as view:
         spans = list(view.plan(filter, max_rows=given.get("max_rows", 1000), max_bytes=1 << 20))
         for span in spans:
             left = None if filter.limit is None else filter.limit - len(rows)
             if left == 0:
                 break
-            for batch in view.read(span, filter):
+            reading = view.read(span, filter if left is None else replace(filter, limit=left))
+            for batch in reading:
                 assert batch.schema == EVENT_SCHEMA
                 assert batch.num_rows
                 batch.validate(full=True)
-                rows += _rows(batch)[:left]
-        counts = dict(view.counts)
-    return Found(rows, counts)
+                rows += _rows(batch)
+            counts.update(reading.counts)
+    return Found(rows, dict(counts))
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:

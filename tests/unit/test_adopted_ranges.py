@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adopted_tables import NEEDED, PLAIN, TIME, build, opened, seqs, spans
-from penstock import ExportFilter, SqliteAnalyticsStorage, StorageConfig
+from penstock import AdoptedTable, ExportFilter, StorageConfig
 from penstock.errors import InvalidMapping
 from penstock.ports.source import Slice
 from penstock.sources.tables import view as adopted
@@ -148,7 +148,7 @@ def test_a_mapped_seq_without_integers_is_refused_and_odd_ones_are_counted(tmp_p
     with opened(path, seq="n") as view:
         assert view.upto == 5
         assert seqs(view, spans(view)) == [-7, 3, 5]
-        assert view.counts == {"skipped_bad_seq": 4}
+        assert view.unread == {"skipped_bad_seq": 4}
         assert list(view.plan(PLAIN, max_rows=10, max_bytes=10, after=5)) == []
     with opened(path, seq="t") as view, pytest.raises(InvalidMapping, match="'t' holds no integer"):
         spans(view)
@@ -164,26 +164,24 @@ def test_a_repeated_seq_is_refused_wherever_it_stands(tmp_path: Path) -> None:
         spans(view)
 
 
-def test_counts_follow_the_ranges_that_an_export_uses(tmp_path: Path) -> None:
+def test_each_reading_counts_its_own_rows(tmp_path: Path) -> None:
     rows = [(number, TIME if number % 3 else "never", "click", b"x") for number in range(1, 31)]
     path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)", rows=rows)
-    limited = ExportFilter(limit=5)
     with opened(path) as view:
-        found = spans(view, limited, rows=6)
-        for span in found:  # more than one range ahead of the limit, as several threads do
-            list(view.read(span, limited))
-        assert [batch.num_rows for batch in view.read(found[1], ExportFilter(limit=1))] == [1]
-        assert view.counts == {"coerced_blob": 5, "skipped_bad_timestamp": 2}
-
         found = spans(view, rows=7)
-        assert view.counts == {}
+        assert [span.rows for span in found] == [7, 7, 7, 7, 2]
         for _ in range(2):
-            assert len(seqs(view, found)) == 20
-            assert view.counts == {"coerced_blob": 20, "skipped_bad_timestamp": 10}
-
-        nothing = ExportFilter(limit=0)
-        assert seqs(view, spans(view, nothing), nothing) == []
-        assert view.counts == {}
+            readings = [view.read(span, PLAIN) for span in found]
+            assert [sum(batch.num_rows for batch in reading) for reading in readings] == [5, 5, 4, 5, 1]
+            assert [reading.counts for reading in readings] == [
+                {"coerced_blob": taken, "skipped_bad_timestamp": left}
+                for taken, left in [(5, 2), (5, 2), (4, 3), (5, 2), (1, 1)]
+            ]
+        limited = view.read(found[1], ExportFilter(limit=1))
+        assert [batch.num_rows for batch in limited] == [1]
+        assert limited.counts == {"coerced_blob": 1}, "what lies behind the limit is not looked at"
+        nothing = view.read(found[1], ExportFilter(limit=0))
+        assert (list(nothing), nothing.counts, view.unread) == ([], {}, {})
 
 
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
@@ -193,8 +191,8 @@ def test_an_empty_table_has_no_ranges(tmp_path: Path, journal: str) -> None:
     )
     with opened(path, readers=2) as view:
         assert spans(view) == []
-        assert (view.upto, view.counts) == (0, {})
+        assert (view.upto, view.unread) == (0, {})
         assert seqs(view, [Slice(after=-1, upto=10, bytes_hint=0)]) == []
-    with SqliteAnalyticsStorage(path, StorageConfig(table="hits", mapping=NEEDED)) as storage:
+    with AdoptedTable(path, StorageConfig(table="hits", mapping=NEEDED)) as storage:
         assert storage.stats().total_events == 0
         assert storage.histogram() == []

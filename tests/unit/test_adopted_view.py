@@ -17,8 +17,8 @@ import pyarrow as pa
 import pytest
 
 from adopted_tables import NEEDED, PLAIN, TIME, build, elsewhere, opened, seqs, spans
-from penstock import ExportFilter, SqliteAnalyticsStorage, StorageConfig
-from penstock.errors import AccessDenied, InvalidMapping, NotAStore, NotFound, StoreBusy
+from penstock import AdoptedTable, AnalyticsStorage, ExportFilter, SqliteAnalyticsStorage, StorageConfig
+from penstock.errors import InvalidMapping, NotAStore, NotFound, StoreBusy, UsageError
 from penstock.ports.source import Slice
 from penstock.sources.tables import view as adopted
 
@@ -145,7 +145,7 @@ def test_a_pause_of_any_length_gives_every_reader_its_connection(hits: Path) -> 
         barrier = threading.Barrier(5, timeout=30)
 
         def read() -> None:
-            batches = view.read(Slice(after=0, upto=1000, bytes_hint=0), PLAIN)
+            batches = iter(view.read(Slice(after=0, upto=1000, bytes_hint=0), PLAIN))
             first = next(batches)
             barrier.wait()  # all five hold a connection at the same time
             held.put(first.num_rows + sum(batch.num_rows for batch in batches))
@@ -209,7 +209,7 @@ def test_a_reader_that_stops_gives_its_connection_back(hits: Path) -> None:
     with opened(hits) as view:
         whole = Slice(after=0, upto=1000, bytes_hint=0)
         for _ in range(3):
-            batches = view.read(whole, PLAIN)
+            batches = iter(view.read(whole, PLAIN))
             next(batches)
             batches.close()  # type: ignore[attr-defined]
         assert len(seqs(view, [whole])) == 1000
@@ -271,7 +271,7 @@ def test_what_is_no_database_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_the_storage_answers_for_an_adopted_table(hits: Path) -> None:
-    with SqliteAnalyticsStorage(hits, StorageConfig(table="hits", mapping=NEEDED)) as storage:
+    with AdoptedTable(hits, StorageConfig(table="hits", mapping=NEEDED)) as storage:
         assert storage.count() == 1000
         assert storage.count(ExportFilter(limit=7)) == 7
         assert storage.count(ExportFilter(start="2026-11-01", event_types=["nope"])) == 0
@@ -279,7 +279,8 @@ def test_the_storage_answers_for_an_adopted_table(hits: Path) -> None:
         stats = storage.stats()
         assert (stats.total_events, stats.last_seq, dict(stats.events_by_type)) == (1000, 1000, {"click": 1000})
         assert sum(count for _, _, count in storage.histogram(buckets=7)) == 1000
-        with pytest.raises(AccessDenied):
-            storage.append([])
-        with pytest.raises(AccessDenied):
-            storage.delete(ExportFilter(limit=1))
+    assert not isinstance(storage, AnalyticsStorage)
+    with pytest.raises(UsageError, match="a table is no event store"):
+        SqliteAnalyticsStorage(hits, StorageConfig(table="hits", mapping=NEEDED))
+    with pytest.raises(UsageError, match="no table is named"):
+        AdoptedTable(hits, StorageConfig())

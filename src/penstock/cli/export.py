@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import click
@@ -111,16 +112,14 @@ def part_size_of(text: str) -> dict[str, int]:
 def _plan(
     talk: Talk, store: str, dest: str, filter: ExportFilter, options: ExportOptions, config: StorageConfig
 ) -> None:
-    from penstock.wiring import open_store, resolve_target
+    from penstock.pipeline.summary import count
+    from penstock.wiring import open_source, resolve_target
 
     layout = resolve_target(dest, options).layout
-    storage = open_store(store, config)
-    try:
-        count = storage.count(filter)
-    finally:
-        storage.close()
-    talk.say(f"{count:,} events of {store} match; {dest} would be {layout.format}, compression {layout.codec}")
-    talk.emit("summary", ok=True, dry_run=True, event_count=count, format=layout.format, compression=layout.codec)
+    with closing(open_source(store, config)) as source:
+        matching = count(source, filter)
+    talk.say(f"{matching:,} events of {store} match; {dest} would be {layout.format}, compression {layout.codec}")
+    talk.emit("summary", ok=True, dry_run=True, event_count=matching, format=layout.format, compression=layout.codec)
 
 
 def report(talk: Talk, dest: str, result: ExportResult, **more: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import click
@@ -19,15 +20,13 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 @store_options
 def command(store: str, machine: bool, **given: Any) -> None:
     """Show what STORE holds: counts by category and type, time span, sizes, events over time."""
-    from penstock.wiring import open_store
+    from penstock.model.filter import ExportFilter
+    from penstock.pipeline.summary import survey
+    from penstock.wiring import open_source
 
     talk = Talk(machine=machine, data_on_stdout=False)
-    storage = open_store(store, config_of(given))
-    try:
-        stats = storage.stats()
-        histogram = storage.histogram(buckets=48)
-    finally:
-        storage.close()
+    with closing(open_source(store, config_of(given))) as source:
+        stats, histogram = survey(source, ExportFilter(), buckets=48)
     if machine:
         talk.emit(
             "summary",

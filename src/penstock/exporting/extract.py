@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ class Chunk:
 
     ``size`` is the uncompressed size in bytes: of the text, or of the batches in memory. ``digest`` is the unreduced
     events digest. ``times`` is in microseconds.
+    ``counts`` says by reason what was coerced and left out.
     """
 
     rows: int
@@ -31,6 +32,7 @@ class Chunk:
     digest: int
     times: Span | None
     seqs: Span | None
+    counts: Mapping[str, int] = field(default_factory=dict)
     content: Sequence[Any] = ()
     stored: Sequence[Any] = ()
     batches: Sequence[pa.RecordBatch] = ()
@@ -52,7 +54,8 @@ class Extractor:
 
     def extract(self, span: Slice, filter: ExportFilter) -> Chunk:
         """The matching rows of a range, as a chunk."""
-        return self.chunk(self._view.read(span, filter))
+        reading = self._view.read(span, filter)
+        return replace(self.chunk(reading), counts=dict(reading.counts))
 
     def chunk(self, source: Iterable[pa.RecordBatch]) -> Chunk:
         """Batches of all columns, rendered and compressed, with their counts, spans and digest.

@@ -41,9 +41,12 @@ class PartitionReader:
 
     def extract(self, span: Slice, filter: ExportFilter) -> Chunk:
         """The matching rows of a range, neither rendered nor digested."""
-        batches = [self._ordered(batch) for batch in self._view.read(span, filter)]
+        reading = self._view.read(span, filter)
+        batches = [self._ordered(batch) for batch in reading]
         rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
-        return Chunk(rows=rows, size=size, digest=0, times=None, seqs=None, batches=batches)
+        return Chunk(
+            rows=rows, size=size, digest=0, times=None, seqs=None, counts=dict(reading.counts), batches=batches
+        )
 
     def _ordered(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         numbers = _numbers(batch, self._layout)

@@ -21,7 +21,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage
 from penstock.pipeline.rowtext import RowText
 from penstock.pipeline.scratch import Scratch
-from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, Slice
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Reading, Rows, Slice
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link
 from penstock.reading.published import parts_of
@@ -36,7 +36,7 @@ _HELD = """SELECT seq FROM (
 
 
 class Unheld:
-    """The rows of a view without those at the numbers ``held``, which are in order; ``counts`` says how many that
+    """The rows of a view without those at the numbers ``held``, which are in order; ``unread`` says how many that
     were."""
 
     def __init__(self, rows: Rows, order: str, held: array[int]) -> None:
@@ -49,16 +49,20 @@ class Unheld:
         return self._rows.source
 
     @property
-    def counts(self) -> Mapping[str, int]:
-        return {**self._rows.counts, "held_already": len(self._held)} if self._held else self._rows.counts
+    def unread(self) -> Mapping[str, int]:
+        return {**self._rows.unread, **({"held_already": len(self._held)} if self._held else {})}
 
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
 
-    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        reading = self._rows.read(span, filter)
+        return Reading(self._unheld(span, reading), reading.counts)
+
+    def _unheld(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
         held = self._held[bisect_left(self._held, span.after + 1) : bisect_left(self._held, span.upto + 1)]
         known = pa.array(held, pa.int64())
-        for batch in self._rows.read(span, filter):
+        for batch in reading:
             left = batch.filter(pc.invert(pc.is_in(batch[self._order], value_set=known))) if held else batch
             if left.num_rows:
                 yield left

@@ -1,4 +1,4 @@
-"""One run over a store: a view is cut into ranges, ranges become chunks on several threads, chunks become parts in
+"""One run over a store: a view is cut into slices, slices become chunks on several threads, chunks become parts in
 order, and parts become a manifest. Where they are published is not its business."""
 
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
@@ -75,10 +76,11 @@ class Run:
         self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
         self._after = after
         self._stopped: str | None = None
+        self._counts: Counter[str] = Counter()
         self._timeless = 0
 
     @cached_property
-    def _ranges(self) -> list[Slice]:
+    def _slices(self) -> list[Slice]:
         most = {"max_rows": self._most_rows, "max_bytes": self._most_bytes}
         return list(self._view.plan(self._filter, **most, after=self._after))
 
@@ -92,7 +94,7 @@ class Run:
     @property
     def planned(self) -> int:
         """Payload bytes that there are to read, an estimate."""
-        return sum(span.bytes_hint for span in self._ranges)
+        return sum(span.bytes_hint for span in self._slices)
 
     def write(
         self,
@@ -121,7 +123,7 @@ class Run:
     ) -> list[PartEntry]:
         entries: list[PartEntry] = []
         if self._options.part_rows is not None and self._filter == ExportFilter(limit=self._filter.limit):
-            rows = sum(span.rows for span in self._ranges)
+            rows = sum(span.rows for span in self._slices)
             _check_number(-(-min(rows, self._filter.limit or rows) // self._options.part_rows))
         part = self._begin(publication)
         try:
@@ -132,7 +134,7 @@ class Run:
                 part.add(chunk)
                 limited = self._options.max_bytes is not None
                 stored = part.stored_bytes + sum(entry.bytes for entry in entries) if limited else 0
-                if number < len(self._ranges) and self._past_limit(stored):
+                if number < len(self._slices) and self._past_limit(stored):
                     break
             if part.rows or keep_empty:
                 entries.append(self._end(publication, part, len(entries)))
@@ -159,7 +161,7 @@ class Run:
             for number, chunk in enumerate(chunks, 1):
                 gathered.add(chunk)
                 _check_number(len(entries) + gathered.partitions)
-                if number < len(self._ranges) and self._past_limit(0):
+                if number < len(self._slices) and self._past_limit(0):
                     break
                 if gathered.full and gathered.scattered:
                     gathered.spill()
@@ -203,10 +205,11 @@ class Run:
         left = self._filter.limit
         total = self.planned
         rows = stored = done = 0
-        with closing(ordered_map(pool, self._read, self._ranges, in_flight=workers + 1)) as chunks:
-            for span, chunk in zip(self._ranges, chunks, strict=False):
+        with closing(ordered_map(pool, self._read, self._slices, in_flight=workers + 1)) as chunks:
+            for span, chunk in zip(self._slices, chunks, strict=False):
                 if left is not None and chunk.rows > left:
                     chunk = self._first_rows(span, left)
+                self._counts.update(chunk.counts)
                 yield chunk
                 rows += chunk.rows
                 stored += sum(memoryview(piece).nbytes for piece in chunk.stored)
@@ -277,7 +280,7 @@ class Run:
         for entry in entries:
             times_ = joined(times_, entry.time_range)
             seqs = joined(seqs, entry.seq_range)
-        counts = dict(self._view.counts)
+        counts = dict(sorted((self._counts + Counter(self._view.unread)).items()))
         if self._timeless:
             counts["without_time"] = self._timeless
         if self._stopped is not None:

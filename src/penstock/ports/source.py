@@ -7,7 +7,7 @@ has (:mod:`penstock.pipeline.binding` makes them so).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
@@ -17,7 +17,7 @@ import pyarrow as pa
 from penstock.model.dataset import Dataset
 from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
-from penstock.model.result import AppendResult, StorageStats
+from penstock.model.result import AppendResult
 
 #: What to do with an event whose id is stored with other content: keep the stored one, refuse the batch, or replace it.
 OnConflict: TypeAlias = Literal["skip", "fail", "replace"]
@@ -35,46 +35,61 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
-    """A half-open span of arrival order, ``after < seq <= upto``: the unit of work of a scan.
+    """A half-open span of arrival order, ``after < seq <= upto``: the unit of work of a scan. Plain data: it can be
+    read wherever the same view is seen.
 
-    ``bytes_hint`` is an upper estimate of the payload bytes in it, for planning only. ``rows`` is how many rows lie in
-    it at least, whatever the filter, as far as the store says; 0 if it does not.
+    ``bytes_hint`` is an upper estimate of the bytes in it, for planning only. ``rows`` is how many rows lie in it at
+    least, whatever the filter, as far as the source says; 0 if it does not. ``places`` are the first and last row
+    number in it, where the source needs them to find it.
     """
 
     after: int
     upto: int
     bytes_hint: int
     rows: int = 0
+    places: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The rows of one slice, once through. ``counts`` is complete when they are: what was coerced (``coerced_*``) and
+    left out (``skipped_*``), by reason."""
+
+    batches: Iterator[pa.RecordBatch]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self.batches
 
 
 class Rows(Protocol):
-    """What an export reads: ``source`` describes store and view for the manifest. ``counts`` is complete once every
-    range was read: coercions (``coerced_*``) and rows left out (``skipped_*``), by reason."""
+    """What an export reads. ``source`` describes source and view for the manifest. ``unread`` counts by reason what
+    no reading does, such as rows that lie in no slice."""
 
     @property
     def source(self) -> Mapping[str, Any]: ...
 
     @property
-    def counts(self) -> Mapping[str, int]: ...
+    def unread(self) -> Mapping[str, int]: ...
 
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        """Ranges in ``seq`` order that together hold every matching row above ``after``; none is over a limit unless
+        """Slices in ``seq`` order that together hold every matching row above ``after``; none is over a limit unless
         one row is.
 
-        Ranges that cannot hold a match may be left out. The same store, filter and limits give the same ranges.
+        Slices that cannot hold a match may be left out. The same store, filter and limits give the same slices.
         """
         ...
 
-    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
-        """The matching rows of a range in order of arrival, with exactly the dataset's schema; ``filter.limit`` caps
-        each range by itself. Thread safe."""
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        """The matching rows of a slice in order of arrival, with exactly the dataset's schema; ``filter.limit`` caps
+        each slice by itself. Thread safe."""
         ...
 
 
 class View(Rows, Protocol):
-    """One unchanging view of a store. Reads from several threads at once see the same rows.
+    """One unchanging view of a source. Reads from several threads at once see the same rows.
 
-    ``horizon`` is the ``seq`` of its last row, 0 if there is none.
+    ``upto`` is the ``seq`` of its last row, 0 if there is none.
     """
 
     upto: int
@@ -127,8 +142,17 @@ class Source(Protocol):
     @property
     def dataset(self) -> Dataset: ...
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Bytes that the source takes up, and those of its log; 0 where it has none."""
+        ...
+
     def pin(self, *, readers: int = 1) -> View:
         """Pin a view. ``readers`` is how many threads will read at once."""
+        ...
+
+    def close(self) -> None:
+        """Close it. Safe to call twice."""
         ...
 
 
@@ -151,20 +175,7 @@ class AnalyticsStorage(Source, Protocol):
         ``checked`` says that every row of a batch is known to obey the event model."""
         ...
 
-    def count(self, filter: ExportFilter | None = None) -> int:
-        """How many events match, the limit included."""
+    def delete(self, filter: ExportFilter) -> int:
+        """Delete matching events, ``limit`` in order of arrival; returns how many. A view that is open reads on as
+        before. Raises :class:`~penstock.errors.UsageError` for a filter without any condition."""
         ...
-
-    def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
-        """Matching events in ``seq`` order from one view, as batches of ``EVENT_SCHEMA``."""
-        ...
-
-    def stats(self) -> StorageStats: ...
-
-    def histogram(
-        self, filter: ExportFilter | None = None, *, buckets: int = 24
-    ) -> Sequence[tuple[datetime, datetime, int]]:
-        """Matching events over event time: equal half-open buckets from the oldest to past the newest."""
-        ...
-
-    def close(self) -> None: ...

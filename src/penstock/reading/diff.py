@@ -122,10 +122,13 @@ class _Stored:
         with self._source.pin() as view:
             spans = list(view.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES))
             at.total += sum(span.bytes_hint for span in spans)
+            skipped = Counter(view.unread)
             for span in spans:
-                yield from view.read(span, filter)
+                reading = view.read(span, filter)
+                yield from reading
+                skipped.update(reading.counts)
                 at.done += span.bytes_hint
-            self.skipped = {name: count for name, count in view.counts.items() if name.startswith("skipped_")}
+        self.skipped = {name: count for name, count in sorted(skipped.items()) if name.startswith("skipped_")}
 
 
 def _side(source: Rows, filter: ExportFilter) -> _Side:

@@ -13,7 +13,7 @@ from penstock.model.filter import ExportFilter
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.matching import matching
-from penstock.ports.source import Slice, View
+from penstock.ports.source import Reading, Slice, View
 
 
 class ArrowSource:
@@ -52,6 +52,13 @@ class ArrowSource:
             whole = pa.record_batch([*bound.columns, *numbers], schema=self.dataset.schema)
             self._rows = pa.concat_tables([self._rows, pa.Table.from_batches([whole])])
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        return int(self._rows.nbytes), 0
+
+    def close(self) -> None:
+        return
+
     def pin(self, *, readers: int = 1) -> View:
         return ArrowView(self.dataset, self._rows, dict(self._counts))
 
@@ -61,7 +68,8 @@ class ArrowView(Closing):
 
     def __init__(self, dataset: Dataset, rows: pa.Table, counts: Mapping[str, int]) -> None:
         self.upto: int = rows.num_rows
-        self.counts = counts
+        #: What binding changed: it happened before any reading.
+        self.unread = counts
         self.identity = f"arrow:{dataset.name}"
         self._dataset = dataset
         self._rows = rows
@@ -101,7 +109,10 @@ class ArrowView(Closing):
             end = min(begin + step, self.upto)
             yield Slice(after=begin, upto=end, bytes_hint=(end - begin) * wide, rows=end - begin)
 
-    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        return Reading(self._matching(span, filter))
+
+    def _matching(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         left = filter.limit
         for batch in self._rows.slice(span.after, span.upto - span.after).to_batches():
             wanted = matching(batch, filter, self._dataset).slice(0, left)

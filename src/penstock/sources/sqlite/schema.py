@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.errors import ExportError, NewerVersion, NotAStore, StorageError
+from penstock.errors import NewerVersion, NotAStore, StorageError
 from penstock.model.columns import COLUMNS
 from penstock.model.event import EventCategory
 from penstock.sources.connection import Connection
+from penstock.sources.file import APPLICATION_ID, is_ours
 
 SCHEMA_VERSION = 1
-#: "PENS" as a 32-bit number: marks the file as ours in its header.
-APPLICATION_ID = 0x50454E53
 BLOCK_BITS = 12
 BLOCK_ROWS = 1 << BLOCK_BITS
 _TEXTS = ("id", "category", "event_type", "session_id", "data", "metadata")
@@ -141,7 +140,7 @@ def check_schema(connection: Connection) -> None:
 
 
 def _has_schema(connection: Connection) -> bool:
-    if connection.query("PRAGMA application_id")[0]["application_id"] != APPLICATION_ID:
+    if not is_ours(connection):
         return False
     version = connection.query("PRAGMA user_version")[0]["user_version"]
     if version > SCHEMA_VERSION:
@@ -168,11 +167,3 @@ def changes(connection: Connection) -> int:
 def changed(path: Path, what: str) -> StorageError:
     """What is said of a store that is ours, and not as we leave it."""
     return StorageError(f"{path}: {what}", hint="the file is damaged, or another program changed it")
-
-
-def is_own_store(connection: Connection) -> bool:
-    """Whether the database is an event store of ours, of any known version."""
-    try:
-        return _has_schema(connection)
-    except ExportError:
-        return True

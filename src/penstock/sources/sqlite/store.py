@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import closing
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from penstock.errors import AccessDenied, LimitReached, UsageError
-from penstock.model import times
-from penstock.model.columns import EVENT_FIELDS, EVENTS, checked_batch
+from penstock.model.columns import EVENT_FIELDS, checked_batch
 from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
-from penstock.model.result import AppendResult, StorageStats
+from penstock.model.result import AppendResult
 from penstock.model.storage_config import StorageConfig
-from penstock.pipeline.closing import Closing
-from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, OnConflict, View
+from penstock.ports.source import OnConflict, View
 from penstock.sources.connection import Connection
+from penstock.sources.file import SqliteFile
 from penstock.sources.sqlite import schema
 from penstock.sources.sqlite.binding import INSERT, bound_batch, bound_events
 from penstock.sources.sqlite.conflicts import conflicting, remove
@@ -33,11 +30,10 @@ _SLICE = 65_536
 _WRITER_CACHE_KIB = 65_536
 
 
-class SqliteAnalyticsStorage(Closing):
+class SqliteAnalyticsStorage(SqliteFile):
     """An event store in one SQLite file; safe while other processes read and append.
 
-    ``path`` is created if it is missing and ``create`` is true. ``read_only`` opens without ever writing. With
-    ``config.table`` an existing table of any shape is read through ``config.mapping``, always read-only.
+    ``path`` is created if it is missing and ``create`` is true. ``read_only`` opens without ever writing.
 
     Nothing else in this process may open the same file with another SQLite (the ``sqlite3`` module, DuckDB) while this
     store is open: closing that handle drops the locks of this one. Other processes may do as they like.
@@ -45,8 +41,6 @@ class SqliteAnalyticsStorage(Closing):
     Raises :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NotAStore`,
     :class:`~penstock.errors.NewerVersion`, :class:`~penstock.errors.AccessDenied`.
     """
-
-    dataset = EVENTS
 
     def __init__(
         self,
@@ -56,14 +50,13 @@ class SqliteAnalyticsStorage(Closing):
         create: bool = True,
         read_only: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self.config = config if config is not None else StorageConfig()
-        self.read_only = read_only or self.config.table is not None
+        super().__init__(path, config)
+        if self.config.table is not None:
+            raise UsageError("a table is no event store", hint="open it as AdoptedTable")
+        self.read_only = read_only
         self._lock = threading.Lock()
         self._writer: Connection | None = None
-        if self.config.table is not None:
-            self.pin(readers=1).close()
-        elif read_only:
+        if read_only:
             with self._reading() as connection:
                 schema.check_schema(connection)
         else:
@@ -126,76 +119,7 @@ class SqliteAnalyticsStorage(Closing):
             )
 
     def pin(self, *, readers: int = 1) -> View:
-        """One unchanging view for ``readers`` threads. Close it: an open view keeps the write-ahead log growing."""
-        if self.config.table is not None:
-            from penstock.sources.tables.view import TableView
-
-            return TableView(self.path, self.config, readers=readers)
         return EventsView(self.path, self.config, readers=readers)
-
-    def scan(self, filter: ExportFilter | None = None, *, workers: int | None = None) -> Iterator[pa.RecordBatch]:
-        """Matching events in ``seq`` order as batches of ``EVENT_SCHEMA``, from one view, in bounded memory.
-
-        ``workers`` is accepted for the port's sake; a plain scan reads on the calling thread.
-        """
-        wanted = filter if filter is not None else ExportFilter()
-        left = wanted.limit
-        with self.pin() as view:
-            for span in view.plan(wanted, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES):
-                for batch in view.read(span, wanted):
-                    rows = batch if left is None else batch.slice(0, left)
-                    if rows.num_rows:
-                        yield rows
-                    if left is not None:
-                        left -= rows.num_rows
-                if left == 0:
-                    return
-
-    def count(self, filter: ExportFilter | None = None) -> int:
-        """How many events match, ``limit`` included."""
-        wanted = filter if filter is not None else ExportFilter()
-        if self.config.table is not None:
-            return sum(batch.num_rows for batch in self.scan(wanted))
-        where = predicate(wanted)
-        limit = "" if wanted.limit is None else f" LIMIT {wanted.limit}"
-        with self._reading() as connection:
-            rows = connection.query(
-                f"SELECT count(*) AS n FROM (SELECT 1 FROM events WHERE {where.sql}{limit})", where.parameters
-            )
-        return int(rows[0]["n"])
-
-    def stats(self) -> StorageStats:
-        """Counts by category and type, time span and sizes."""
-        from penstock.sources.sqlite.summary import summarize
-
-        groups = summarize(self)
-        by_category: dict[str, int] = {}
-        by_type: dict[str, int] = {}
-        for group in groups:
-            by_category[group.category] = by_category.get(group.category, 0) + group.count
-            by_type[group.event_type] = by_type.get(group.event_type, 0) + group.count
-        with self.pin() as view:
-            horizon = view.upto
-        return StorageStats(
-            total_events=sum(by_category.values()),
-            database_size_bytes=_size(self.path),
-            wal_size_bytes=_size(Path(f"{self.path}-wal")),
-            oldest_event=times.from_micros(min(group.first for group in groups)) if groups else None,
-            newest_event=times.from_micros(max(group.last for group in groups)) if groups else None,
-            last_seq=horizon,
-            events_by_category=dict(sorted(by_category.items(), key=lambda item: (-item[1], item[0]))),
-            events_by_type=dict(sorted(by_type.items(), key=lambda item: (-item[1], item[0]))),
-        )
-
-    def histogram(
-        self, filter: ExportFilter | None = None, *, buckets: int = 24
-    ) -> Sequence[tuple[datetime, datetime, int]]:
-        """Matching events over event time: equal half-open buckets from the oldest to past the newest."""
-        from penstock.sources.sqlite.summary import histogram
-
-        if buckets < 1:
-            raise UsageError(f"buckets must be 1 or more, not {buckets}")
-        return histogram(self, filter if filter is not None else ExportFilter(), buckets)
 
     def delete(self, filter: ExportFilter) -> int:
         """Delete matching events, ``limit`` in ``seq`` order included; returns how many.
@@ -216,7 +140,7 @@ class SqliteAnalyticsStorage(Closing):
 
     def _require_writer(self) -> Connection:
         if self._writer is None:
-            raise AccessDenied(f"{self.path} is open for reading only", hint="open it without read_only and table")
+            raise AccessDenied(f"{self.path} is open for reading only", hint="open it without read_only")
         return self._writer
 
     def _reading(self) -> closing[Connection]:
@@ -228,9 +152,6 @@ class SqliteAnalyticsStorage(Closing):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    def __repr__(self) -> str:
-        return f"SqliteAnalyticsStorage({str(self.path)!r})"
 
 
 def _insert(writer: Connection, bound: pa.RecordBatch, on_conflict: OnConflict) -> AppendResult:
@@ -250,10 +171,3 @@ def _insert(writer: Connection, bound: pa.RecordBatch, on_conflict: OnConflict) 
         remove(writer, replaced["id"])
         writer.run(INSERT, replaced)
     return AppendResult(inserted=inserted, duplicates=already - len(rows), conflicts=len(rows))
-
-
-def _size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

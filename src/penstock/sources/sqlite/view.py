@@ -22,7 +22,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import Slice
+from penstock.ports.source import Reading, Slice
 from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
@@ -154,7 +154,7 @@ class EventsView(Closing):
         return sync_log(self._path)
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def unread(self) -> Mapping[str, int]:
         return {}
 
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
@@ -233,7 +233,10 @@ class EventsView(Closing):
         if count:
             yield Slice(after=after, upto=span.upto, bytes_hint=size, rows=count)
 
-    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        return Reading(self._rows(span, filter))
+
+    def _rows(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
         where = predicate(filter)
         # Without another index the rows come by seq, which the scan checks; ORDER BY in a subquery copies every row.
         source = f"events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto}"

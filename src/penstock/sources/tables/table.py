@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from penstock.errors import InvalidMapping, StorageError
 from penstock.sources.connection import Connection
-from penstock.sources.sqlite import schema
+from penstock.sources.file import is_ours
 
 _TABLES = "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
 _COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?, 'main') WHERE hidden <> 1 ORDER BY cid"
@@ -77,7 +77,7 @@ def describe(connection: Connection, table: str) -> Shape:
     not a plain table, or if it belongs to an event store of ours."""
     name, without_rowid = _find(connection, table)
     own = ("events", "penstock_blocks", "penstock_counters")
-    if name in own and schema.is_own_store(connection):
+    if name in own and is_ours(connection):
         raise InvalidMapping(
             f"{connection.path} is an event store, and {name} is a table of it", hint="leave --table and --map out"
         )

@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 import time
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -24,7 +22,7 @@ from penstock.errors import InvalidMapping, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import Slice
+from penstock.ports.source import Reading, Slice
 from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
@@ -60,11 +58,6 @@ class TableView(Closing):
         self._batch_rows = config.batch_rows
         self._connections: list[Connection] = []
         self._pool = Pool()
-        self._lock = threading.Lock()
-        self._limit: int | None = None
-        self._unnumbered = 0
-        self._tallies: dict[tuple[int, int], tuple[int, Counter[str]]] = {}
-        self._places: dict[tuple[int, int], tuple[int, int]] = {}
         try:
             self._begin(path, config, readers)
             self._adoption = adopt(describe(self._connections[0], config.table), config.mapping)
@@ -104,19 +97,12 @@ class TableView(Closing):
         return {"kind": "table", "name": self._name, **self._adoption.describe(), "horizon": self.upto}
 
     @property
-    def counts(self) -> Mapping[str, int]:
-        """What was skipped and coerced in the ranges that were read, up to the one that filled the filter's limit."""
-        total: Counter[str] = Counter()
-        rows = 0
-        with self._lock:
-            for _, (found, counts) in sorted(self._tallies.items()):
-                if self._limit is not None and rows >= self._limit:
-                    break
-                rows += found
-                total += counts
-            if self._unnumbered:
-                total["skipped_bad_seq"] = self._unnumbered
-        return dict(sorted(total.items()))
+    def unread(self) -> Mapping[str, int]:
+        if not self._adoption.checked:
+            return {}
+        with self._pool.lend() as connection:
+            count = int(connection.query(adopted_query.unnumbered(self._adoption))[0]["n"])
+        return {"skipped_bad_seq": count} if count else {}
 
     @property
     def identity(self) -> str:
@@ -165,43 +151,28 @@ class TableView(Closing):
         return sync_log(self._file)
 
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        """Ranges of at most that many rows and bytes. Every row is measured, so the first one takes a pass over the
-        table. Begins the counts anew. Raises :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
-        with self._pool.lend() as connection:
-            unnumbered = 0
-            if self._adoption.checked:
-                unnumbered = int(connection.query(adopted_query.unnumbered(self._adoption))[0]["n"])
-            with connection.stream(adopted_query.sizes(self._adoption, after), batch_rows=_MEASURED) as reader:
-                cutter = _Cutter(max_rows, max_bytes)
-                for number, batch in enumerate(reader):
-                    cutter.add(batch if number else batch.slice(1), self._adoption)
-                found = cutter.finish()
-        if unnumbered and not self._numbered:
+        """Slices of at most that many rows and bytes. Every row is measured, so the first one takes a pass over the
+        table. Raises :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
+        if not self._numbered and self.unread:
             raise InvalidMapping(
                 f"the column {self._adoption.fields['seq']!r} holds no integer: it cannot be the arrival number",
                 hint="map seq to a column of integers, or leave it out",
             )
-        with self._lock:
-            self._limit, self._unnumbered = filter.limit, unnumbered
-            self._tallies.clear()
-            if self._adoption.place is not None:
-                self._places = {(span.after, span.upto): places for span, places in found}
-        return iter([span for span, _ in found])
+        cutter = _Cutter(self._adoption, max_rows, max_bytes)
+        sql = adopted_query.sizes(self._adoption, after)
+        with self._pool.lend() as connection, connection.stream(sql, batch_rows=_MEASURED) as reader:
+            for number, batch in enumerate(reader):
+                cutter.add(batch if number else batch.slice(1))
+        return iter(cutter.finish())
 
-    def read(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
         converter = Converter(self._adoption, filter)
-        try:
-            yield from self._rows(span, converter)
-        finally:
-            with self._lock:
-                self._tallies[span.after, span.upto] = (converter.rows, converter.counts)
+        return Reading(self._rows(span, converter), converter.counts)
 
     def _rows(self, span: Slice, converter: Converter) -> Iterator[pa.RecordBatch]:
         if converter.full:
             return
-        sql = adopted_query.span(
-            self._adoption, span.after, span.upto, places=self._places.get((span.after, span.upto))
-        )
+        sql = adopted_query.span(self._adoption, span.after, span.upto, places=span.places)
         with (
             self._pool.lend() as connection,
             connection.stream(sql, batch_rows=self._batch_rows) as reader,
@@ -222,26 +193,27 @@ class TableView(Closing):
 
 
 class _Cutter:
-    """Cuts measured rows, given in ``seq`` order, into ranges none of which is over a limit unless it is one row."""
+    """Cuts measured rows, given in ``seq`` order, into slices none of which is over a limit unless it is one row."""
 
-    def __init__(self, max_rows: int, max_bytes: int) -> None:
+    def __init__(self, adoption: Adoption, max_rows: int, max_bytes: int) -> None:
+        self._adoption = adoption
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._found: list[tuple[Slice, tuple[int, int]]] = []
+        self._found: list[Slice] = []
         self._after: int | None = None
         self._last = 0
         self._rows = self._bytes = 0
-        self._places: tuple[int, int] = (0, 0)
+        self._places: tuple[int, int] | None = None
 
-    def add(self, batch: pa.RecordBatch, adoption: Adoption) -> None:
+    def add(self, batch: pa.RecordBatch) -> None:
         """The next rows: ``seq``, ``bytes``, ``place``."""
         seqs = batch["seq"]
         ends = list(accumulate(batch["bytes"].to_pylist()))
-        places = batch["place"].to_pylist() if adoption.place is not None else None
+        places = batch["place"].to_pylist() if self._adoption.place is not None else []
         if ends and self._after is None:
             self._after = self._last = seqs[0].as_py() - 1
-        if adoption.checked:
-            _refuse_repeats([self._last, *seqs.to_pylist()], adoption)
+        if self._adoption.checked:
+            _refuse_repeats([self._last, *seqs.to_pylist()], self._adoption)
         start = 0
         while start < len(ends):
             before = ends[start - 1] if start else 0
@@ -254,26 +226,25 @@ class _Cutter:
                     self._close()
                     continue
                 end = start + 1
-            self._take(end - start, ends[end - 1] - before, seqs[end - 1].as_py(), places[start:end] if places else [0])
+            self._take(end - start, ends[end - 1] - before, seqs[end - 1].as_py(), places[start:end])
             start = end
 
     def _take(self, rows: int, size: int, last: int, places: list[int]) -> None:
-        low, high = min(places), max(places)
-        if self._rows:
-            low, high = min(low, self._places[0]), max(high, self._places[1])
-        self._places = (low, high)
+        if places:
+            known = [*places, *(self._places or ())]
+            self._places = (min(known), max(known))
         self._rows += rows
         self._bytes += size
         self._last = last
 
     def _close(self) -> None:
         assert self._after is not None
-        span = Slice(after=self._after, upto=self._last, bytes_hint=self._bytes)
-        self._found.append((span, self._places))
-        self._after, self._rows, self._bytes = self._last, 0, 0
+        self._found.append(
+            Slice(after=self._after, upto=self._last, bytes_hint=self._bytes, rows=self._rows, places=self._places)
+        )
+        self._after, self._rows, self._bytes, self._places = self._last, 0, 0, None
 
-    def finish(self) -> list[tuple[Slice, tuple[int, int]]]:
-        """The ranges, each with the first and last row number in it."""
+    def finish(self) -> list[Slice]:
         if self._rows:
             self._close()
         return self._found
