@@ -39,6 +39,7 @@ from penstock.reading import gaps as surveying
 from penstock.reading import restore as restoring
 from penstock.reading import verify as verifying
 from penstock.reading.verify_chain import verify_chain
+from penstock.worker import hired
 
 
 class Exporter:
@@ -75,27 +76,31 @@ class Exporter:
             lineage = wiring.resolve_lineage(
                 destination, chosen, dataset=self.storage.dataset, overwrite=overwrite, manifest=manifest
             )
-            return export_incremental(
+            with hired(chosen) as workers:
+                return export_incremental(
+                    self.storage,
+                    lineage.destination,
+                    layout=lineage.layout,
+                    filter=filter if filter is not None else ExportFilter(),
+                    options=chosen,
+                    clock=self.clock,
+                    workers=workers,
+                    observer=observer,
+                )
+        target = wiring.resolve_target(destination, chosen, dataset=self.storage.dataset, manifest=manifest)
+        wiring.keep_apart(self.storage, target.destination)
+        with hired(chosen) as workers:
+            return exporting.export(
                 self.storage,
-                lineage.destination,
-                layout=lineage.layout,
+                target.destination,
+                layout=target.layout,
                 filter=filter if filter is not None else ExportFilter(),
                 options=chosen,
                 clock=self.clock,
+                workers=workers,
+                overwrite=overwrite,
                 observer=observer,
             )
-        target = wiring.resolve_target(destination, chosen, dataset=self.storage.dataset, manifest=manifest)
-        wiring.keep_apart(self.storage, target.destination)
-        return exporting.export(
-            self.storage,
-            target.destination,
-            layout=target.layout,
-            filter=filter if filter is not None else ExportFilter(),
-            options=chosen,
-            clock=self.clock,
-            overwrite=overwrite,
-            observer=observer,
-        )
 
 
 def export(
@@ -317,4 +322,6 @@ def resume(
             storage = store
         else:
             storage = stack.enter_context(closing(wiring.open_source(store, plan.opening(config))))
-        return resuming.resume(storage, lineage, plan, clock=wiring.SystemClock(), full=full, observer=observer)
+        workers = stack.enter_context(hired(given))
+        clock = wiring.SystemClock()
+        return resuming.resume(storage, lineage, plan, clock=clock, workers=workers, full=full, observer=observer)

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
+from penstock.model.location import Location
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.storage_config import StorageConfig
+from penstock.ports.backend import Backend
 from penstock.ports.source import AnalyticsStorage, Source
 from penstock.publishing.destination import Destination, ExportDestination
 from penstock.publishing.lineage import LineageDestination
@@ -77,6 +79,14 @@ def store_files(store: str | os.PathLike[str]) -> list[Path]:
     return [path, *(Path(f"{path}-{what}") for what in ("wal", "shm", "journal"))]
 
 
+def backend_at(location: Location) -> Backend:
+    """The backend at a location. Raises :class:`~penstock.errors.UsageError` for one that only its own process has."""
+    from penstock.backends.local.backend import LocalBackend
+
+    _refuse(location.scheme != "file", f"{location} can be written by the process that holds it alone", "--runner")
+    return LocalBackend(Path(location.path))
+
+
 def FileDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None) -> ExportDestination:  # noqa: N802  # a public name
     """One file of the local file system, with its manifest beside it as ``NAME.manifest.json``."""
     from penstock.backends.local.backend import LocalBackend
@@ -111,6 +121,7 @@ def resolve_target(
         layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None, dataset=dataset)
         _refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
         _refuse(options.partition_by, "a stream has no folders", "--partition-by")
+        _refuse(options.runner != "threads", "a stream has one writer", "--runner")
         _refuse(options.verify_written, "a stream cannot be read back", "--verify-written")
         return Target(destination=stream, layout=layout)
     _refuse(manifest, "the manifest of a file or a directory has its own place", "--manifest")
@@ -122,6 +133,7 @@ def resolve_target(
     cut = place is not destination and (options.part_rows or options.part_bytes)
     _refuse(cut, "one file is not cut into parts", "--part-size")
     _refuse(options.partition_by, "one file has no folders", "--partition-by")
+    _refuse(options.runner != "threads", "one file has one writer", "--runner")
     return Target(destination=place, layout=options.resolve(format=format, codec=codec, dataset=dataset))
 
 

@@ -34,9 +34,11 @@ from penstock import (
     verify,
 )
 from penstock.errors import DestinationExists, IoError, ManifestError, NoSpace, Unconfirmed, UsageError
+from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportFormat
+from penstock.runners.threads import ThreadRunner
 from penstock.testing.faults import Fail, Fault, FaultyOps, Operation
 from penstock.testing.ordering import order_problems
 from penstock.wiring import SystemClock
@@ -420,6 +422,7 @@ def _export(place: Path, kind: str, *faults: Fault, rows: int = 25) -> list[Oper
                 filter=ExportFilter(),
                 options=options,
                 clock=SystemClock(),
+                workers=Workers(threads=ThreadRunner(1)),
             )
         else:
             Exporter(store).export(

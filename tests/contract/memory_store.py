@@ -13,7 +13,7 @@ import pyarrow as pa
 from penstock import AnalyticsEvent, AppendResult, ExportFilter
 from penstock.errors import UsageError
 from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENTS
-from penstock.ports.source import OnConflict, Reading, Slice
+from penstock.ports.source import OnConflict, Peers, Reading, Slice
 
 Row = tuple[AnalyticsEvent, int, datetime]
 
@@ -50,6 +50,13 @@ class MemoryView:
         return [seq for _, seq, _ in rows], _batch(rows)
 
     def make_durable(self) -> bool:
+        return False
+
+    @property
+    def ticket(self) -> None:
+        return None
+
+    def unmoved(self) -> bool:
         return False
 
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
@@ -107,6 +114,7 @@ class MemoryStorage:
 
     dataset = EVENTS
     sizes = (0, 0)
+    ref = None
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
@@ -136,7 +144,7 @@ class MemoryStorage:
         self._rows, self._last = rows, last
         return result
 
-    def pin(self, *, readers: int = 1) -> MemoryView:
+    def pin(self, *, readers: int = 1, peers: Peers | None = None) -> MemoryView:
         return MemoryView(self._rows, self._last, self._identity)
 
     def delete(self, filter: ExportFilter) -> int:

@@ -16,6 +16,7 @@ from unittest.mock import patch
 from backend_defects import BACKEND_DEFECTS
 from bounds_defects import BOUNDS_DEFECTS
 from reading_defects import READING_DEFECTS
+from worker_defects import WORKER_DEFECTS
 
 from penstock import wiring
 from penstock.cli.stopping import Stopping
@@ -377,7 +378,7 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _failure_leaves_all,
     )
 }
-DEFECTS |= BACKEND_DEFECTS | READING_DEFECTS | BOUNDS_DEFECTS
+DEFECTS |= BACKEND_DEFECTS | READING_DEFECTS | BOUNDS_DEFECTS | WORKER_DEFECTS
 
 
 @contextmanager

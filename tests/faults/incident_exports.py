@@ -17,8 +17,10 @@ from penstock import (
     ExportOptions,
     SqliteAnalyticsStorage,
 )
+from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
+from penstock.runners.threads import ThreadRunner
 from penstock.testing.faults import Fault, FaultyOps, Meddle
 
 EVENTS = sample_events.varied(300)
@@ -44,6 +46,7 @@ def add(store: SqliteAnalyticsStorage, runs: Path, *faults: Fault, rows: int = 5
         filter=ExportFilter(),
         options=options,
         clock=clock or Clock(),
+        workers=Workers(threads=ThreadRunner(1)),
     )
     return result.manifest.rows
 

@@ -20,9 +20,11 @@ from crash_scenarios import BYSTANDERS, FixedClock
 
 from penstock import AnalyticsEvent, DirectoryDestination, ExportFilter, ExportOptions, verify
 from penstock.backends.local.fileops import FileOps
+from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.model.result import ExportResult
+from penstock.runners.threads import ThreadRunner
 from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 from penstock.testing.faults import Fail, Fault, FaultyOps, Operation
 
@@ -94,6 +96,7 @@ def add_run(
             filter=ExportFilter(),
             options=options,
             clock=FixedClock(3),
+            workers=Workers(threads=ThreadRunner(1)),
         )
 
 

@@ -265,7 +265,7 @@ def _stream_without_a_path() -> Patches:
 
 def _parts_not_counted() -> Patches:
     """That there are too many parts is seen when they are there."""
-    return [(running, "_check_number", lambda parts: None)]
+    return [(running, "check_number", lambda parts: None)]
 
 
 def _silent_row_limit() -> Patches:

@@ -32,9 +32,11 @@ from penstock import (
 )
 from penstock.errors import DestinationExists, ExportError, IntegrityError, IoError
 from penstock.exporting import extract
+from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.manifest import parse_manifest
 from penstock.model.options import ExportFormat
+from penstock.runners.threads import ThreadRunner
 from penstock.sources.sqlite.view import EventsView
 from penstock.testing.faults import Fail, FaultyOps
 
@@ -159,6 +161,7 @@ def test_incident_nothing_is_acknowledged_before_it_is_durable(store: SqliteAnal
         filter=ExportFilter(),
         options=options,
         clock=Clock(),
+        workers=Workers(threads=ThreadRunner(1)),
     )
     calls = [(operation.name, Path(operation.path).name) for operation in ops.log]
     commit = next(number for number, one in enumerate(ops.log) if (one.target or "").endswith("000001.json"))

@@ -12,8 +12,10 @@ import pytest
 
 import sample_events
 from penstock import DirectoryDestination, Exporter, ExportFilter, ExportOptions, SqliteAnalyticsStorage, resume, verify
+from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
+from penstock.runners.threads import ThreadRunner
 from penstock.testing.faults import Fault, FaultyOps, Operation
 from penstock.wiring import SystemClock
 from proof_ledger import Ledger
@@ -54,6 +56,7 @@ def add_run(store: SqliteAnalyticsStorage, place: Path, *faults: Fault) -> Fault
         filter=ExportFilter(),
         options=OPTIONS,
         clock=SystemClock(),
+        workers=Workers(threads=ThreadRunner(1)),
     )
     return ops
 

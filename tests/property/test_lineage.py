@@ -48,8 +48,10 @@ from penstock import (
     verify,
 )
 from penstock.errors import ExportError, IntegrityError, Locked, Rewound
+from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
+from penstock.runners.threads import ThreadRunner
 from penstock.testing.faults import Fail, Fault, FaultyOps, Meddle, Operation
 from proof_ledger import Ledger
 from proof_size import SEED, TIMES
@@ -166,6 +168,7 @@ class Lineages(RuleBasedStateMachine):
             filter=self.filter,
             options=options,
             clock=self,
+            workers=Workers(threads=ThreadRunner(1)),
         )
         self.seen["broken cursors"] += result.partial
         return result.manifest.rows

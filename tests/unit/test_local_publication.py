@@ -20,10 +20,12 @@ from penstock import (
 )
 from penstock import verify as verify_export
 from penstock.errors import DestinationExists, IoError, NoSpace, Unconfirmed
+from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.model.result import ExportResult
 from penstock.publishing.attempt import Attempt
+from penstock.runners.threads import ThreadRunner
 from penstock.testing.faults import Fail, Fault, FaultyOps, Meddle, Operation
 from penstock.wiring import SystemClock
 
@@ -151,6 +153,7 @@ def test_a_plain_export_leaves_a_committed_run_alone_and_clears_one_that_is_none
                 filter=ExportFilter(),
                 options=options,
                 clock=SystemClock(),
+                workers=Workers(threads=ThreadRunner(1)),
             )
     ours = [name for name in _files(place) if name.startswith("out/data/run-")]
     assert ours

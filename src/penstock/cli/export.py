@@ -12,7 +12,7 @@ from penstock.cli.stopping import stopping
 from penstock.cli.talk import Bar, Talk, human
 from penstock.errors import LimitReached, PartialResult, UsageError
 from penstock.model.filter import ExportFilter
-from penstock.model.options import ExportOptions
+from penstock.model.options import RUNNERS, ExportOptions
 from penstock.model.result import ExportResult
 from penstock.model.storage_config import StorageConfig
 
@@ -47,6 +47,12 @@ from penstock.model.storage_config import StorageConfig
 @click.option("--max-bytes", metavar="SIZE", help="Stop after this many stored bytes; what is written is kept.")
 @click.option("--memory-limit", metavar="SIZE", help="Size buffers for this ceiling; 512MiB by default.")
 @click.option("--workers", type=int, metavar="N", help="Threads that read and render; one per core by default.")
+@click.option(
+    "--runner",
+    type=click.Choice(RUNNERS),
+    default="threads",
+    help="What does the work of a directory's parts: threads, or processes, which need --part-size to share it.",
+)
 @click.option("--dry-run", is_flag=True, help="Say how many events match and what would be written; write nothing.")
 @store_options
 @talk_options

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from penstock.errors import EmptyExport
+from penstock.errors import EmptyExport, UsageError
 from penstock.exporting.committing import close, commit, uninterrupted
+from penstock.exporting.crew import Workers
 from penstock.exporting.run import Run
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions, Layout
@@ -23,19 +24,21 @@ def export(
     filter: ExportFilter,
     options: ExportOptions,
     clock: Clock,
+    workers: Workers,
     overwrite: bool = False,
     observer: Observer | None = None,
 ) -> ExportResult:
     """Write the matching events to the destination and commit them; see :meth:`penstock.Exporter.export`."""
     check_filter(filter, storage.dataset)
-    workers = options.threads
-    with storage.pin(readers=workers) as view:
+    if workers.crew is not None and filter.limit is not None:
+        raise UsageError("a limit needs one process, which sees all rows in order", hint="leave --runner out")
+    with workers.pin(storage) as view:
         run = Run(view, layout, filter, options, streamed=destination.streamed)
         publication: Publication | None = None
         try:
             with uninterrupted():
                 publication = destination.begin(overwrite=overwrite, estimated_bytes=run.estimate())
-            entries = run.write(publication, workers, observer, single=destination.single)
+            entries = workers.write(run, view, publication, observer, single=destination.single)
             manifest = run.manifest(entries, clock, single=destination.single)
             if options.fail_on_empty and not manifest.rows:
                 raise EmptyExport(

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from penstock.errors import UsageError
 from penstock.exporting.committing import close, commit, uninterrupted
+from penstock.exporting.crew import Workers
 from penstock.exporting.reread import without_held
 from penstock.exporting.run import Run
 from penstock.model.dataset import Dataset
@@ -37,6 +38,7 @@ def export_incremental(
     filter: ExportFilter,
     options: ExportOptions,
     clock: Clock,
+    workers: Workers,
     observer: Observer | None = None,
 ) -> ExportResult:
     """Add a run to the lineage and commit it, also when nothing is new; see :meth:`penstock.Exporter.export`.
@@ -51,13 +53,12 @@ def export_incremental(
     _check_whole(filter, options)
     _check_keyed(storage.dataset)
     check_filter(filter, storage.dataset)
-    workers = options.threads
     publication: Publication | None = None
     try:
         with uninterrupted():
             publication = destination.begin()
         chain = read_chain(destination.runs())
-        with storage.pin(readers=workers) as view:
+        with workers.pin(storage) as view:
             _check_pinned(chain, Run(view, layout, filter, options).manifest([], clock, single=False))
             lineage = next_lineage(chain, _standing(chain, view, storage.dataset, layout))
             rows: Rows = view
@@ -66,7 +67,8 @@ def export_incremental(
                     view, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
                 )
             run = Run(rows, layout, filter, options, after=lineage.after)
-            entries = run.write(publication, workers, observer, single=False, keep_empty=False)
+            shared = view if rows is view else None
+            entries = workers.write(run, shared, publication, observer, single=False, keep_empty=False)
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
             if not view.make_durable():
                 manifest = replace(manifest, guarantees={"store_durable": "assumed"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from penstock.errors import IntegrityError, InvalidFilter, ManifestError, UsageError
+from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.columns import COLUMNS
 from penstock.model.filter import ExportFilter
@@ -66,6 +67,7 @@ def resume(
     plan: Plan,
     *,
     clock: Clock,
+    workers: Workers,
     full: bool = False,
     observer: Observer | None = None,
 ) -> ResumeResult:
@@ -87,6 +89,7 @@ def resume(
         filter=plan.filter,
         options=plan.options,
         clock=clock,
+        workers=workers,
         observer=observer,
     )
     return ResumeResult(recovered=tuple(publication.notes), verified=verified, export=export)

@@ -7,13 +7,14 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,16 +26,18 @@ from penstock.formats import FORMATS
 from penstock.model import times
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage
+from penstock.model.location import Location
 from penstock.model.manifest import Manifest, PartEntry, Shape
 from penstock.model.options import ExportFormat, ExportOptions, Layout
 from penstock.model.partition import partition_folders
 from penstock.model.span import Span, joined
 from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
-from penstock.pipeline.ordered import ordered_map
 from penstock.ports.observer import Observer, Progress, tell
+from penstock.ports.runner import Runner
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, Slice
-from penstock.publishing.destination import Publication
+from penstock.ports.task import PartTask
+from penstock.publishing.destination import Staging
 from penstock.reading.part import damage
 
 _LEAST_RANGE_BYTES = 1 << 20
@@ -44,12 +47,18 @@ _RANGE_SHARE = 48
 _GROUP_SHARE = 16
 #: Rows that are gathered for partitions are in memory up to this share of the limit.
 _GATHERED_SHARE = 8
+#: Parts by bytes are planned so many at a time.
+_PLANNED_PARTS = 4
 #: Parts that a manifest can name: one of so many is as large as a manifest may be.
 MOST_PARTS = 50_000
 
 
 class Run:
-    """One export from an open view to its manifest. ``after`` leaves out what arrived up to that ``seq``."""
+    """One export from an open view to its manifest, or, where ``slices`` are given, the work of a part of it.
+
+    ``after`` leaves out what arrived up to that ``seq``. ``source`` is what is said of the source, the view's own words
+    if not given.
+    """
 
     def __init__(
         self,
@@ -60,11 +69,15 @@ class Run:
         *,
         streamed: bool = False,
         after: int | None = None,
+        slices: Sequence[Slice] | None = None,
+        source: Mapping[str, Any] | None = None,
     ) -> None:
         self._view = view
-        self._layout = layout
-        self._filter = filter
-        self._options = options
+        self._given = slices
+        self._source = dict(view.source if source is None else source)
+        self.layout = layout
+        self.filter = filter
+        self.options = options
         self._streamed = streamed
         text = FORMATS[layout.format].text
         self._encoder = text(layout) if text is not None else None
@@ -76,18 +89,22 @@ class Run:
         self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
         self._after = after
         self._stopped: str | None = None
-        self._counts: Counter[str] = Counter()
+        #: What was coerced and left out on the way, by reason; of the work of a part also each one's uncompressed size.
+        self.counts: Counter[str] = Counter()
+        self.sizes: list[int] = []
         self._timeless = 0
 
     @cached_property
-    def _slices(self) -> list[Slice]:
+    def _slices(self) -> Sequence[Slice]:
+        if self._given is not None:
+            return self._given
         most = {"max_rows": self._most_rows, "max_bytes": self._most_bytes}
-        return list(self._view.plan(self._filter, **most, after=self._after))
+        return list(self._view.plan(self.filter, **most, after=self._after))
 
     def estimate(self) -> int | None:
         """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
-        plain = self._layout.codec == "none" and self._layout.format in (ExportFormat.NDJSON, ExportFormat.JSON)
-        whole = self._filter == ExportFilter() and self._options.columns is None
+        plain = self.layout.codec == "none" and self.layout.format in (ExportFormat.NDJSON, ExportFormat.JSON)
+        whole = self.filter == ExportFilter() and self.options.columns is None
         read = self.planned  # planned here: what cannot be is told before any writing
         return read if plain and whole else None
 
@@ -96,43 +113,74 @@ class Run:
         """Payload bytes that there are to read, an estimate."""
         return sum(span.bytes_hint for span in self._slices)
 
+    def groups(self) -> list[tuple[Slice, ...]]:
+        """The slices by the parts that they are planned to become: as many rows as a part may have, or a few times as
+        many bytes, since the bytes that are planned are not those that are written."""
+        groups: list[list[Slice]] = [[]]
+        rows = size = 0
+        most_rows, most_bytes = self.options.part_rows, self.options.part_bytes
+        for span in self._slices:
+            rows, size = rows + span.rows, size + span.bytes_hint
+            over = most_rows is not None and rows > most_rows
+            if groups[-1] and (over or (most_bytes is not None and size > most_bytes * _PLANNED_PARTS)):
+                groups.append([])
+                rows, size = span.rows, span.bytes_hint
+            groups[-1].append(span)
+        return [tuple(group) for group in groups if group]
+
+    def task(self, number: int, slices: tuple[Slice, ...], *, view: str, place: Location, attempt: str) -> PartTask:
+        """The work of some of these slices, for another process."""
+        return PartTask(
+            number=number,
+            view=view,
+            slices=slices,
+            filter=self.filter,
+            options=self.options,
+            layout=self.layout,
+            source=self._source,
+            place=place,
+            attempt=attempt,
+        )
+
     def write(
         self,
-        publication: Publication,
-        workers: int,
+        publication: Staging,
+        threads: Runner,
         observer: Observer | None,
         *,
         single: bool,
         keep_empty: bool = True,
     ) -> list[PartEntry]:
-        """Stage every part; returns their entries under their final names. Without ``keep_empty`` no row is no part,
-        and so it is with partitions, since no row is in none of them."""
+        """Stage every part, read and rendered by ``threads``; returns their entries under their final names. Without
+        ``keep_empty`` no row is no part, and so it is with partitions, since no row is in none of them."""
         with (
             ThreadPoolExecutor(1, thread_name_prefix="penstock-hash") as hashing,
             ThreadPoolExecutor(1, thread_name_prefix="penstock-encode") as encoding,
-            ThreadPoolExecutor(workers, thread_name_prefix="penstock") as pool,
-            closing(self._chunks(pool, workers, observer)) as chunks,
+            closing(self._chunks(threads, observer)) as chunks,
         ):
-            self._threads = Threads(encoding, hashing, self._options.memory_limit // _GROUP_SHARE)
-            if self._layout.partition_by is not None:
-                return self._write_partitions(publication, chunks, pool, workers, self._layout.partition_by)
+            self._threads = Threads(encoding, hashing, self.options.memory_limit // _GROUP_SHARE)
+            if self.layout.partition_by is not None:
+                return self._write_partitions(publication, chunks, threads, self.layout.partition_by)
             return self._write_in_order(publication, chunks, single, keep_empty)
 
     def _write_in_order(
-        self, publication: Publication, chunks: Iterator[Chunk], single: bool, keep_empty: bool
+        self, publication: Staging, chunks: Iterator[Chunk], single: bool, keep_empty: bool
     ) -> list[PartEntry]:
         entries: list[PartEntry] = []
-        if self._options.part_rows is not None and self._filter == ExportFilter(limit=self._filter.limit):
+        if self.options.part_rows is not None and self.filter == ExportFilter(limit=self.filter.limit):
             rows = sum(span.rows for span in self._slices)
-            _check_number(-(-min(rows, self._filter.limit or rows) // self._options.part_rows))
+            check_number(-(-min(rows, self.filter.limit or rows) // self.options.part_rows))
+        cuts: set[int] = set()
+        if self.filter == ExportFilter():  # then all that is planned is written, and cut alike wherever that is done
+            cuts = {1 + end for end in accumulate(len(group) for group in self.groups())}
         part = self._begin(publication)
         try:
             for number, chunk in enumerate(chunks, 1):
-                if not single and part.rows and self._full(part, chunk):
+                if not single and part.rows and (number in cuts or self._full(part, chunk)):
                     entries.append(self._end(publication, part, len(entries)))
                     part = self._begin(publication, len(entries))
                 part.add(chunk)
-                limited = self._options.max_bytes is not None
+                limited = self.options.max_bytes is not None
                 stored = part.stored_bytes + sum(entry.bytes for entry in entries) if limited else 0
                 if number < len(self._slices) and self._past_limit(stored):
                     break
@@ -146,21 +194,21 @@ class Run:
         return entries
 
     def _write_partitions(
-        self, publication: Publication, chunks: Iterator[Chunk], pool: Executor, workers: int, by: str
+        self, publication: Staging, chunks: Iterator[Chunk], threads: Runner, by: str
     ) -> list[PartEntry]:
         """As rows come, they are gathered by partition; see :mod:`penstock.exporting.partitions`."""
         entries: list[PartEntry] = []
-        with Gathered(self._layout, self._options.memory_limit // _GATHERED_SHARE) as gathered:
+        with Gathered(self.layout, self.options.memory_limit // _GATHERED_SHARE) as gathered:
 
             def write(everything: bool) -> None:
                 pieces = gathered.take(max_rows=self._most_rows, max_bytes=self._most_bytes, everything=everything)
-                rendered = ordered_map(pool, self._partition_chunk, pieces, in_flight=workers + 1)
+                rendered = threads.map(self._partition_chunk, pieces, in_flight=threads.count + 1)
                 with closing(rendered):
                     self._write_gathered(publication, rendered, entries, by)
 
             for number, chunk in enumerate(chunks, 1):
                 gathered.add(chunk)
-                _check_number(len(entries) + gathered.partitions)
+                check_number(len(entries) + gathered.partitions)
                 if number < len(self._slices) and self._past_limit(0):
                     break
                 if gathered.full and gathered.scattered:
@@ -182,7 +230,7 @@ class Run:
         return number, self._extract.chunk([pa.concat_batches(batches)])
 
     def _write_gathered(
-        self, publication: Publication, rendered: Iterator[tuple[int, Chunk]], entries: list[PartEntry], by: str
+        self, publication: Staging, rendered: Iterator[tuple[int, Chunk]], entries: list[PartEntry], by: str
     ) -> None:
         """One part after the other, so that one is open at a time: for each partition one, or more that are full."""
         for number, chunks in groupby(rendered, key=itemgetter(0)):
@@ -199,17 +247,17 @@ class Run:
                 part.abort()
                 raise
 
-    def _chunks(self, pool: Executor, workers: int, observer: Observer | None) -> Generator[Chunk, None, None]:
+    def _chunks(self, threads: Runner, observer: Observer | None) -> Generator[Chunk, None, None]:
         """Chunks in order, cut off exactly at the filter's limit."""
-        self._deadline = None if self._options.max_duration is None else time.monotonic() + self._options.max_duration
-        left = self._filter.limit
+        self._deadline = None if self.options.max_duration is None else time.monotonic() + self.options.max_duration
+        left = self.filter.limit
         total = self.planned
         rows = stored = done = 0
-        with closing(ordered_map(pool, self._read, self._slices, in_flight=workers + 1)) as chunks:
+        with closing(threads.map(self._read, self._slices, in_flight=threads.count + 1)) as chunks:
             for span, chunk in zip(self._slices, chunks, strict=False):
                 if left is not None and chunk.rows > left:
                     chunk = self._first_rows(span, left)
-                self._counts.update(chunk.counts)
+                self.counts.update(chunk.counts)
                 yield chunk
                 rows += chunk.rows
                 stored += sum(memoryview(piece).nbytes for piece in chunk.stored)
@@ -221,29 +269,31 @@ class Run:
                         return
 
     def _first_rows(self, span: Slice, count: int) -> Chunk:
-        return self._read.extract(span, replace(self._filter, limit=count))
+        return self._read.extract(span, replace(self.filter, limit=count))
 
-    def _begin(self, publication: Publication, before: int = 0) -> PartWriter:
-        _check_number(before + 1)
+    def _begin(self, publication: Staging, before: int = 0) -> PartWriter:
+        check_number(before + 1)
         staged = publication.stage()
         try:
             if self._encoder is not None:
-                return TextPart(self._layout, self._encoder, staged, self._threads)
-            description = self._description() if self._options.include_metadata else {}
-            return ColumnarPart(self._layout, staged, self._threads, description, streamed=self._streamed)
+                return TextPart(self.layout, self._encoder, staged, self._threads)
+            description = self._description() if self.options.include_metadata else {}
+            return ColumnarPart(self.layout, staged, self._threads, description, streamed=self._streamed)
         except BaseException:
             staged.abort()
             raise
 
-    def _end(self, publication: Publication, part: PartWriter, index: int, folders: str = "") -> PartEntry:
+    def _end(self, publication: Staging, part: PartWriter, index: int, folders: str = "") -> PartEntry:
         entry = part.finish()
-        if self._options.verify_written:
+        if self._given is not None:
+            self.sizes.append(part.size)
+        if self.options.verify_written:
             self._check(publication, entry, index)
-        return named(entry, publication.part_name(index, entry, self._layout.file_ending, folders))
+        return named(entry, publication.part_name(index, entry, self.layout.file_ending, folders))
 
-    def _check(self, publication: Publication, entry: PartEntry, index: int) -> None:
+    def _check(self, publication: Staging, entry: PartEntry, index: int) -> None:
         """Decode what was written, before anything is published."""
-        wrong = damage(publication.read_back(index, entry), self._layout, entry)
+        wrong = damage(publication.read_back(index, entry), self.layout, entry)
         if wrong:
             raise IntegrityError(
                 f"what was written does not read back: {wrong[0]}; nothing was published",
@@ -251,13 +301,13 @@ class Run:
             )
 
     def _full(self, part: PartWriter, chunk: Chunk) -> bool:
-        most_rows, most_bytes = self._options.part_rows, self._options.part_bytes
+        most_rows, most_bytes = self.options.part_rows, self.options.part_bytes
         return (most_rows is not None and part.rows + chunk.rows > most_rows) or (
             most_bytes is not None and part.size + chunk.size > most_bytes
         )
 
     def _past_limit(self, stored: int) -> bool:
-        if self._options.max_bytes is not None and stored >= self._options.max_bytes:
+        if self.options.max_bytes is not None and stored >= self.options.max_bytes:
             self._stopped = "stopped_at_max_bytes"
         elif self._deadline is not None and time.monotonic() >= self._deadline:
             self._stopped = "stopped_at_max_duration"
@@ -267,8 +317,8 @@ class Run:
         """What is put inside a Parquet or Arrow file: only what is the same when the export is repeated."""
         return {
             "penstock.version": VERSION,
-            "penstock.filter": json.dumps(self._filter.to_json(), sort_keys=True),
-            "penstock.source": json.dumps(dict(self._view.source), sort_keys=True),
+            "penstock.filter": json.dumps(self.filter.to_json(), sort_keys=True),
+            "penstock.source": json.dumps(self._source, sort_keys=True),
         }
 
     def manifest(
@@ -280,7 +330,7 @@ class Run:
         for entry in entries:
             times_ = joined(times_, entry.time_range)
             seqs = joined(seqs, entry.seq_range)
-        counts = dict(sorted((self._counts + Counter(self._view.unread)).items()))
+        counts = dict(sorted((self.counts + Counter(self._view.unread)).items()))
         if self._timeless:
             counts["without_time"] = self._timeless
         if self._stopped is not None:
@@ -292,13 +342,13 @@ class Run:
             version=VERSION,
             exported_at=times.to_micros(clock.now()),
             shape=shape,
-            dataset=self._layout.dataset,
-            format=self._layout.format,
-            codec=self._layout.codec,
-            level=self._layout.level,
-            options=self._layout.to_json(),
-            filter=self._filter.to_json(),
-            source=dict(self._view.source),
+            dataset=self.layout.dataset,
+            format=self.layout.format,
+            codec=self.layout.codec,
+            level=self.layout.level,
+            options=self.layout.to_json(),
+            filter=self.filter.to_json(),
+            source=self._source,
             rows=sum(entry.rows for entry in entries),
             rows_digest=digest_hex(sum(int(entry.rows_digest, 16) for entry in entries)),
             checksum=entries[0].sha256 if single else "",
@@ -311,7 +361,7 @@ class Run:
         return draft if single else replace(draft, checksum=hashlib.sha256(draft.sums()).hexdigest())
 
 
-def _check_number(parts: int) -> None:
+def check_number(parts: int) -> None:
     """Refuse more parts than a manifest can name, as soon as it is known that there will be so many."""
     if parts > MOST_PARTS:
         raise UsageError(

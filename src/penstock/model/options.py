@@ -19,6 +19,10 @@ from penstock.model.partition import WIDTHS, check_partitions
 MIB = 1 << 20
 #: Each worker is a thread with a connection of its own; far more would use up the process's open files.
 MAX_WORKERS = 256
+#: Who can do the work.
+RUNNERS = ("threads", "processes")
+#: What of the memory limit a process takes up, its interpreter and libraries included.
+_PROCESS_BYTES = 192 * MIB
 
 
 class ExportFormat(StrEnum):
@@ -103,12 +107,12 @@ class ExportOptions:
     codec's own scale and ``None`` its best trade. ``columns`` keeps only the named columns. ``pretty`` indents JSON.
     ``csv_null`` is the text of a null in CSV, unquoted. ``part_rows`` and ``part_bytes`` (uncompressed) cut a
     directory into parts; ``partition_by``, day or hour, puts them into folders by event time. ``row_group_rows`` sizes
-    Parquet row groups. ``workers`` is the number of threads, and ``memory_limit`` the ceiling in bytes that buffers are
-    sized for. ``include_metadata`` puts a description of the export inside Parquet and Arrow files. ``verify_written``
-    decodes what was written before it is published.
-    ``fail_on_empty`` publishes nothing when nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end
-    the export early: what was written by then is published and says so. Raises :class:`InvalidFormat` or
-    :class:`UsageError`.
+    Parquet row groups. ``workers`` is the number of threads, or, with the ``runner`` processes, the most processes that
+    make the parts of a directory. ``memory_limit`` is the ceiling in bytes that buffers are sized for.
+    ``include_metadata`` puts a description of the export inside Parquet and Arrow files. ``verify_written`` decodes
+    what was written before it is published. ``fail_on_empty`` publishes nothing when nothing matches. ``max_duration``
+    (seconds) and ``max_bytes`` (stored) end the export early: what was written by then is published and says so. Raises
+    :class:`InvalidFormat` or :class:`UsageError`.
     """
 
     format: ExportFormat | str | None = None
@@ -127,6 +131,7 @@ class ExportOptions:
     max_duration: float | None = None
     max_bytes: int | None = None
     workers: int | None = None
+    runner: str = "threads"
     memory_limit: int = 512 * MIB
 
     def __post_init__(self) -> None:
@@ -148,6 +153,11 @@ class ExportOptions:
             )
         if self.workers is not None and self.workers > MAX_WORKERS:
             raise UsageError(f"workers must be 1 to {MAX_WORKERS}, not {self.workers}")
+        if self.runner not in RUNNERS:
+            raise UsageError(f"runner must be {' or '.join(RUNNERS)}, not {self.runner!r}")
+        for name in ("max_bytes", "max_duration", "partition_by"):
+            if self.runner != "threads" and getattr(self, name) is not None:
+                raise UsageError(f"{name} does not go with {self.runner}: one process has to see all rows in order")
         if self.max_duration is not None and not self.max_duration > 0:
             raise UsageError(f"max_duration must be more than 0 seconds, not {self.max_duration}")
         if self.memory_limit < 64 * MIB:
@@ -159,6 +169,11 @@ class ExportOptions:
     def threads(self) -> int:
         """How many threads read and render: ``workers``, or one per core."""
         return self.workers or os.cpu_count() or 1
+
+    @property
+    def processes(self) -> int:
+        """How many processes there is work and memory for."""
+        return max(min(self.threads, self.memory_limit // _PROCESS_BYTES), 1)
 
     def resolve(self, *, format: ExportFormat, codec: str | None, dataset: Dataset = EVENTS) -> Layout:
         """Settle format and compression against what the destination's name implies (``codec`` is the name's), and the

@@ -10,7 +10,13 @@ Outcome = TypeVar("Outcome")
 
 
 class Runner(Protocol):
-    """Some workers. What is given to those outside of this process, functions and tasks, is plain data: it is sent."""
+    """Some workers. What is given to those outside of this process, functions and tasks, is plain data: it is sent.
+
+    ``count`` is how many there are.
+    """
+
+    @property
+    def count(self) -> int: ...
 
     def together(self, work: Callable[[Task], Outcome], given: Task) -> Sequence[Outcome]:
         """Do one thing in every worker outside of this process, at the same time, and what each made of it.

@@ -6,7 +6,7 @@ has (:mod:`penstock.pipeline.binding` makes them so).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -18,6 +18,7 @@ from penstock.model.dataset import Dataset
 from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult
+from penstock.model.storage_config import StorageConfig
 
 #: What to do with an event whose id is stored with other content: keep the stored one, refuse the batch, or replace it.
 OnConflict: TypeAlias = Literal["skip", "fail", "replace"]
@@ -60,6 +61,28 @@ class Reading:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self.batches
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceRef:
+    """How another process opens a source: plain data."""
+
+    where: str
+    config: StorageConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ticket:
+    """What a view tells those who have to see the same one: how far it reaches, how often rows of the source were
+    changed by then, where that is counted, and which file it is of."""
+
+    upto: int
+    changes: int | None
+    file: tuple[int, int]
+
+
+#: Has other processes pin a view now, each time anew, and gives the tickets of these views.
+Peers: TypeAlias = Callable[[], Sequence[Ticket]]
 
 
 class Rows(Protocol):
@@ -126,6 +149,16 @@ class View(Rows, Protocol):
         """Let what this view shows outlive a power failure. ``False`` where that cannot be done."""
         ...
 
+    @property
+    def ticket(self) -> Ticket | None:
+        """Shows that another process sees this same view; ``None`` where that cannot be proven."""
+        ...
+
+    def unmoved(self) -> bool:
+        """Whether nothing was committed to the source since this view was pinned with others, so that a view which was
+        pinned by now is the same. ``False`` where that cannot be told."""
+        ...
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -147,8 +180,14 @@ class Source(Protocol):
         """Bytes that the source takes up, and those of its log; 0 where it has none."""
         ...
 
-    def pin(self, *, readers: int = 1) -> View:
-        """Pin a view. ``readers`` is how many threads will read at once."""
+    @property
+    def ref(self) -> SourceRef | None:
+        """How another process opens this source; ``None`` if none can."""
+        ...
+
+    def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
+        """Pin a view. ``readers`` is how many threads will read at once. What the ``peers`` pin is the same view, or
+        this one has no ticket."""
         ...
 
     def close(self) -> None:

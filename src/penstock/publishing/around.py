@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from penstock.errors import ManifestError
 from penstock.model.manifest import Manifest
-from penstock.ports.backend import Backend
+from penstock.ports.backend import Backend, Staged
 from penstock.publishing.place import Place
 from penstock.publishing.shapes import Shape
 
@@ -31,6 +31,11 @@ def stored(backend: Backend, key: str) -> Stored:
     """What lies under a key."""
     there = backend.stat(key)
     return Stored(None if there is None else there.size, is_local(backend), partial(backend.open, key))
+
+
+def stored_part(backend: Backend, part: Staged) -> Stored:
+    """What is staged of a part; its length was checked when it was finished."""
+    return Stored(part.size, is_local(backend), partial(backend.open_staged, part))
 
 
 def leftovers(backend: Backend, shape: Shape) -> list[str]:

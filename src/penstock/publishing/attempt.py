@@ -8,7 +8,6 @@ whoever comes next.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from penstock.errors import (
     Cancelled,
@@ -22,9 +21,10 @@ from penstock.errors import (
     Unconfirmed,
     Unknown,
 )
+from penstock.model.location import Location
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.backend import Backend, Expect, Expectation, Move, Staged, Stat, Upload
-from penstock.publishing.around import Stored, is_local
+from penstock.publishing.around import Stored, stored_part
 from penstock.publishing.place import Place, is_ours, staged_name
 from penstock.publishing.recovery import INTENT, SUMS, Found, Intent, decide, readable
 from penstock.publishing.shapes import Shape, are_sums
@@ -54,6 +54,8 @@ class Attempt:
         self._data: Stat | None = None
         self._overwrite = False
         self._count = 0
+        #: The names of the parts, in order, if others staged them.
+        self._taken: list[str] = []
         self._size_hint: int | None = None
         self._intent: Intent | None = None
         #: Whether names may have been given; whether the manifest stands; whether it cannot be told or relied on.
@@ -104,13 +106,21 @@ class Attempt:
         self._count += 1
         return self._backend.stage(self._shape.attempt, staged_name(self._count - 1), size_hint=hint)
 
+    def elsewhere(self) -> tuple[Location, str]:
+        """Where other processes stage for this attempt, and its name there."""
+        return self._backend.location, self._shape.attempt
+
+    def take(self, staged: Staged) -> None:
+        """Let what another process staged be the next part; then none of them may be staged here."""
+        self._taken.append(staged.name)
+
     def read_back(self, index: int, entry: PartEntry) -> Stored:
-        """What is stored of a part that was staged; its length was checked when it was finished."""
-        open_staged = partial(self._backend.open_staged, self._staged(index, entry))
-        return Stored(entry.bytes, is_local(self._backend), open_staged)
+        """What is stored of a part that was staged."""
+        return stored_part(self._backend, self._staged(index, entry))
 
     def _staged(self, index: int, entry: PartEntry) -> Staged:
-        return Staged(attempt=self._shape.attempt, name=staged_name(index), size=entry.bytes)
+        name = self._taken[index] if self._taken else staged_name(index)
+        return Staged(attempt=self._shape.attempt, name=name, size=entry.bytes)
 
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
         """The final name of a part."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from penstock.errors import DestinationExists, ManifestError, NotFound, UsageError
+from penstock.model.location import Location
 from penstock.model.manifest import Manifest, PartEntry, check_part_name
 from penstock.model.partition import DATA, split_name
-from penstock.ports.backend import Backend, Upload
+from penstock.ports.backend import Backend, Staged, Upload
 from penstock.publishing.around import Stored, leftovers, local_path, look_at_sums, stored, strangers
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination
@@ -19,10 +20,8 @@ from penstock.publishing.place import Place
 from penstock.publishing.shapes import Shape
 
 
-class Publication(Protocol):
-    """One attempt to publish. Nothing is visible before :meth:`publish`; after it returned, it is there to stay."""
-
-    notes: list[str]
+class Staging(Protocol):
+    """Where parts are laid down before anything is published."""
 
     def stage(self) -> Upload:
         """Begin the next part. Parts are published in the order in which they were staged."""
@@ -34,6 +33,21 @@ class Publication(Protocol):
 
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
         """The final name of a part."""
+        ...
+
+
+class Publication(Staging, Protocol):
+    """One attempt to publish. Nothing is visible before :meth:`publish`; after it returned, it is there to stay."""
+
+    notes: list[str]
+
+    def elsewhere(self) -> tuple[Location, str]:
+        """Where other processes stage for this attempt, and its name there. Raises
+        :class:`~penstock.errors.UsageError` if none can."""
+        ...
+
+    def take(self, staged: Staged) -> None:
+        """Let what another process staged be the next part."""
         ...
 
     def publish(self, manifest: Manifest) -> None:

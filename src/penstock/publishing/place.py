@@ -32,7 +32,7 @@ from penstock.publishing.shapes import Shape, are_sums
 #: How every manifest of ours begins, however damaged behind it.
 _MARK = b'{\n  "penstock_manifest"'
 #: What an attempt, or a put on its behalf, lays down.
-_OURS = re.compile(rf"(?:(?:data|put)-\d{{5,}}|{SUMS}|{INTENT})\Z", re.ASCII)
+_OURS = re.compile(rf"(?:(?:data|put)-\d{{5,}}(?:-[0-9a-f]{{32}})?|{SUMS}|{INTENT})\Z", re.ASCII)
 _READ = 1 << 20
 #: An intent holds two manifests, as JSON text.
 _MAX_INTENT_BYTES = 5 * MAX_MANIFEST_BYTES
@@ -188,9 +188,9 @@ def is_ours(text: bytes) -> bool:
     return True
 
 
-def staged_name(index: int) -> str:
-    """Under which name a part is staged."""
-    return f"data-{index:05d}"
+def staged_name(index: int, who: str = "") -> str:
+    """Under which name a part is staged; ``who`` is 32 hex digits by which workers keep out of each other's way."""
+    return f"data-{index:05d}" + (f"-{who}" if who else "")
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import UsageError
+from penstock.model.location import Location
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.backend import Backend, Staged
 from penstock.ports.format import Buffer
@@ -75,6 +76,12 @@ class StreamAttempt:
 
     def read_back(self, index: int, entry: PartEntry) -> Stored:
         raise UsageError("a stream cannot be read back", hint="leave verify_written out")
+
+    def elsewhere(self) -> tuple[Location, str]:
+        raise UsageError("a stream has one writer", hint="write it with threads")
+
+    def take(self, staged: Staged) -> None:
+        raise UsageError("a stream has one writer", hint="write it with threads")
 
     def publish(self, manifest: Manifest) -> None:
         if self._manifest is not None:

@@ -24,6 +24,8 @@ from penstock.ports.runner import Outcome, Task
 
 #: How often a task is begun before it is given up: what ends its worker each time would do so again.
 _TRIES = 3
+#: What errors say, beside ``MemoryError``, where there is no memory left: those of Python, SQLite and the system.
+_OUT_OF_MEMORY = ("can't start new thread", "out of memory", "Cannot allocate memory")
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
     " from penstock.runners.processes import serve; serve(int(sys.argv[1]))"
@@ -37,17 +39,25 @@ class ProcessRunner:
     """
 
     def __init__(self, workers: int) -> None:
-        self._count = workers
+        self.count = workers
         self._workers: list[_Worker] = []
         self._joining: bytes | None = None
 
     def together(self, work: Callable[[Task], Outcome], given: Task) -> Sequence[Outcome]:
         self._joining = _packed(work, given)
-        while len(self._workers) < self._count:
+        while len(self._workers) < self.count:
             self._workers.append(_Worker())
         for worker in self._workers:
             worker.send(self._joining)
-        return [worker.answer() for worker in self._workers]
+        answers = []
+        for place, worker in enumerate(self._workers):
+            try:
+                answers.append(worker.answer())
+            except WorkerLost:
+                worker.end()
+                self._workers[place], answer = self._joined()
+                answers.append(answer)
+        return answers
 
     def map(
         self,
@@ -57,8 +67,8 @@ class ProcessRunner:
         in_flight: int,
         admits: Callable[[], bool] | None = None,
     ) -> Generator[Outcome, None, None]:
-        while len(self._workers) < self._count:
-            self._workers.append(self._joined())
+        while len(self._workers) < self.count:
+            self._workers.append(self._joined()[0])
         orders: deque[_Order[Task]] = deque()
         coming = iter(tasks)
         exhausted = False
@@ -106,8 +116,7 @@ class ProcessRunner:
         hint = "nothing was published; run it again, with fewer workers if memory is short"
         if order.tries == _TRIES:
             raise WorkerLost(f"{order.task}: a worker process {lost}, {_TRIES} times in a row", hint=hint)
-        anew = self._joined()
-        self._workers.append(anew)
+        self._workers.append(self._joined()[0])
         if admits is not None and not admits():
             raise WorkerLost(
                 f"{order.task}: a worker process {lost}, and the source changed since: no other sees the same",
@@ -115,17 +124,20 @@ class ProcessRunner:
             )
         order.waits = True
 
-    def _joined(self) -> _Worker:
-        """A new worker, which did what all did together."""
-        worker = _Worker()
-        if self._joining is not None:
+    def _joined(self) -> tuple[_Worker, Any]:
+        """A new worker, and what it made of what all did together."""
+        for left in reversed(range(_TRIES)):
+            worker = _Worker()
             try:
+                if self._joining is None:
+                    return worker, None
                 worker.send(self._joining)
-                worker.answer()
-            except BaseException:
+                return worker, worker.answer()
+            except BaseException as error:
                 worker.end()
-                raise
-        return worker
+                if not left or not isinstance(error, WorkerLost):
+                    raise
+        raise AssertionError("the last try ended the loop")
 
     def _drop(self, worker: _Worker) -> None:
         self._workers.remove(worker)
@@ -247,9 +259,9 @@ def _done(message: bytes) -> bytes:
         return pickle.dumps((False, UsageError(f"another process cannot read its task: {error}", hint="use threads")))
     try:
         return pickle.dumps((True, work(given)))
-    except MemoryError:
-        return pickle.dumps((False, MemoryError()))
     except Exception as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+            return pickle.dumps((False, MemoryError()))
         try:
             answer = pickle.dumps((False, error))
             pickle.loads(answer)  # noqa: S301  # made a line above

@@ -10,10 +10,10 @@ from penstock.ports.runner import Outcome, Task
 
 
 class ThreadRunner:
-    """A number of threads; a :class:`~penstock.ports.runner.Runner`."""
+    """A number of threads, which are there while there is work; a :class:`~penstock.ports.runner.Runner`."""
 
     def __init__(self, workers: int) -> None:
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="penstock")
+        self.count = workers
 
     def together(self, work: Callable[[Task], Outcome], given: Task) -> Sequence[Outcome]:
         """Nothing: no worker is outside of this process."""
@@ -27,7 +27,8 @@ class ThreadRunner:
         in_flight: int,
         admits: Callable[[], bool] | None = None,
     ) -> Generator[Outcome, None, None]:
-        return ordered_map(self._pool, work, tasks, in_flight=in_flight)
+        with ThreadPoolExecutor(self.count, thread_name_prefix="penstock") as pool:
+            yield from ordered_map(pool, work, tasks, in_flight=in_flight)
 
     def close(self) -> None:
-        self._pool.shutdown()
+        """Nothing is open between two calls."""

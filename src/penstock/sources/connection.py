@@ -85,7 +85,8 @@ class Connection:
             self._connection = adbc.AdbcConnection(self._database)
         except adbc.Error as error:
             raise _translate(error, path) from None
-        self._file = _note_open(path)
+        #: Device and inode.
+        self.file = _note_open(path)
         self._prepared: dict[str, adbc.AdbcStatement] = {}
         self._scans = False
         self.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
@@ -230,7 +231,7 @@ class Connection:
             self._connection.close()
             self._database.close()
             self._connection = None  # type: ignore[assignment]  # closed: any further use is a bug that should show
-            _note_closed(self._file)
+            _note_closed(self.file)
 
 
 def check_file(path: Path, *, create: bool) -> None:

@@ -18,7 +18,7 @@ from penstock.model.result import StorageStats
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline import summary
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import View
+from penstock.ports.source import Peers, SourceRef, View
 from penstock.sources.connection import Connection
 
 #: "PENS" as a 32-bit number: marks a file as an event store of ours in its header.
@@ -34,9 +34,15 @@ class SqliteFile(Closing):
         self.path = Path(path)
         self.config = config if config is not None else StorageConfig()
 
+    @property
+    def ref(self) -> SourceRef:
+        """How another process opens it."""
+        return SourceRef(where=str(self.path.absolute()), config=self.config)
+
     @abstractmethod
-    def pin(self, *, readers: int = 1) -> View:
-        """One unchanging view for ``readers`` threads. Close it: an open view keeps the write-ahead log growing."""
+    def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
+        """One unchanging view for ``readers`` threads, and for the processes of ``peers``. Close it: while it is open
+        the write-ahead log grows."""
 
     @property
     def sizes(self) -> tuple[int, int]:

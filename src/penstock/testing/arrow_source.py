@@ -13,7 +13,7 @@ from penstock.model.filter import ExportFilter
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.matching import matching
-from penstock.ports.source import Reading, Slice, View
+from penstock.ports.source import Peers, Reading, Slice, View
 
 
 class ArrowSource:
@@ -59,7 +59,11 @@ class ArrowSource:
     def close(self) -> None:
         return
 
-    def pin(self, *, readers: int = 1) -> View:
+    @property
+    def ref(self) -> None:
+        return None
+
+    def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         return ArrowView(self.dataset, self._rows, dict(self._counts))
 
 
@@ -100,6 +104,13 @@ class ArrowView(Closing):
         return there, pa.concat_batches([*rows.to_batches(), self._none])
 
     def make_durable(self) -> bool:
+        return False
+
+    @property
+    def ticket(self) -> None:
+        return None
+
+    def unmoved(self) -> bool:
         return False
 
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:

@@ -16,7 +16,7 @@ from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.source import OnConflict, View
+from penstock.ports.source import OnConflict, Peers, View
 from penstock.sources.connection import Connection
 from penstock.sources.file import SqliteFile
 from penstock.sources.sqlite import schema
@@ -118,8 +118,8 @@ class SqliteAnalyticsStorage(SqliteFile):
                 hint="export and delete events, or raise max_size_bytes",
             )
 
-    def pin(self, *, readers: int = 1) -> View:
-        return EventsView(self.path, self.config, readers=readers)
+    def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
+        return EventsView(self.path, self.config, readers=readers, peers=peers)
 
     def delete(self, filter: ExportFilter) -> int:
         """Delete matching events, ``limit`` in ``seq`` order included; returns how many.

@@ -22,12 +22,13 @@ from penstock.model.filter import ExportFilter
 from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import Reading, Slice
+from penstock.ports.source import Peers, Reading, Slice, Ticket
 from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
 from penstock.sources.sqlite import schema
 from penstock.sources.sqlite.predicate import predicate
+from penstock.sources.watch import Watch, check_one_file
 
 _VIEW = """SELECT (SELECT sum(value) FROM penstock_counters) AS changed,
     coalesce((SELECT max(seq) FROM events), 0) AS horizon"""
@@ -62,12 +63,13 @@ class EventsView(Closing):
     times.
     """
 
-    def __init__(self, path: Path, config: StorageConfig, *, readers: int) -> None:
+    def __init__(self, path: Path, config: StorageConfig, *, readers: int, peers: Peers | None = None) -> None:
         self._name = os.fsencode(path.name).decode("utf-8", "replace")
         self._config = config
         self._connections: list[Connection] = []
         self._pool = Pool()
         self._path = path
+        self._watch = Watch()
         self._counted = threading.Lock()
         #: Whether the rows were counted, and are as many as the index of their ids knows of.
         self._whole = False
@@ -75,25 +77,31 @@ class EventsView(Closing):
             for _ in range(readers):
                 self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
             schema.check_schema(self._connections[0])
-            self.upto = self._agree(path)
+            if peers is not None:
+                self._watch.open(path, config)
+            self.ticket = self._agree(path, peers)
+            self.upto = self.ticket.upto
         except BaseException:
             self.close()
             raise
         self._pool.fill(self._connections)
 
-    def _agree(self, path: Path) -> int:
-        watch = self._connections[0]
+    def _agree(self, path: Path, peers: Peers | None) -> Ticket:
+        first = self._connections[0]
         for attempt in range(_ATTEMPTS):
-            version = watch.query(_VERSION)
-            views = []
+            self._watch.begin()
+            version = first.query(_VERSION)
+            tickets = list(peers()) if peers is not None else []
             for connection in reversed(self._connections):
                 connection.execute("BEGIN")
-                views.append(_numbers(path, connection.query(_VIEW)[0]))
-            unmoved = watch.query(_VERSION) == version
-            if unmoved or (attempt >= _PATIENCE and len({view["changed"] for view in views}) == 1):
-                horizon = min(int(view["horizon"]) for view in views)
-                check_alike(self._connections, _LIKENESS.format(horizon=horizon))
-                return horizon
+                view = _numbers(path, connection.query(_VIEW)[0])
+                tickets.append(Ticket(upto=view["horizon"], changes=view["changed"], file=connection.file))
+            unmoved = first.query(_VERSION) == version
+            if unmoved or (attempt >= _PATIENCE and len({ticket.changes for ticket in tickets}) == 1):
+                check_one_file(path, tickets)
+                agreed = min(tickets, key=lambda ticket: ticket.upto)
+                check_alike(self._connections, _LIKENESS.format(horizon=agreed.upto))
+                return agreed
             for connection in self._connections:
                 connection.execute("ROLLBACK")
             time.sleep(0.001 * attempt)
@@ -279,11 +287,15 @@ class EventsView(Closing):
                     )
                 self._whole = True
 
+    def unmoved(self) -> bool:
+        return self._watch.unmoved()
+
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
         self._pool.drain()
         while self._connections:
             self._connections.pop().close()
+        self._watch.close()
 
 
 def _events(stored: pa.RecordBatch, store: str) -> pa.RecordBatch:

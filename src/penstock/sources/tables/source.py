@@ -6,7 +6,7 @@ import os
 
 from penstock.errors import UsageError
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.source import View
+from penstock.ports.source import Peers, View
 from penstock.sources.file import SqliteFile
 from penstock.sources.tables.view import TableView
 
@@ -25,5 +25,5 @@ class AdoptedTable(SqliteFile):
             raise UsageError("no table is named", hint="name one: StorageConfig(table=...)")
         self.pin().close()
 
-    def pin(self, *, readers: int = 1) -> View:
-        return TableView(self.path, self.config, readers=readers)
+    def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
+        return TableView(self.path, self.config, readers=readers, peers=peers)

@@ -22,7 +22,7 @@ from penstock.errors import InvalidMapping, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import Reading, Slice
+from penstock.ports.source import Peers, Reading, Slice, Ticket
 from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
@@ -30,6 +30,7 @@ from penstock.sources.tables import query as adopted_query
 from penstock.sources.tables.events import Converter
 from penstock.sources.tables.mapping import Adoption, adopt
 from penstock.sources.tables.table import describe
+from penstock.sources.watch import Watch, check_one_file
 
 #: The same for all connections that read one commit of one file.
 _LIKENESS = """SELECT (SELECT page_count FROM pragma_page_count) AS pages,
@@ -44,13 +45,14 @@ class TableView(Closing):
 
     Each of ``readers`` connections holds one read transaction. A further connection asks for ``PRAGMA data_version``
     before the first of them begins and after the last has: if it did not change, nobody committed in between, so all
-    see the same rows. If that cannot be shown in a bounded number of tries, one connection serves all readers in turn.
+    see the same rows, those of ``peers`` too. If that cannot be shown in a bounded number of tries, one connection
+    serves all readers in turn, and no other process can read the same.
 
     Raises :class:`~penstock.errors.InvalidMapping` for a table or column that is not there and for an event without
     ``timestamp`` or ``event_type``, and what opening a store raises.
     """
 
-    def __init__(self, path: Path, config: StorageConfig, *, readers: int) -> None:
+    def __init__(self, path: Path, config: StorageConfig, *, readers: int, peers: Peers | None = None) -> None:
         assert config.table is not None
         self._name = os.fsencode(path.name).decode("utf-8", "replace")
         self._file = path
@@ -58,8 +60,9 @@ class TableView(Closing):
         self._batch_rows = config.batch_rows
         self._connections: list[Connection] = []
         self._pool = Pool()
+        self._watch = Watch()
         try:
-            self._begin(path, config, readers)
+            agreed = self._begin(path, config, readers, peers)
             self._adoption = adopt(describe(self._connections[0], config.table), config.mapping)
             highest = self._connections[0].query(adopted_query.last(self._adoption))
         except BaseException:
@@ -67,30 +70,37 @@ class TableView(Closing):
             raise
         self._numbered = bool(highest)
         self.upto = int(highest[0]["seq"]) if highest else 0
+        file = self._connections[0].file
+        self.ticket = Ticket(upto=self.upto, changes=None, file=file) if agreed else None
         self._pool.fill(self._connections)
 
-    def _begin(self, path: Path, config: StorageConfig, readers: int) -> None:
-        """Open the connections and begin their transactions at one and the same commit."""
+    def _begin(self, path: Path, config: StorageConfig, readers: int, peers: Peers | None) -> bool:
+        """Open the connections and begin their transactions at one and the same commit; whether all do. If not, there
+        is one connection."""
         for _ in range(readers):
             self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
-        if readers > 1:
-            monitor = Connection(path, mode="ro", busy_timeout=config.busy_timeout)
-            try:
-                for attempt in range(_ATTEMPTS):
-                    before = _version(monitor)
-                    for connection in self._connections:
-                        _begin(connection)
-                    if _version(monitor) == before:
-                        check_alike([monitor, *self._connections], _LIKENESS)
-                        return
-                    for connection in self._connections:
-                        connection.execute("ROLLBACK")
-                    time.sleep(0.001 * attempt)
-            finally:
-                monitor.close()
-            while len(self._connections) > 1:
-                self._connections.pop().close()
+        if readers == 1 and peers is None:
+            _begin(self._connections[0])
+            return True
+        self._watch.open(path, config)
+        for attempt in range(_ATTEMPTS):
+            self._watch.begin()
+            tickets = list(peers()) if peers is not None else []
+            for connection in self._connections:
+                _begin(connection)
+            if self._watch.unmoved():
+                mine = Ticket(upto=0, changes=None, file=self._connections[0].file)
+                check_one_file(path, [*tickets, mine])
+                check_alike(self._connections, _LIKENESS)
+                return True
+            for connection in self._connections:
+                connection.execute("ROLLBACK")
+            time.sleep(0.001 * attempt)
+        while len(self._connections) > 1:
+            self._connections.pop().close()
+        self._watch.close()
         _begin(self._connections[0])
+        return False
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -185,11 +195,15 @@ class TableView(Closing):
                 if converter.full:
                     return
 
+    def unmoved(self) -> bool:
+        return self._watch.unmoved()
+
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
         self._pool.drain()
         while self._connections:
             self._connections.pop().close()
+        self._watch.close()
 
 
 class _Cutter:
@@ -263,7 +277,3 @@ def _begin(connection: Connection) -> None:
     """Begin a transaction and let it see the database: SQLite takes its snapshot at the first read."""
     connection.execute("BEGIN")
     connection.query("SELECT count(*) AS n FROM main.sqlite_schema")
-
-
-def _version(monitor: Connection) -> int:
-    return int(monitor.query("PRAGMA data_version")[0]["data_version"])
