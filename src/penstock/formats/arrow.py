@@ -1,44 +1,20 @@
-"""Arrow IPC: the file format for files, the stream format where nobody can seek; plain strings, no dictionaries.
-
-Also the byte sink and the schema check that Parquet shares: both are columnar files of the same Arrow schema.
-"""
+"""Arrow IPC: the file format for files, the stream format where nobody can seek; plain strings, no dictionaries."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from penstock.errors import SerializationError
 from penstock.formats.arrow_messages import footer_blocks, messages
-from penstock.formats.bounds import check_payloads
+from penstock.formats.columnar import ByteSink, check_batch, check_schema, plain_schema
 from penstock.model.dataset import Dataset
 from penstock.model.options import Layout
-from penstock.pipeline.rowtext import check_values
 
 #: What a file begins with, before the messages that a stream begins with.
 _MAGIC_BYTES = 8
-
-
-class ByteSink(io.RawIOBase):
-    """What a columnar writer writes to. After ``drop`` bytes are swallowed: such writers write when they are closed."""
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write: Callable[[bytes], object] | None = write
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        if self._write is not None:
-            self._write(data)
-        return memoryview(data).nbytes
-
-    def drop(self) -> None:
-        """Let no further byte through, and let go of where they went."""
-        self._write = None
 
 
 class ArrowEncoder:
@@ -108,26 +84,3 @@ def _batches(stream: BinaryIO, dataset: Dataset, *, expected: int | None = None)
         count += 1
     if expected is not None and count != expected:
         raise SerializationError(f"damaged Arrow data: {count} batches, its footer says {expected}")
-
-
-def plain_schema(dataset: Dataset) -> pa.Schema:
-    """The dataset's columns as they stand in a file: without the marks that are for us."""
-    return pa.schema([field.remove_metadata() for field in dataset.schema])
-
-
-def check_schema(found: pa.Schema, dataset: Dataset) -> None:
-    """Raise :class:`SerializationError` unless a file's columns are those of the dataset."""
-    if not found.remove_metadata().equals(dataset.schema):
-        raise SerializationError(f"the file's columns are not {', '.join(dataset.columns)} with their types")
-
-
-def check_batch(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
-    """The batch with the dataset's schema, validated in full. Raises ``pyarrow.ArrowInvalid``."""
-    batch.validate(full=True)
-    checked = pa.record_batch(batch.columns, schema=dataset.schema)
-    for field in dataset.schema:
-        if not field.nullable and checked.column(field.name).null_count:
-            raise pa.ArrowInvalid(f"a null in {field.name}")
-    check_values(checked)
-    check_payloads(checked)
-    return checked

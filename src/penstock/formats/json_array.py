@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from penstock.errors import InvalidEvent, SerializationError
 from penstock.formats.bounds import reading, whole
-from penstock.formats.ndjson import line_decoder
+from penstock.formats.lines import line_decoder
 from penstock.model import jsontext
 from penstock.model.options import Layout
 from penstock.pipeline.canonical import Rendered

@@ -11,15 +11,14 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from penstock.errors import SerializationError
 from penstock.formats.bounds import reading, whole
+from penstock.formats.lines import line_decoder
 from penstock.model.options import Layout
-from penstock.pipeline.canonical import NotCanonical, Rendered
+from penstock.pipeline.canonical import Rendered
 from penstock.pipeline.lines import line_blocks
 from penstock.pipeline.rowtext import RowText
 
 _BLOCK = 1 << 20
-_ROWS = 4096
 
 
 class NdjsonEncoder:
@@ -45,20 +44,3 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
             yield from decode(whole(block), line)
 
     return read
-
-
-def line_decoder(text: RowText) -> Callable[[bytes, int], Iterator[pa.RecordBatch]]:
-    """A function from compact lines (and the number of the first one) to batches.
-
-    It accepts exactly what :meth:`~penstock.pipeline.rowtext.RowText.lines` writes, byte for byte.
-    """
-
-    def decode(block: bytes, first_line: int) -> Iterator[pa.RecordBatch]:
-        try:
-            batch = text.parse(block)
-        except NotCanonical as error:
-            raise SerializationError(f"line {first_line + error.line} is not canonical: {error}") from None
-        for start in range(0, batch.num_rows, _ROWS):
-            yield batch.slice(start, _ROWS)
-
-    return decode

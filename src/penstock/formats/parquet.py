@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from penstock.errors import SerializationError
-from penstock.formats.arrow import ByteSink, check_batch, check_schema, plain_schema
 from penstock.formats.bounds import check_group, check_record
+from penstock.formats.columnar import ByteSink, check_batch, check_schema, plain_schema
 from penstock.formats.parquet_footer import groups_of
 from penstock.model.dataset import Dataset, is_json
 from penstock.model.options import Layout
