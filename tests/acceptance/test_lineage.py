@@ -156,10 +156,15 @@ CHAIN_DAMAGE: dict[str, Damage] = {
 }
 
 
-@pytest.mark.parametrize("damage", CHAIN_DAMAGE.values(), ids=CHAIN_DAMAGE.keys())
+#: What is wrong between runs that the next one does not open: it reads the last two manifests, verify reads all.
+_BETWEEN_OLDER_RUNS = {"a gap", "an overlap", "a fork"}
+
+
+@pytest.mark.parametrize("name", CHAIN_DAMAGE)
 def test_a_damaged_chain_is_neither_verified_nor_continued_nor_restored(
-    damage: Damage, runs: Path, tmp_path: Path, penstock: Command
+    name: str, runs: Path, tmp_path: Path, penstock: Command
 ) -> None:
+    damage = CHAIN_DAMAGE[name]
     for upto in (35, 60, 90):  # another lineage of the same store, with other stretches
         shutil.copy(tmp_path / "events.db", tmp_path / "copy.db")
         with SqliteAnalyticsStorage(tmp_path / "copy.db") as store:
@@ -172,7 +177,8 @@ def test_a_damaged_chain_is_neither_verified_nor_continued_nor_restored(
     before = {path: path.read_bytes() for path in runs.iterdir() if path.is_file()}
     assert penstock("verify", "runs").code == 4
     assert penstock("verify", "runs", "--quick").code == 4
-    assert penstock(*ADD, "--json").summary["exit_code"] == 4
+    if name not in _BETWEEN_OLDER_RUNS:
+        assert penstock(*ADD, "--json").summary["exit_code"] == 4
     assert penstock("restore", "runs", "--into", "back.db", "--dry-run").code == 4
     assert {path: path.read_bytes() for path in runs.iterdir() if path.is_file()} == before
     with pytest.raises(ManifestError):

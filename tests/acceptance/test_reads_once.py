@@ -141,6 +141,37 @@ def test_verify_of_a_hundred_runs_reads_every_stored_byte_once(backend: Counting
 
 
 @pytest.mark.parametrize("backend", KINDS, indirect=True)
+def test_the_hundredth_run_opens_the_last_two_manifests_and_no_part(
+    backend: Counting, store: SqliteAnalyticsStorage
+) -> None:
+    runs = LineageDestination(backend)
+    for _ in range(RUNS - 1):
+        Exporter(store).export(runs, options=ExportOptions(format="ndjson", workers=1), incremental=True)
+    backend.log.clear()
+    result = Exporter(store).export(runs, options=ExportOptions(format="ndjson", workers=1), incremental=True)
+    assert result.manifest.lineage is not None
+    assert result.manifest.lineage.run == RUNS
+    opened = [key for key in backend.opened() if key.endswith(".json")]
+    assert opened == ["_penstock/runs/000098.json", "_penstock/runs/000099.json"]
+    assert not [key for key in backend.opened() if key.startswith("data/")]
+
+
+@pytest.mark.parametrize("backend", KINDS, indirect=True)
+def test_no_run_is_added_to_a_lineage_that_lost_a_part(backend: Counting, store: SqliteAnalyticsStorage) -> None:
+    runs = LineageDestination(backend)
+    options = ExportOptions(format="ndjson", workers=1)
+    Exporter(store).export(runs, options=options, incremental=True)
+    for number in range(2):
+        store.append([sample_events.varied(3, seed=900 + number)[0]])
+        Exporter(store).export(runs, options=options, incremental=True)
+    gone = sorted(parts(backend))[0]
+    backend.delete(gone)
+    with pytest.raises(IntegrityError, match=f"{gone} is missing; no run was added"):
+        Exporter(store).export(runs, options=options, incremental=True)
+    assert runs.numbers() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("backend", KINDS, indirect=True)
 def test_whoever_uses_the_rows_of_a_lineage_reads_its_parts_once(
     backend: Counting, lineage: dict[str, bytes], store: SqliteAnalyticsStorage, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from penstock.exporting.reread import without_held
 from penstock.exporting.run import Run
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
-from penstock.model.lineage import ROWS_BACK, Anchor, Lineage
+from penstock.model.lineage import NO_TOTALS, ROWS_BACK, Anchor, Lineage
 from penstock.model.manifest import Manifest
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
@@ -24,8 +24,8 @@ from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Rows, Source, View
 from penstock.publishing.destination import Publication
-from penstock.publishing.lineage import LineageDestination
-from penstock.reading.chain import Link, pinned_differences, read_chain
+from penstock.publishing.lineage import LineageDestination, totals_of
+from penstock.reading.chain import Link, last_link, pinned_differences, read_chain
 from penstock.reading.cursor import Standing, next_lineage
 from penstock.reading.published import rows_of
 
@@ -57,18 +57,23 @@ def export_incremental(
     try:
         with uninterrupted():
             publication = destination.begin()
-        chain = read_chain(destination.runs())
+        chain = last_link(destination)
         with workers.pin(storage) as view:
             _check_pinned(chain, Run(view, layout, filter, options).manifest([], clock, single=False))
-            lineage = next_lineage(chain, _standing(chain, view, storage.dataset, layout))
+            before = chain[-1].lineage.totals if chain else NO_TOTALS
+            standing = _standing(chain, view, storage.dataset, layout)
+            lineage = next_lineage(chain, standing)
             rows: Rows = view
-            if chain and lineage.after < chain[-1].lineage.reached:
+            if chain and (lineage.broken is not None or lineage.after < chain[-1].lineage.reached):
+                chain = read_chain(destination.runs())  # any run may hold what is read again
+                lineage = next_lineage(chain, standing)
                 rows = without_held(
                     view, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
                 )
             run = Run(rows, layout, filter, options, after=lineage.after)
             shared = view if rows is view else None
             entries = workers.write(run, shared, publication, observer, single=False, keep_empty=False)
+            lineage = replace(lineage, totals=totals_of(entries, before))
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
             if not view.make_durable():
                 manifest = replace(manifest, guarantees={"store_durable": "assumed"})

@@ -53,6 +53,9 @@ class Totals:
     rows: int
     names: str
 
+    def to_json(self) -> dict[str, Any]:
+        return {"parts": self.parts, "bytes": self.bytes, "rows": self.rows, "names": self.names}
+
 
 NO_TOTALS = Totals(parts=0, bytes=0, rows=0, names="0" * 32)
 
@@ -65,7 +68,8 @@ class Lineage:
     (its own random id, or a digest of what an adopted table is). ``anchors`` are rows at or below ``upto``, the newest
     first. ``deletions`` is how many the store had counted, ``None`` where it counts none. ``reached`` is the highest
     ``upto`` of this run and those before: up to there the lineage may hold rows above ``after``, which are not held
-    twice. With ``broken`` the run begins at an older proven row than where the run before ended.
+    twice. With ``broken`` the run begins at an older proven row than where the run before ended. ``totals`` are of the
+    parts of this run and all before.
     """
 
     run: int
@@ -77,6 +81,7 @@ class Lineage:
     deletions: int | None = None
     reached: int
     broken: Break | None = None
+    totals: Totals = NO_TOTALS
 
     @property
     def follows(self) -> int:
@@ -95,6 +100,7 @@ class Lineage:
             "deletions": self.deletions,
             "reached": {"seq": self.reached},
             "broken": None if broken is None else {"cursor": {"seq": broken.cursor}, "why": broken.why},
+            "totals": self.totals.to_json(),
         }
 
 
@@ -111,6 +117,7 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         deletions=None if raw["deletions"] is None else _integer(raw["deletions"]),
         reached=_cursor(raw["reached"]),
         broken=None if broken is None else Break(cursor=_cursor(broken["cursor"]), why=str(broken["why"])),
+        totals=_totals(raw["totals"]),
     )
     if run < 1 or (previous is None) is not (run == 1) or (broken is not None and run == 1):
         raise ValueError("the run's number and predecessor do not fit together")
@@ -131,6 +138,14 @@ def _anchor(raw: Mapping[str, Any]) -> Anchor:
     if digest is not None and not (isinstance(key, str) and isinstance(digest, str) and _HEX32.match(digest)):
         raise ValueError("an anchor's key or digest is none")
     return Anchor(seq=_integer(raw["seq"]), key=key, digest=digest)
+
+
+def _totals(raw: Mapping[str, Any]) -> Totals:
+    counts = {name: _integer(raw[name]) for name in ("parts", "bytes", "rows")}
+    names = raw["names"]
+    if min(counts.values()) < 0 or not (isinstance(names, str) and _HEX32.match(names)):
+        raise ValueError("the totals are none")
+    return Totals(**counts, names=names)
 
 
 def _cursor(raw: Mapping[str, Any]) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.errors import ManifestError
+from penstock.errors import IntegrityError, ManifestError
 from penstock.model.lineage import Lineage, run_name, run_number
 from penstock.model.manifest import Manifest, parse_manifest
+from penstock.publishing.lineage import LineageDestination, add_up
 
 _PINNED = ("dataset", "filter", "format", "compression", "options", "mapping")
 
@@ -34,14 +35,50 @@ def read_chain(found: Iterable[tuple[str, bytes]]) -> list[Link]:
         link = read_link(name, text)
         number = link.lineage.run
         if number != len(chain) + 1:
-            raise ManifestError(
-                f"{run_name(len(chain) + 1)} is missing: the chain has a gap before run {number}",
-                hint="bring the manifest back, or begin a new lineage in another directory",
-            )
+            raise _gap(len(chain) + 1, number)
         for fault in faults(chain[-1], link) if chain else ():
             raise ManifestError(fault.message, hint=fault.hint)
         chain.append(link)
     return chain
+
+
+def _gap(missing: int, before: int) -> ManifestError:
+    return ManifestError(
+        f"{run_name(missing)} is missing: the chain has a gap before run {before}",
+        hint="bring the manifest back, or begin a new lineage in another directory",
+    )
+
+
+def last_link(destination: LineageDestination) -> list[Link]:
+    """The last run alone, if there is any, once names and sizes at the destination are what it says of all runs.
+
+    Two manifests are opened, however many runs there are: the last, and the one that it names as its predecessor. What
+    may be wrong with older ones is for who reads the whole chain. Raises :class:`ManifestError` if either is damaged or
+    a run has no manifest, and :class:`~penstock.errors.IntegrityError` for a part that is missing or of another size.
+    """
+    numbers = destination.numbers()
+    for expected, number in enumerate(numbers, 1):
+        if number != expected:
+            raise _gap(expected, number)
+    links = [read_link(*found) for number in numbers[-2:] if (found := destination.read(number)) is not None]
+    for fault in faults(*links) if len(links) == 2 else ():
+        raise ManifestError(fault.message, hint=fault.hint)
+    for link in links[-1:]:
+        live, totals = destination.live(), link.lineage.totals
+        if (len(live), sum(live.values()), add_up(live.items())) != (totals.parts, totals.bytes, totals.names):
+            _name_missing(read_chain(destination.runs()), live)
+    return links[-1:]
+
+
+def _name_missing(chain: Iterable[Link], live: Mapping[str, int]) -> None:
+    """Refuse to go on without a part that a run names. Files beside them that are called like parts do no harm."""
+    for entry in (entry for link in chain for entry in link.manifest.parts):
+        if live.get(entry.name) != entry.bytes:
+            there = "is missing" if entry.name not in live else f"has {live[entry.name]} bytes, not {entry.bytes}"
+            raise IntegrityError(
+                f"{entry.name} {there}; no run was added",
+                hint="penstock verify names all that is damaged; bring the file back, or begin a new lineage",
+            )
 
 
 def read_link(name: str, text: bytes) -> Link:

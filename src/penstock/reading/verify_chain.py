@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from penstock.model.lineage import NO_TOTALS
 from penstock.model.manifest import Manifest
 from penstock.model.result import Problem, VerifyResult
 from penstock.model.sample import Sample
 from penstock.ports.observer import Observer
-from penstock.publishing.lineage import LineageDestination
+from penstock.publishing.lineage import LineageDestination, totals_of
 from penstock.reading.chain import Link, read_chain
 from penstock.reading.verify import check_parts, sums_up
 
@@ -50,8 +51,12 @@ def verify_chain(
 def contradictions(chain: Sequence[Link]) -> list[Problem]:
     """What the manifests of a chain say that cannot be, whatever their parts hold."""
     found = _repeats([link.manifest for link in chain])
+    before = {0: NO_TOTALS, **{link.lineage.run: link.lineage.totals for link in chain}}
     for link in chain:
         wrong = [*sums_up(link.manifest, single=False), *_outside(link.manifest)]
+        totals = before.get(link.lineage.run - 1)
+        if totals is not None and link.lineage.totals != totals_of(link.manifest.parts, totals):
+            wrong.append("the lineage's totals are not those of the run before and of its own parts")
         found += [Problem(part=link.name, message=text) for text in wrong]
     return found
 
