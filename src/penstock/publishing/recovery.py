@@ -32,26 +32,29 @@ class Intent:
     data: str | None = None
 
     def to_bytes(self) -> bytes:
-        return json.dumps(
-            {
-                "penstock_intent": 1,
-                "manifest": self.manifest.decode(),
-                "replaces": self.replaces,
-                "old": None if self.old is None else self.old.decode("utf-8", "surrogateescape"),
-                "data": self.data,
-            }
-        ).encode()
+        """A line that says how long the texts behind it are, and these as they are: they may be large."""
+        head = {
+            "penstock_intent": 1,
+            "manifest": len(self.manifest),
+            "replaces": self.replaces,
+            "old": None if self.old is None else len(self.old),
+            "data": self.data,
+        }
+        return b"".join((json.dumps(head).encode(), b"\n", self.manifest, self.old or b""))
 
 
 def parse_intent(text: bytes) -> Intent | None:
     """Read an intent; ``None`` for a torn one: then nothing was done for it."""
+    head, _, texts = text.partition(b"\n")
     try:
-        raw = json.loads(text)
-        old = raw["old"]
+        raw = json.loads(head)
+        size, old = raw["manifest"], raw["old"]
+        if len(texts) != size + (old or 0):
+            return None
         intent = Intent(
-            manifest=raw["manifest"].encode(),
+            manifest=texts[:size],
             replaces=bool(raw["replaces"]),
-            old=None if old is None else old.encode("utf-8", "surrogateescape"),
+            old=None if old is None else texts[size:],
             data=raw["data"],
         )
     except (ValueError, KeyError, TypeError, AttributeError):
