@@ -77,8 +77,8 @@ _SHAPES = {
 }
 _MANIFESTS = {
     "file": "out.ndjson.manifest.json",
-    "directory": "out/manifest.json",
-    "lineage": "out/run-{}.manifest.json",
+    "directory": "out/_penstock/manifest.json",
+    "lineage": "out/_penstock/runs/{}.json",
 }
 
 

@@ -1,6 +1,6 @@
 """A run of a lineage that dies or fails at any operation is committed whole or not at all, and the next run is enough.
 
-Afterwards every event of the store is in exactly one run, nothing is left behind, and ``SHA256SUMS`` covers every part.
+Afterwards every event of the store is in exactly one run, nothing is left behind, and the sums cover every part.
 """
 
 from __future__ import annotations

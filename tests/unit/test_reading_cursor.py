@@ -51,7 +51,7 @@ def link(lineage: Lineage) -> Link:
         checksum="0" * 64,
         lineage=lineage,
     )
-    return Link(name="run-000001.manifest.json", digest="d" * 64, manifest=manifest, lineage=lineage)
+    return Link(name="_penstock/runs/000001.json", digest="d" * 64, manifest=manifest, lineage=lineage)
 
 
 def standing(*, gone: tuple[int, ...] = (), other: tuple[int, ...] = (), **change: Any) -> Standing:
