@@ -51,7 +51,7 @@ _CAUGHT: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("recovery-of-runs-forgets", "lineage_kill_sweep", "first", "was left behind", {"step": 2}),
     ("withdrawn-is-cleared", "kill_sweep", "file-overwrite", "the none export is there", {"then_plain": True}),
     ("withdrawn-is-taken-back", "kill_sweep", "file-overwrite", "the none export is there", {"then_plain": True}),
-    ("committed-is-cleaned-up", "lineage_kill_sweep", "first", "FileNotFoundError", {}),
+    ("committed-is-cleaned-up", "lineage_kill_sweep", "first", "is missing; no run was added", {}),
     (
         "kept-parts-are-taken-back",
         "kill_sweep",
