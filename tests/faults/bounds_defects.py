@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from penstock.formats import arrow, arrow_messages, csv, parquet_footer
+from penstock.formats import arrow_messages, csv, parquet_footer
+from penstock.formats import columnar as decoded
 from penstock.loading import columnar
 from penstock.loading.quarantine import Quarantine
 from penstock.model import manifest
@@ -51,7 +52,7 @@ def _quarantine_without_end() -> Patches:
 
 def _payloads_trusted() -> Patches:
     """Any text is read back where a payload belongs."""
-    return [(module, "check_payloads", lambda batch: None) for module in (arrow, csv)]
+    return [(module, "check_payloads", lambda batch: None) for module in (decoded, csv)]
 
 
 def _manifest_built_first() -> Patches:

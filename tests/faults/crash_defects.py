@@ -19,6 +19,7 @@ from reading_defects import READING_DEFECTS
 from worker_defects import WORKER_DEFECTS
 
 from penstock import wiring
+from penstock.backends.local.backend import LocalBackend
 from penstock.cli.stopping import Stopping
 from penstock.errors import DestinationExists, ExportError, IoError, Unknown
 from penstock.exporting import committing
@@ -29,6 +30,7 @@ from penstock.ports.backend import Expect
 from penstock.publishing import attempt as attempts
 from penstock.publishing import recovery
 from penstock.publishing.attempt import Attempt
+from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
 from penstock.publishing.place import Place
 from penstock.publishing.recovery import Action, Clear, Found, TakeBack, readable
@@ -208,12 +210,12 @@ def _recovery_sweeps_all() -> Patches:
 
 
 def _retention_by_age() -> Patches:
-    """Of the data only what is in the last three keys stays."""
+    """Of the data only what is in the last key stays."""
     real = Attempt.__init__
 
     def begin(self: Any, backend: Any, shape: Any) -> None:
         real(self, backend, shape)
-        for stat in [one for one in backend.list("data/") if "run-" in one.key][:-3]:
+        for stat in [one for one in backend.list("data/") if "run-" in one.key][:-1]:
             backend.delete(stat.key)
 
     return [(Attempt, "__init__", begin)]
@@ -325,6 +327,11 @@ def _sums_of_the_plan() -> Patches:
     return [(Manifest, "sums", sums)]
 
 
+def _destination_made_anew() -> Patches:
+    """The path of a directory is taken, and the destination that was given forgotten."""
+    return [(ExportDestination, "lineage", lambda self: LineageDestination(LocalBackend(self.path)))]
+
+
 def _any_sums_excused() -> Patches:
     """Sums of runs that are not there tell of nothing."""
     return [(LineageDestination, "_sums", lambda self: {})]
@@ -380,6 +387,7 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _empty_run_not_committed,
         _sums_of_the_plan,
         _any_sums_excused,
+        _destination_made_anew,
         _missing_sums_never_written,
         _failure_leaves_all,
     )
