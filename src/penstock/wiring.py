@@ -242,18 +242,23 @@ def published_in(
 ) -> Sequence[ExportDestination | LineageDestination]:
     """The lineage or export in a directory, or else those in its directories; also what is left of one without its
     manifests. Raises :class:`~penstock.errors.NotFound` if there is none."""
-    if isinstance(directory, (ExportDestination, LineageDestination)):
-        return [resolve_published(directory)]
+    if isinstance(directory, LineageDestination):
+        return [directory]
+    if isinstance(directory, ExportDestination):
+        found = [directory] if directory.single else _published_at(directory)
+        if not found:
+            raise NotFound(f"there is no export in {directory}", hint="check what it was given")
+        return found
     path = _local(directory, "a directory")
     try:
         if not path.exists():
             raise NotFound(f"there is no directory {path}", hint="check the path")
         if not path.is_dir():
             raise UsageError(f"{path} is a file, a directory is meant", hint="penstock verify checks one file")
-        found = _published_at(path)
+        found = _published_at(DirectoryDestination(path))
         if not found:
             below = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] not in "._")
-            found = [one for name in below for one in _published_at(path / name)]
+            found = [one for name in below for one in _published_at(DirectoryDestination(path / name))]
     except OSError as error:
         raise from_os_error(error, f"cannot look into {path}") from None
     if not found:
@@ -261,10 +266,9 @@ def published_in(
     return found
 
 
-def _published_at(path: Path) -> list[ExportDestination | LineageDestination]:
+def _published_at(place: ExportDestination) -> list[ExportDestination | LineageDestination]:
     """An export or a lineage, or both where one lost its manifests."""
     found: list[ExportDestination | LineageDestination] = []
-    place = DirectoryDestination(path)
     if place.lies_there():
         found.append(place)
     lineage = place.lineage()

@@ -16,12 +16,14 @@ from penstock import (
     FileDestination,
     SqliteAnalyticsStorage,
     diff,
+    gaps,
     restore,
+    resume,
     verify,
 )
 from penstock.backends.descriptor import DescriptorSink
 from penstock.backends.memory import MemoryBackend
-from penstock.errors import UsageError
+from penstock.errors import IntegrityError, NotFound, UsageError
 from penstock.publishing.shapes import Directory
 from penstock.publishing.stream import StreamDestination
 from penstock.testing.faults import FaultyOps
@@ -54,8 +56,28 @@ def test_every_verb_takes_what_lies_where_no_path_leads(
     assert verify(elsewhere).runs == 2
     assert verify(elsewhere.lineage()).ok
     assert diff(elsewhere, filled).equal
+    assert gaps(elsewhere).ok
+    assert resume(filled, elsewhere, full=True).export.manifest.rows == 0
+    assert verify(elsewhere).runs == 3
     assert restore(elsewhere, tmp_path / "back.db").inserted == 500
     assert all(".db" in name for name in os.listdir(tmp_path))
+
+
+def test_what_is_missing_is_missed_where_no_path_leads(
+    filled: SqliteAnalyticsStorage, elsewhere: ExportDestination
+) -> None:
+    with pytest.raises(NotFound, match="no export"):
+        gaps(elsewhere)
+    Exporter(filled).export(elsewhere, incremental=True, options=ExportOptions(part_rows=200))
+    parts = [stat.key for stat in elsewhere.backend.list("data/")]
+    elsewhere.backend.delete(parts[1])
+    assert [gap.part for gap in gaps(elsewhere).gaps] == [parts[1]]
+    assert not verify(elsewhere).ok
+    with pytest.raises(IntegrityError):
+        resume(filled, elsewhere)
+    for stat in elsewhere.backend.list("_penstock/"):
+        elsewhere.backend.delete(stat.key)
+    assert not gaps(elsewhere).ok
 
 
 def test_a_run_is_added_by_the_destination_that_was_given(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
