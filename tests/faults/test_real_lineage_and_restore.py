@@ -161,7 +161,7 @@ def test_a_system_call_that_fails_while_events_are_restored(error: str, restorin
 
 def test_a_part_that_cannot_be_read(restoring: _Bench, ledger: Ledger) -> None:
     source = Path(str(restoring.arguments[1]))
-    parts = sorted(path for path in source.rglob("part-*") if path.is_file())
+    parts = sorted(path for path in (source / "data").rglob("*part-*") if path.is_file())
     fired = 0
     for part in parts:
         restoring.reset()
