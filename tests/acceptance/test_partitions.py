@@ -33,7 +33,7 @@ from penstock import (
     export,
     verify,
 )
-from penstock.errors import DestinationExists, IoError, ManifestError, NoSpace, Unconfirmed, UsageError
+from penstock.errors import DestinationExists, IntegrityError, IoError, ManifestError, NoSpace, Unconfirmed, UsageError
 from penstock.exporting.crew import Workers
 from penstock.exporting.incremental import export_incremental
 from penstock.model.filter import ExportFilter
@@ -491,7 +491,8 @@ def test_clearing_up_does_not_follow_a_link(kind: str, tmp_path: Path) -> None:
     (out / "data/date=2026-11-01").symlink_to(moved)
     before = files(moved)
     assert [name for name in before if name.endswith(".ndjson")]
-    with pytest.raises(DestinationExists):
+    # A lineage whose parts lie behind the link has lost them: it is refused for that, before the folder is.
+    with pytest.raises(DestinationExists if kind == "new" else IntegrityError):
         _export(tmp_path / "p", kind, rows=3)
     assert files(moved) == before
 
