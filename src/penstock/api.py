@@ -1,4 +1,4 @@
-"""The verbs in Python, with the argument names of the command."""
+"""The verbs in Python, with the argument names of the command. What a verb alone needs is loaded when it is used."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock import wiring
 from penstock.errors import UsageError
 from penstock.exporting import export as exporting
-from penstock.exporting import resume as resuming
-from penstock.exporting.incremental import export_incremental
 from penstock.model import jsontext
 from penstock.model.filter import ExportFilter
 from penstock.model.gaps import GapsResult
@@ -28,18 +27,15 @@ from penstock.model.result import (
 )
 from penstock.model.sample import parse_sample
 from penstock.model.storage_config import StorageConfig
-from penstock.pipeline.summary import survey
 from penstock.ports.observer import Observer
 from penstock.ports.source import AnalyticsStorage, Clock, OnConflict, Source
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
 from penstock.publishing.stream import StreamDestination
-from penstock.reading import diff as comparing
-from penstock.reading import gaps as surveying
-from penstock.reading import restore as restoring
-from penstock.reading import verify as verifying
-from penstock.reading.verify_chain import verify_chain
 from penstock.worker import hired
+
+if TYPE_CHECKING:
+    from penstock.reading.gaps import Window
 
 
 class Exporter:
@@ -73,6 +69,8 @@ class Exporter:
         """
         chosen = options if options is not None else ExportOptions()
         if incremental:
+            from penstock.exporting.incremental import export_incremental
+
             lineage = wiring.resolve_lineage(
                 destination, chosen, dataset=self.storage.dataset, overwrite=overwrite, manifest=manifest
             )
@@ -194,6 +192,8 @@ def ingest(
 
 def inspect(store: str | os.PathLike[str], *, config: StorageConfig | None = None) -> StorageStats:
     """Open a store, count and measure it, close it. Raises what :class:`~penstock.SqliteAnalyticsStorage` raises."""
+    from penstock.pipeline.summary import survey
+
     with closing(wiring.open_source(store, config)) as source:
         return survey(source, ExportFilter())[0]
 
@@ -214,6 +214,9 @@ def verify(
     byte and every count holds. Raises :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`,
     :class:`~penstock.errors.NewerVersion`, :class:`~penstock.errors.UsageError`.
     """
+    from penstock.reading.verify import verify as verify_export
+    from penstock.reading.verify_chain import verify_chain
+
     if quick and sample is not None:
         raise UsageError("quick reads no part, a sample reads some", hint="leave one of them out")
     now = (clock if clock is not None else wiring.SystemClock()).now()
@@ -221,7 +224,7 @@ def verify(
     place = wiring.resolve_published(destination)
     if isinstance(place, LineageDestination):
         return verify_chain(place, quick=quick, sample=share, observer=observer)
-    return verifying.verify(place, quick=quick, sample=share, observer=observer)
+    return verify_export(place, quick=quick, sample=share, observer=observer)
 
 
 def restore(
@@ -240,6 +243,8 @@ def restore(
     and checks everything and stores nothing. Raises :class:`~penstock.errors.IntegrityError`,
     :class:`~penstock.errors.UsageError`.
     """
+    from penstock.reading import restore as restoring
+
     place = wiring.resolve_published(source)
     parts = restoring.restorable(place)
     wanted = filter if filter is not None else ExportFilter()
@@ -271,6 +276,8 @@ def diff(
     :class:`~penstock.errors.IntegrityError` for a damaged export, :class:`~penstock.errors.UsageError` for one without
     ids, :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NoSpace`.
     """
+    from penstock.reading import diff as comparing
+
     with ExitStack() as stack:
         sides = [stack.enter_context(wiring.opened_events(source, config)) for source in (a, b)]
         if config is not None and config.table and not any(isinstance(side, Source) for side in sides):
@@ -281,7 +288,7 @@ def diff(
 
 
 def gaps(
-    directory: str | os.PathLike[str] | ExportDestination | LineageDestination, *, window: surveying.Window = "day"
+    directory: str | os.PathLike[str] | ExportDestination | LineageDestination, *, window: Window = "day"
 ) -> GapsResult:
     """List what is missing from a directory that holds a lineage or an export, or several in directories; needs no
     store, and decodes nothing.
@@ -290,6 +297,8 @@ def gaps(
     between others are named too, and are suspicious only. Raises :class:`~penstock.errors.NotFound`,
     :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.NewerVersion`.
     """
+    from penstock.reading import gaps as surveying
+
     return surveying.gaps(wiring.published_in(directory), window=window)
 
 
@@ -313,6 +322,8 @@ def resume(
     not whole, :class:`~penstock.errors.UsageError` for options or a store that are not the lineage's,
     :class:`~penstock.errors.Locked`.
     """
+    from penstock.exporting import resume as resuming
+
     lineage = wiring.existing_lineage(directory)
     given = options if options is not None else ExportOptions()
     with ExitStack() as stack:

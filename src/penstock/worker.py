@@ -20,7 +20,6 @@ from penstock.ports.source import Ticket, View
 from penstock.ports.task import Joining, PartReceipt, PartTask
 from penstock.publishing.around import Stored, stored_part
 from penstock.publishing.place import staged_name
-from penstock.runners.processes import ProcessRunner
 from penstock.runners.threads import ThreadRunner
 
 #: The views that this process has pinned, by the name that tasks have for them.
@@ -88,5 +87,7 @@ def hired(options: ExportOptions) -> Iterator[Workers]:
     if options.runner == "threads":
         yield Workers(threads=threads)
         return
+    from penstock.runners.processes import ProcessRunner  # loaded where processes are asked for
+
     with closing(ProcessRunner(options.processes)) as runner:
         yield Workers(threads=threads, crew=Crew(runner, join, make_part))

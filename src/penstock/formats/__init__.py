@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from penstock.formats import arrow, csv, json_array, ndjson, parquet
+from penstock.formats import arrow, csv, json_array, ndjson
 from penstock.model.options import ExportFormat, Layout
 from penstock.ports.format import ColumnarEncoder, Decoder, TextEncoder
 
@@ -27,10 +27,24 @@ class Format:
     seekable: bool = False
 
 
+def _parquet_encoder(
+    layout: Layout, write: Callable[[bytes], object], description: Mapping[str, str], streamed: bool
+) -> ColumnarEncoder:
+    from penstock.formats.parquet import ParquetEncoder  # with it come file systems of Arrow's and TLS: 20 ms
+
+    return ParquetEncoder(layout, write, description, streamed)
+
+
+def _parquet_decoder(layout: Layout) -> Decoder:
+    from penstock.formats.parquet import decoder
+
+    return decoder(layout)
+
+
 FORMATS: Mapping[ExportFormat, Format] = {
     ExportFormat.JSON: Format(text=json_array.JsonArrayEncoder, decoder=json_array.decoder),
     ExportFormat.NDJSON: Format(text=ndjson.NdjsonEncoder, decoder=ndjson.decoder),
     ExportFormat.CSV: Format(text=csv.CsvEncoder, decoder=csv.decoder),
-    ExportFormat.PARQUET: Format(columnar=parquet.ParquetEncoder, decoder=parquet.decoder, seekable=True),
+    ExportFormat.PARQUET: Format(columnar=_parquet_encoder, decoder=_parquet_decoder, seekable=True),
     ExportFormat.ARROW: Format(columnar=arrow.ArrowEncoder, decoder=arrow.decoder, seekable=True),
 }
