@@ -382,7 +382,7 @@ def test_columns_pretty_and_null_do_what_they_say(place: Path, penstock: Command
     assert penstock("export", "events.db", "a.csv", "--columns", "seq, session_id,id", "--csv-null", "NULL").code == 0
     rows = foreign_readers.read_csv(place / "a.csv", null="NULL")
     assert [list(row.values()) for row in rows] == [
-        [event.id, event.session_id, number] for number, event in enumerate(EVENTS, 1)
+        [number, event.session_id, event.id] for number, event in enumerate(EVENTS, 1)
     ]
     assert penstock("export", "events.db", "b.json.gz", "--pretty", "--columns", "data").code == 0
     assert b'\n  {\n    "data": {\n      "n": 0,' in foreign_readers.content(place / "b.json.gz")

@@ -65,7 +65,7 @@ def test_an_export_has_exactly_these_bytes(exporter: Exporter, tmp_path: Path, n
 def test_the_expected_bytes_are_those_of_the_plain_implementation() -> None:
     batch = naive_format.arrived(sample_events.fixed())
     batch = batch.set_column(9, batch.schema.field(9), batch["received_at"].take([0, 0, 0, 0]))
-    picked = batch.select(["timestamp", "session_id", "data", "seq"])
+    picked = batch.select(["seq", "session_id", "data", "timestamp"])
     assert (EXPECTED / "fixed.ndjson").read_bytes() == naive_format.ndjson(batch)
     assert (EXPECTED / "fixed.json").read_bytes() == naive_format.json_array(batch)
     assert (EXPECTED / "fixed.csv").read_bytes() == naive_format.csv(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -55,13 +56,20 @@ def test_a_dataset_comes_back_from_a_manifest(dataset: Dataset) -> None:
     assert found.schema.equals(dataset.schema, check_metadata=True)
 
 
-def test_a_choice_of_columns_keeps_their_order_and_what_is_own() -> None:
+def test_a_choice_of_columns_has_the_order_in_which_it_was_made_and_keeps_what_is_own() -> None:
     some = ORDERS.select(["row", "facts", "n"])
-    assert some.columns == ("n", "facts", "row")
-    assert some.own == ("n", "facts")
+    assert some.columns == ("row", "facts", "n")
+    assert some.own == ("facts", "n")
     assert (some.key, some.time, some.order) == (("n", "name"), "at", "row")
     assert is_json(some.schema.field("facts"))
     assert ORDERS.select(None) is ORDERS
+
+
+def test_a_hidden_column_is_written_only_when_it_is_asked_for() -> None:
+    numbered = replace(ORDERS, hidden=("row",))
+    assert numbered.select(None).columns == ORDERS.columns[:-1]
+    assert (numbered.select(None).order, numbered.select(None).hidden) == ("row", ())
+    assert numbered.select(["row", "n"]).columns == ("row", "n")
 
 
 @pytest.mark.parametrize("wrong", [[], ["n", "n"], ["none"], ["N"], [" n"], "n"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
@@ -77,7 +78,8 @@ class Dataset:
 
     ``own`` are the columns that the rows digest covers, in the order of ``schema``: all but what a store assigns.
     ``time`` is the column that windows and partitions mean, ``key`` are those that identify a row, ``order`` is a
-    64-bit integer in which rows arrived. A choice of columns may leave out what these three name. Raises
+    64-bit integer in which rows arrived. ``hidden`` are columns that rows are known by, and that are written only when
+    they are asked for, such as the row number of a table. A choice of columns may leave out what these name. Raises
     :class:`UsageError` for a schema that no export can hold.
     """
 
@@ -87,6 +89,7 @@ class Dataset:
     time: str | None = None
     key: tuple[str, ...] = ()
     order: str | None = None
+    hidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.columns
@@ -125,18 +128,21 @@ class Dataset:
         )
 
     def select(self, names: Sequence[str] | None) -> Dataset:
-        """The same with the named columns alone, in the dataset's order, whatever order they are asked for in; all for
+        """What is written of it: the named columns in the order they are asked for, all that are not hidden for
         ``None``. Raises :class:`UsageError` for an unknown or repeated name and for an empty choice."""
         if names is None:
-            return self
+            return self.select([name for name in self.columns if name not in self.hidden]) if self.hidden else self
         unknown = [name for name in names if name not in self.columns]
         if unknown:
-            raise UsageError(f"unknown column {unknown[0]!r}", hint="columns are " + ", ".join(self.columns))
+            near = get_close_matches(unknown[0], self.columns, n=1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(f"unknown column {unknown[0]!r}", hint=meant + "columns are " + ", ".join(self.columns))
         check_choice(names)
         return replace(
             self,
-            schema=pa.schema([field for field in self.schema if field.name in names]),
-            own=tuple(name for name in self.own if name in names),
+            schema=pa.schema([self.schema.field(name) for name in names]),
+            own=tuple(name for name in names if name in self.own),
+            hidden=(),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -187,13 +193,19 @@ def _field(raw: Any) -> pa.Field:
     name, kind, nullable = _text(raw["name"]), _text(raw["type"]), raw["nullable"]
     if not isinstance(nullable, bool):
         raise ValueError(f"not true or false: {nullable!r}")
-    if kind == "json":
-        return json_field(name, nullable=nullable)
-    digits = _DECIMAL.match(kind)
-    type = _TYPES.get(kind) if digits is None else _decimal(int(digits[1]), int(digits[2]))
-    if type is None:
+    field = field_of(name, kind, nullable=nullable)
+    if field is None:
         raise ValueError(f"column {name!r} has the unknown type {kind!r}; a newer penstock may know it")
-    return pa.field(name, type, nullable=nullable)
+    return field
+
+
+def field_of(name: str, type: str, *, nullable: bool = True) -> pa.Field | None:
+    """A column of the type of that name; ``None`` for a name that no type has."""
+    if type == "json":
+        return json_field(name, nullable=nullable)
+    digits = _DECIMAL.match(type)
+    known = _TYPES.get(type) if digits is None else _decimal(int(digits[1]), int(digits[2]))
+    return None if known is None else pa.field(name, known, nullable=nullable)
 
 
 def bound(schema: pa.Schema, *, json: Iterable[str] = ()) -> pa.Schema:
