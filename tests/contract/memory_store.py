@@ -21,6 +21,8 @@ Row = tuple[AnalyticsEvent, int, datetime]
 class MemoryView:
     """A copy of the list."""
 
+    streams = False
+
     def __init__(self, rows: Sequence[Row], given: int, identity: str) -> None:
         self.identity = identity
         self._rows = tuple(rows)

@@ -45,6 +45,10 @@ class Unheld:
         self._held = held
 
     @property
+    def streams(self) -> bool:
+        return self._rows.streams
+
+    @property
     def source(self) -> Mapping[str, Any]:
         return self._rows.source
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -93,13 +93,32 @@ class Run:
         self.counts: Counter[str] = Counter()
         self.sizes: list[int] = []
         self._timeless = 0
+        #: Slices that were handed out and did not come back as chunks yet, and whether no other follows.
+        self._reading: deque[Slice] = deque()
+        self._ended = False
+        self._deadline: float | None = None
 
     @cached_property
     def _slices(self) -> Sequence[Slice]:
+        """All slices, before any is read; none where rows come by once."""
         if self._given is not None:
             return self._given
-        most = {"max_rows": self._most_rows, "max_bytes": self._most_bytes}
-        return list(self._view.plan(self.filter, **most, after=self._after))
+        return () if self._view.streams else list(self._plan())
+
+    def _plan(self) -> Iterator[Slice]:
+        return self._view.plan(self.filter, max_rows=self._most_rows, max_bytes=self._most_bytes, after=self._after)
+
+    def _handed(self) -> Generator[Slice, None, None]:
+        """Each slice as it is handed out to be read; ``_ended`` is set with the last one."""
+        slices = self._plan() if self._view.streams and self._given is None else iter(self._slices)
+        span = next(slices, None)
+        self._ended = span is None
+        while span is not None:
+            following = next(slices, None)
+            self._ended = following is None
+            self._reading.append(span)
+            yield span
+            span = following
 
     def estimate(self) -> int | None:
         """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
@@ -182,7 +201,7 @@ class Run:
                 part.add(chunk)
                 limited = self.options.max_bytes is not None
                 stored = part.stored_bytes + sum(entry.bytes for entry in entries) if limited else 0
-                if number < len(self._slices) and self._past_limit(stored):
+                if self._more and self._past_limit(stored):
                     break
             if part.rows or keep_empty:
                 entries.append(self._end(publication, part, len(entries)))
@@ -206,10 +225,10 @@ class Run:
                 with closing(rendered):
                     self._write_gathered(publication, rendered, entries, by)
 
-            for number, chunk in enumerate(chunks, 1):
+            for chunk in chunks:
                 gathered.add(chunk)
                 check_number(len(entries) + gathered.partitions)
-                if number < len(self._slices) and self._past_limit(0):
+                if self._more and self._past_limit(0):
                     break
                 if gathered.full and gathered.scattered:
                     gathered.spill()
@@ -253,8 +272,10 @@ class Run:
         left = self.filter.limit
         total = self.planned
         rows = stored = done = 0
-        with closing(threads.map(self._read, self._slices, in_flight=threads.count + 1)) as chunks:
-            for span, chunk in zip(self._slices, chunks, strict=False):
+        handed = self._handed()
+        with closing(handed), closing(threads.map(self._read, handed, in_flight=threads.count + 1)) as chunks:
+            for chunk in chunks:
+                span = self._reading.popleft()
                 if left is not None and chunk.rows > left:
                     chunk = self._first_rows(span, left)
                 self.counts.update(chunk.counts)
@@ -267,6 +288,11 @@ class Run:
                     left -= chunk.rows
                     if left == 0:
                         return
+
+    @property
+    def _more(self) -> bool:
+        """Whether there are rows behind those that came back."""
+        return bool(self._reading) or not self._ended
 
     def _first_rows(self, span: Slice, count: int) -> Chunk:
         return self._read.extract(span, replace(self.filter, limit=count))

@@ -120,8 +120,9 @@ class _Stored:
 
     def batches(self, filter: ExportFilter, at: _Reading) -> Generator[pa.RecordBatch, None, None]:
         with self._source.pin() as view:
-            spans = list(view.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES))
-            at.total += sum(span.bytes_hint for span in spans)
+            plan = view.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES)
+            spans = plan if view.streams else list(plan)
+            at.total += 0 if view.streams else sum(span.bytes_hint for span in spans)
             skipped = Counter(view.unread)
             for span in spans:
                 reading = view.read(span, filter)

@@ -70,6 +70,8 @@ class ArrowSource:
 class ArrowView(Closing):
     """The rows that a source had when it was asked."""
 
+    streams = False
+
     def __init__(self, dataset: Dataset, rows: pa.Table, counts: Mapping[str, int]) -> None:
         self.upto: int = rows.num_rows
         #: What binding changed: it happened before any reading.

@@ -63,6 +63,8 @@ class EventsView(Closing):
     times.
     """
 
+    streams = False
+
     def __init__(self, path: Path, config: StorageConfig, *, readers: int, peers: Peers | None = None) -> None:
         self._name = os.fsencode(path.name).decode("utf-8", "replace")
         self._config = config

@@ -52,6 +52,8 @@ class TableView(Closing):
     ``timestamp`` or ``event_type``, and what opening a store raises.
     """
 
+    streams = False
+
     def __init__(self, path: Path, config: StorageConfig, *, readers: int, peers: Peers | None = None) -> None:
         assert config.table is not None
         self._name = os.fsencode(path.name).decode("utf-8", "replace")
