@@ -36,7 +36,7 @@ def test_an_integer_primary_key_is_seq_and_not_the_id() -> None:
     adoption = adopt(PLAIN, NEEDED)
 
     assert adoption.fields == {"event_type": "name", "timestamp": "created_at", "seq": "id"}
-    assert (adoption.seq, adoption.checked, adoption.place) == ('"id"', False, None)
+    assert (adoption.numbering.seq, adoption.numbering.checked, adoption.numbering.place) == ('"id"', False, None)
     assert adoption.rest == ("path", "ms")
     assert adoption.describe()["ids"] == "table:seq"
     assert adoption.describe()["order"] == "primary key, assumed"
@@ -114,7 +114,7 @@ def test_two_fields_may_share_a_column() -> None:
 def test_without_any_number_rowid_is_the_order() -> None:
     adoption = adopt(shape("name", "created_at", "rowid", key=None, rowid="_rowid_"), NEEDED)
 
-    assert (adoption.seq, adoption.checked) == ("_rowid_", False)
+    assert (adoption.numbering.seq, adoption.numbering.checked) == ("_rowid_", False)
     assert "seq" not in adoption.fields
     assert adoption.describe()["order"] == "rowid, assumed"
     assert adoption.rest == ("rowid",)
@@ -125,8 +125,8 @@ def test_a_mapped_seq_is_checked_and_found_by_row_number_unless_it_has_an_index(
     bare = adopt(shape("id", "name", "created_at", "n"), mapping)
     indexed = adopt(shape("id", "name", "created_at", "n", indexed=frozenset({"n"})), mapping)
 
-    assert (bare.seq, bare.checked, bare.place) == ('"n"', True, "rowid")
-    assert (indexed.checked, indexed.place) == (True, None)
+    assert (bare.numbering.seq, bare.numbering.checked, bare.numbering.place) == ('"n"', True, "rowid")
+    assert (indexed.numbering.checked, indexed.numbering.place) == (True, None)
     assert bare.describe()["order"] == "mapped column, assumed"
     assert bare.fields["id"] == "id"
 
@@ -135,15 +135,17 @@ def test_a_column_called_seq_counts_only_if_it_is_unique_and_there_is_no_key() -
     columns = ("seq", "name", "created_at")
 
     assert "seq" in adopt(shape(*columns, key=None), NEEDED).rest
-    assert adopt(shape(*columns, key=None, unique=frozenset({"seq"})), NEEDED).seq == '"seq"'
+    assert adopt(shape(*columns, key=None, unique=frozenset({"seq"})), NEEDED).numbering.seq == '"seq"'
     assert "seq" in adopt(shape("id", *columns, unique=frozenset({"seq"})), NEEDED).rest
-    assert adopt(shape(*columns, key=None, unique=frozenset({"seq"})), {**NEEDED, "seq": ":none"}).seq == "rowid"
+    assert (
+        adopt(shape(*columns, key=None, unique=frozenset({"seq"})), {**NEEDED, "seq": ":none"}).numbering.seq == "rowid"
+    )
 
 
 def test_a_table_without_rowid_goes_by_its_key() -> None:
     adoption = adopt(shape("id", "name", "created_at", rowid=None, indexed=frozenset({"id"})), NEEDED)
 
-    assert (adoption.seq, adoption.checked, adoption.place) == ('"id"', True, None)
+    assert (adoption.numbering.seq, adoption.numbering.checked, adoption.numbering.place) == ('"id"', True, None)
 
 
 @pytest.mark.parametrize(

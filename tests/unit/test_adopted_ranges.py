@@ -16,7 +16,7 @@ from penstock import AdoptedTable, ExportFilter, StorageConfig
 from penstock.errors import InvalidMapping
 from penstock.ports.source import Slice
 from penstock.sources.tables import view as adopted
-from penstock.sources.tables.query import ROW_OVERHEAD
+from penstock.sources.tables.numbering import ROW_OVERHEAD
 
 
 @pytest.fixture

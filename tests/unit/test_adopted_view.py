@@ -20,7 +20,7 @@ from adopted_tables import NEEDED, PLAIN, TIME, build, elsewhere, opened, seqs, 
 from penstock import AdoptedTable, AnalyticsStorage, ExportFilter, SqliteAnalyticsStorage, StorageConfig
 from penstock.errors import InvalidMapping, NotAStore, NotFound, StoreBusy, UsageError
 from penstock.ports.source import Slice
-from penstock.sources.tables import view as adopted
+from penstock.sources.tables import pinned as adopted
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_without_a_pause_one_connection_serves_all_readers(
         found = spans(view, rows=100)
         with ThreadPoolExecutor(3) as pool:
             pieces = list(pool.map(lambda span: seqs(view, [span]), found))
-        connections = len(view._connections)
+        connections = len(view._pinned.connections)
 
     assert begun == 3 * 20 + 1
     assert connections == 1
@@ -140,7 +140,7 @@ def test_without_a_pause_one_connection_serves_all_readers(
 
 def test_a_pause_of_any_length_gives_every_reader_its_connection(hits: Path) -> None:
     with opened(hits, readers=5) as view:
-        assert len(view._connections) == 5
+        assert len(view._pinned.connections) == 5
         held: queue.SimpleQueue[int] = queue.SimpleQueue()
         barrier = threading.Barrier(5, timeout=30)
 

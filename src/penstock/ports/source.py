@@ -87,8 +87,8 @@ Peers: TypeAlias = Callable[[], Sequence[Ticket]]
 
 class Rows(Protocol):
     """What an export reads. ``source`` describes source and view for the manifest. ``unread`` counts by reason what
-    no reading does, such as rows that lie in no slice. ``streams`` says that the rows come by once: each slice of a plan
-    is read once, in its order, while the plan is made, and a new plan begins anew."""
+    no reading does, such as rows that lie in no slice. ``streams`` says that the rows come by once: each slice of a
+    plan is read once, in its order, while the plan is made, and a new plan begins anew."""
 
     @property
     def streams(self) -> bool: ...

@@ -13,7 +13,7 @@ from typing import Any
 from penstock.errors import InvalidMapping
 from penstock.model.columns import COLUMNS, NOWHERE
 from penstock.model.times import TimeUnit
-from penstock.sources.connection import quote_name
+from penstock.sources.tables.numbering import Numbering, numbering
 from penstock.sources.tables.table import Shape, listed, nearest
 
 _REQUIRED = ("timestamp", "event_type")
@@ -24,17 +24,12 @@ _TIMES = ("timestamp", "received_at")
 class Adoption:
     """How one table is read as events.
 
-    ``seq`` is the SQL of the arrival number. ``checked`` says that it is a plain column, whose values have to be looked
-    at: only integers can be one. ``place`` is the SQL of the row number where ``seq`` has no index to be found by.
-    ``order`` says for the manifest what the arrival order rests on. ``fields`` are the columns by field, ``units`` how
-    their numbers are times, ``rest`` the columns that become members of ``data``, in the table's order.
+    ``fields`` are the columns by field, ``units`` how their numbers are times, ``rest`` the columns that become members
+    of ``data``, in the table's order.
     """
 
     shape: Shape
-    seq: str
-    checked: bool
-    place: str | None
-    order: str
+    numbering: Numbering
     fields: Mapping[str, str]
     units: Mapping[str, TimeUnit]
     rest: tuple[str, ...]
@@ -49,7 +44,7 @@ class Adoption:
             "mapping": dict(self.fields),
             "units": {field: str(unit) for field, unit in self.units.items()},
             "ids": "table:seq" if ids is None else "column, unique" if sure else "column, assumed unique",
-            "order": self.order,
+            "order": self.numbering.order,
         }
 
 
@@ -73,19 +68,16 @@ def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
                 f"no column of {shape.name!r} is the field {field!r}",
                 hint=f"map one, as --map {field}=COLUMN; its columns are {listed(shape.columns)}",
             )
-    if seq is None and shape.rowid is None:
+    numbers = numbering(shape, seq)
+    if numbers is None:
         raise InvalidMapping(
             f"the rows of {shape.name!r} have no number that could be their arrival order",
             hint=f"map an integer column, as --map seq=COLUMN; its columns are {listed(shape.columns)}",
         )
-    checked = seq is not None and (seq != shape.key or shape.rowid is None)
     used = set(fields.values())
     return Adoption(
         shape=shape,
-        seq=quote_name(seq) if seq is not None else str(shape.rowid),
-        checked=checked,
-        place=shape.rowid if checked and seq not in shape.indexed else None,
-        order=_order(shape, seq),
+        numbering=numbers,
         fields=fields,
         units=units,
         rest=tuple(name for name in shape.columns if name not in used),
@@ -126,11 +118,3 @@ def _same_named(shape: Shape, field: str, number: str | None) -> str | None:
     if field == "seq":
         return column if shape.key is None and column in shape.unique else None
     return column
-
-
-def _order(shape: Shape, column: str | None) -> str:
-    if column is None:
-        return "rowid, assumed"
-    if column != shape.key:
-        return "mapped column, assumed"
-    return "primary key, autoincrement" if shape.autoincrement else "primary key, assumed"

@@ -13,8 +13,6 @@ Result columns, beside ``seq``:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from penstock.sources.connection import quote_name
 from penstock.sources.tables.mapping import Adoption
 
@@ -25,29 +23,12 @@ STORAGES = {"integer": "0", "real": "0.0", "text": "''"}
 #: Bits of ``kinds``: the value of the field is a blob; of an event type, a number.
 BLOBS = {"id": 1, "event_type": 2, "session_id": 4, "data": 8, "metadata": 16, "received_at": 32}
 NUMBER_TYPE = 64
-#: Bytes of an event beside what its columns hold, roughly; for planning.
-ROW_OVERHEAD = 200
-#: The last number that an AUTOINCREMENT table gave out.
-SEQUENCE = "SELECT seq FROM main.sqlite_sequence WHERE name = ? AND typeof(seq) = 'integer'"
-_LEAST = -(1 << 63)
-#: More terms in one sum than this would be nested deeper than SQLite allows.
-_TERMS = 100
 
 
-def span(adoption: Adoption, after: int, upto: int, *, places: tuple[int, int] | None) -> str:
-    """Rows of ``after < seq <= upto``, as :func:`rows` gives them. ``places`` are the first and last row number among
-    them, where they are needed to find the rows quickly."""
-    where = [f"<= {upto}"]
-    if after >= _LEAST:
-        where.append(f"AND {adoption.seq} > {after}")
-    if places is not None:
-        where.append(f"AND {adoption.place} BETWEEN {places[0]} AND {places[1]}")
-    return rows(adoption, " ".join(where))
-
-
-def rows(adoption: Adoption, wanted: str) -> str:
-    """Rows whose ``seq`` is as ``wanted`` says in SQL, in ``seq`` order, behind the row that settles the types."""
-    chosen = [("seq", "0", adoption.seq), ("kinds", "0", _kinds(adoption))]
+def rows(adoption: Adoption, where: str) -> str:
+    """Rows that meet a condition, in ``seq`` order, behind the row that settles the types."""
+    seq = adoption.numbering.seq
+    chosen = [("seq", "0", seq), ("kinds", "0", _kinds(adoption))]
     for field in TEXT_FIELDS:
         if field in adoption.fields:
             chosen.append((field, "''", _plain(quote_name(adoption.fields[field]))))
@@ -56,55 +37,11 @@ def rows(adoption: Adoption, wanted: str) -> str:
         for storage, typed in STORAGES.items():
             chosen.append((f"{field}_{storage}", typed, f"CASE typeof({column}) WHEN '{storage}' THEN {column} END"))
     chosen += [(f"member_{number}", "''", _member(quote_name(name))) for number, name in enumerate(adoption.rest)]
-    where = [f"{adoption.seq} {wanted}", *_numbered(adoption)]
     return (
         f"SELECT {', '.join(f'{typed} AS {quote_name(name)}' for name, typed, _ in chosen)} UNION ALL SELECT * FROM"
-        f" (SELECT {', '.join(sql for _, _, sql in chosen)} FROM {_table(adoption)}"
-        f" WHERE {' AND '.join(where)} ORDER BY {adoption.seq})"
+        f" (SELECT {', '.join(sql for _, _, sql in chosen)} FROM {adoption.shape.source}"
+        f" WHERE {where} ORDER BY {seq})"
     )
-
-
-def sizes(adoption: Adoption, after: int | None) -> str:
-    """``seq``, ``bytes`` and, where it is needed, ``place`` of every row above ``after`` in ``seq`` order, behind a row
-    of zeros."""
-    where = [*([] if after is None else [f"{adoption.seq} > {after}"]), *_numbered(adoption)]
-    place = adoption.place if adoption.place is not None else "0"
-    measured = _sum([f"ifnull(octet_length({quote_name(name)}), 4)" for name in adoption.shape.columns])
-    return (
-        f"SELECT 0 AS seq, 0 AS bytes, 0 AS place UNION ALL SELECT * FROM (SELECT {adoption.seq},"
-        f" {measured} + {ROW_OVERHEAD}, {place} FROM {_table(adoption)}"
-        f" WHERE {' AND '.join(where) or '1'} ORDER BY {adoption.seq})"
-    )
-
-
-def last(adoption: Adoption, count: int = 1) -> str:
-    """The highest ``seq``, at most so many; no row if there is none."""
-    return f"{_numbers(adoption)} ORDER BY {adoption.seq} DESC LIMIT {count}"
-
-
-def first(adoption: Adoption, after: int | None) -> str:
-    """The lowest ``seq`` of all, or above a number; no row if there is none."""
-    above = "" if after is None else f" AND {adoption.seq} > {after}"
-    return f"{_numbers(adoption)}{above} ORDER BY {adoption.seq} LIMIT 1"
-
-
-def unnumbered(adoption: Adoption) -> str:
-    """How many rows have no integer for a ``seq``."""
-    return f"SELECT count(*) AS n FROM {_table(adoption)} WHERE typeof({adoption.seq}) <> 'integer'"
-
-
-def _numbers(adoption: Adoption) -> str:
-    where = " AND ".join(_numbered(adoption)) or "1"
-    return f"SELECT {adoption.seq} AS seq FROM {_table(adoption)} WHERE {where}"
-
-
-def _table(adoption: Adoption) -> str:
-    return f"main.{quote_name(adoption.shape.name)}"
-
-
-def _numbered(adoption: Adoption) -> Iterator[str]:
-    if adoption.checked:
-        yield f"typeof({adoption.seq}) = 'integer'"
 
 
 def _kinds(adoption: Adoption) -> str:
@@ -140,9 +77,3 @@ def _real(column: str) -> str:
         f"CASE WHEN abs({column}) > 0.0 THEN CAST({column} AS TEXT) WHEN atan2({column}, -1.0) < 0.0 THEN '-0.0'"
         f" ELSE '0.0' END"
     )
-
-
-def _sum(terms: list[str]) -> str:
-    while len(terms) > 1:
-        terms = [f"({' + '.join(terms[start : start + _TERMS])})" for start in range(0, len(terms), _TERMS)]
-    return terms[0]

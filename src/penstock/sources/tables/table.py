@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from penstock.errors import InvalidMapping, StorageError
-from penstock.sources.connection import Connection
+from penstock.sources.connection import Connection, quote_name
 from penstock.sources.file import is_ours
 
 _TABLES = "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
@@ -48,6 +48,11 @@ class Shape:
     indexed: frozenset[str]
     unique: frozenset[str]
     sha256: str
+
+    @property
+    def source(self) -> str:
+        """What stands behind FROM."""
+        return f"main.{quote_name(self.name)}"
 
     def column(self, name: str) -> str | None:
         """The column of this name as the table spells it; case does not matter, as in SQL."""

@@ -1,7 +1,7 @@
-"""One unchanging view of a table that is not ours: connections that see the same commit, ranges, and what was counted.
+"""One unchanging view of a table that is not ours, read in slices of its arrival number by several threads.
 
-The table is described in ``adopted_table``, its mapping settled in ``adopted_mapping``, its SQL made in
-``adopted_query``, its rows made events in ``adopted_events``.
+The table is described in ``table``, its mapping settled in ``mapping``, its SQL made in ``query`` and ``numbering``,
+its rows made events in ``events``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -22,31 +21,19 @@ from penstock.errors import InvalidMapping, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import Peers, Reading, Slice, Ticket
-from penstock.sources.connection import Connection, check_alike
-from penstock.sources.log import sync_log
-from penstock.sources.pool import Pool
-from penstock.sources.tables import query as adopted_query
+from penstock.ports.source import Peers, Reading, Slice
+from penstock.sources.tables import query
 from penstock.sources.tables.events import Converter
-from penstock.sources.tables.mapping import Adoption, adopt
+from penstock.sources.tables.mapping import adopt
+from penstock.sources.tables.numbering import SEQUENCE, Numbering
+from penstock.sources.tables.pinned import Pinned
 from penstock.sources.tables.table import describe
-from penstock.sources.watch import Watch, check_one_file
 
-#: The same for all connections that read one commit of one file.
-_LIKENESS = """SELECT (SELECT page_count FROM pragma_page_count) AS pages,
-    (SELECT freelist_count FROM pragma_freelist_count) AS free,
-    (SELECT schema_version FROM pragma_schema_version) AS version"""
-_ATTEMPTS = 20
 _MEASURED = 65_536
 
 
 class TableView(Closing):
     """A table of any shape as events, through ``config.table`` and ``config.mapping``; the file is never written.
-
-    Each of ``readers`` connections holds one read transaction. A further connection asks for ``PRAGMA data_version``
-    before the first of them begins and after the last has: if it did not change, nobody committed in between, so all
-    see the same rows, those of ``peers`` too. If that cannot be shown in a bounded number of tries, one connection
-    serves all readers in turn, and no other process can read the same.
 
     Raises :class:`~penstock.errors.InvalidMapping` for a table or column that is not there and for an event without
     ``timestamp`` or ``event_type``, and what opening a store raises.
@@ -57,52 +44,21 @@ class TableView(Closing):
     def __init__(self, path: Path, config: StorageConfig, *, readers: int, peers: Peers | None = None) -> None:
         assert config.table is not None
         self._name = os.fsencode(path.name).decode("utf-8", "replace")
-        self._file = path
         self._path = str(path.absolute())
         self._batch_rows = config.batch_rows
-        self._connections: list[Connection] = []
-        self._pool = Pool()
-        self._watch = Watch()
+        self._pinned = Pinned(path, config, readers=readers, peers=peers)
+        self._pool = self._pinned.pool
         try:
-            agreed = self._begin(path, config, readers, peers)
-            self._adoption = adopt(describe(self._connections[0], config.table), config.mapping)
-            highest = self._connections[0].query(adopted_query.last(self._adoption))
+            with self._pool.lend() as connection:
+                self._adoption = adopt(describe(connection, config.table), config.mapping)
+                self._numbering = self._adoption.numbering
+                highest = connection.query(self._numbering.last())
         except BaseException:
             self.close()
             raise
         self._numbered = bool(highest)
         self.upto = int(highest[0]["seq"]) if highest else 0
-        file = self._connections[0].file
-        self.ticket = Ticket(upto=self.upto, changes=None, file=file) if agreed else None
-        self._pool.fill(self._connections)
-
-    def _begin(self, path: Path, config: StorageConfig, readers: int, peers: Peers | None) -> bool:
-        """Open the connections and begin their transactions at one and the same commit; whether all do. If not, there
-        is one connection."""
-        for _ in range(readers):
-            self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
-        if readers == 1 and peers is None:
-            _begin(self._connections[0])
-            return True
-        self._watch.open(path, config)
-        for attempt in range(_ATTEMPTS):
-            self._watch.begin()
-            tickets = list(peers()) if peers is not None else []
-            for connection in self._connections:
-                _begin(connection)
-            if self._watch.unmoved():
-                mine = Ticket(upto=0, changes=None, file=self._connections[0].file)
-                check_one_file(path, [*tickets, mine])
-                check_alike(self._connections, _LIKENESS)
-                return True
-            for connection in self._connections:
-                connection.execute("ROLLBACK")
-            time.sleep(0.001 * attempt)
-        while len(self._connections) > 1:
-            self._connections.pop().close()
-        self._watch.close()
-        _begin(self._connections[0])
-        return False
+        self.ticket = self._pinned.ticket(self.upto)
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -110,10 +66,10 @@ class TableView(Closing):
 
     @property
     def unread(self) -> Mapping[str, int]:
-        if not self._adoption.checked:
+        if not self._numbering.checked:
             return {}
         with self._pool.lend() as connection:
-            count = int(connection.query(adopted_query.unnumbered(self._adoption))[0]["n"])
+            count = int(connection.query(self._numbering.unnumbered())[0]["n"])
         return {"skipped_bad_seq": count} if count else {}
 
     @property
@@ -132,10 +88,10 @@ class TableView(Closing):
     @property
     def given(self) -> int:
         """As far as the table is AUTOINCREMENT, also what is not in it any more."""
-        if not self._adoption.shape.autoincrement or self._adoption.checked:
+        if self._numbering.given is None:
             return self.upto
         with self._pool.lend() as connection:
-            found = connection.query(adopted_query.SEQUENCE, [self._adoption.shape.name])
+            found = connection.query(SEQUENCE, [self._numbering.given])
         return max([self.upto, *(int(row["seq"]) for row in found)])
 
     @property
@@ -144,34 +100,34 @@ class TableView(Closing):
 
     def first(self, after: int | None = None) -> int | None:
         with self._pool.lend() as connection:
-            found = connection.query(adopted_query.first(self._adoption, after))
+            found = connection.query(self._numbering.first(after))
         return int(found[0]["seq"]) if found else None
 
     def numbers(self, count: int) -> pa.Array:
-        sql = adopted_query.last(self._adoption, count)
+        sql = self._numbering.last(count)
         with self._pool.lend() as connection, connection.stream(sql, batch_rows=count) as reader:
             return reader.read_all()["seq"].combine_chunks()
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
         converter = Converter(self._adoption, ExportFilter())
-        sql = adopted_query.rows(self._adoption, f"IN ({', '.join(map(str, numbers))})")
+        sql = query.rows(self._adoption, self._numbering.among(numbers))
         with self._pool.lend() as connection, connection.stream(sql, batch_rows=_MEASURED) as reader:
             rows = reader.read_all().combine_chunks().to_batches()[0].slice(1)
         return rows["seq"].to_pylist(), converter.convert(rows)
 
     def make_durable(self) -> bool:
-        return sync_log(self._file)
+        return self._pinned.make_durable()
 
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         """Slices of at most that many rows and bytes. Every row is measured, so the first one takes a pass over the
         table. Raises :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
         if not self._numbered and self.unread:
             raise InvalidMapping(
-                f"the column {self._adoption.fields['seq']!r} holds no integer: it cannot be the arrival number",
+                f"the column {self._numbering.column!r} holds no integer: it cannot be the arrival number",
                 hint="map seq to a column of integers, or leave it out",
             )
-        cutter = _Cutter(self._adoption, max_rows, max_bytes)
-        sql = adopted_query.sizes(self._adoption, after)
+        cutter = _Cutter(self._numbering, max_rows, max_bytes)
+        sql = self._numbering.sizes(after)
         with self._pool.lend() as connection, connection.stream(sql, batch_rows=_MEASURED) as reader:
             for number, batch in enumerate(reader):
                 cutter.add(batch if number else batch.slice(1))
@@ -184,7 +140,7 @@ class TableView(Closing):
     def _rows(self, span: Slice, converter: Converter) -> Iterator[pa.RecordBatch]:
         if converter.full:
             return
-        sql = adopted_query.span(self._adoption, span.after, span.upto, places=span.places)
+        sql = query.rows(self._adoption, self._numbering.within(span.after, span.upto, span.places))
         with (
             self._pool.lend() as connection,
             connection.stream(sql, batch_rows=self._batch_rows) as reader,
@@ -198,21 +154,18 @@ class TableView(Closing):
                     return
 
     def unmoved(self) -> bool:
-        return self._watch.unmoved()
+        return self._pinned.unmoved()
 
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
-        self._pool.drain()
-        while self._connections:
-            self._connections.pop().close()
-        self._watch.close()
+        self._pinned.close()
 
 
 class _Cutter:
     """Cuts measured rows, given in ``seq`` order, into slices none of which is over a limit unless it is one row."""
 
-    def __init__(self, adoption: Adoption, max_rows: int, max_bytes: int) -> None:
-        self._adoption = adoption
+    def __init__(self, numbering: Numbering, max_rows: int, max_bytes: int) -> None:
+        self._numbering = numbering
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._found: list[Slice] = []
@@ -225,11 +178,11 @@ class _Cutter:
         """The next rows: ``seq``, ``bytes``, ``place``."""
         seqs = batch["seq"]
         ends = list(accumulate(batch["bytes"].to_pylist()))
-        places = batch["place"].to_pylist() if self._adoption.place is not None else []
+        places = batch["place"].to_pylist() if self._numbering.place is not None else []
         if ends and self._after is None:
             self._after = self._last = seqs[0].as_py() - 1
-        if self._adoption.checked:
-            _refuse_repeats([self._last, *seqs.to_pylist()], self._adoption)
+        if self._numbering.checked:
+            _refuse_repeats([self._last, *seqs.to_pylist()], self._numbering)
         start = 0
         while start < len(ends):
             before = ends[start - 1] if start else 0
@@ -266,16 +219,10 @@ class _Cutter:
         return self._found
 
 
-def _refuse_repeats(seqs: list[int], adoption: Adoption) -> None:
+def _refuse_repeats(seqs: list[int], numbering: Numbering) -> None:
     for one, next_one in pairwise(seqs):
         if one == next_one:
             raise InvalidMapping(
-                f"the column {adoption.fields['seq']!r} holds {one} twice: it cannot be the arrival number",
+                f"the column {numbering.column!r} holds {one} twice: it cannot be the arrival number",
                 hint="map seq to a column whose values are unique, or leave it out",
             )
-
-
-def _begin(connection: Connection) -> None:
-    """Begin a transaction and let it see the database: SQLite takes its snapshot at the first read."""
-    connection.execute("BEGIN")
-    connection.query("SELECT count(*) AS n FROM main.sqlite_schema")

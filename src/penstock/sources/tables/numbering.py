@@ -1,0 +1,113 @@
+"""By which number the rows of a table are found, and the SQL that goes by it: from where to where, which is the last,
+how large they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from penstock.sources.connection import quote_name
+from penstock.sources.tables.table import Shape
+
+#: Bytes of a row beside what its columns hold, roughly; for planning.
+ROW_OVERHEAD = 200
+#: The last number that an AUTOINCREMENT table gave out.
+SEQUENCE = "SELECT seq FROM main.sqlite_sequence WHERE name = ? AND typeof(seq) = 'integer'"
+_LEAST = -(1 << 63)
+#: More terms in one sum than this would be nested deeper than SQLite allows.
+_TERMS = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Numbering:
+    """The arrival number of a table's rows.
+
+    ``column`` holds it, or none, and it is the row number. ``seq`` is its SQL. ``checked`` says that it is a plain
+    column, whose values have to be looked at: only integers can be one. ``place`` is the SQL of the row number where
+    ``seq`` has no index to be found by. ``order`` says for the manifest what the arrival order rests on.
+    """
+
+    shape: Shape
+    column: str | None
+    seq: str
+    checked: bool
+    place: str | None
+    order: str
+
+    @property
+    def given(self) -> str | None:
+        """The name by which the table says how far it gave out numbers, if it does."""
+        return self.shape.name if self.shape.autoincrement and not self.checked else None
+
+    def within(self, after: int, upto: int, places: tuple[int, int] | None) -> str:
+        """The condition for ``after < seq <= upto``. ``places`` are the first and last row number among these rows,
+        where they are needed to find them quickly."""
+        where = [f"{self.seq} <= {upto}"]
+        if after >= _LEAST:
+            where.append(f"{self.seq} > {after}")
+        if places is not None:
+            where.append(f"{self.place} BETWEEN {places[0]} AND {places[1]}")
+        return " AND ".join([*where, *self._numbered()])
+
+    def among(self, numbers: Sequence[int]) -> str:
+        """The condition for rows at some numbers."""
+        return " AND ".join([f"{self.seq} IN ({', '.join(map(str, numbers))})", *self._numbered()])
+
+    def sizes(self, after: int | None) -> str:
+        """``seq``, ``bytes`` and, where it is needed, ``place`` of every row above ``after`` in ``seq`` order, behind a
+        row of zeros."""
+        where = [*([] if after is None else [f"{self.seq} > {after}"]), *self._numbered()]
+        measured = _sum([f"ifnull(octet_length({quote_name(name)}), 4)" for name in self.shape.columns])
+        return (
+            f"SELECT 0 AS seq, 0 AS bytes, 0 AS place UNION ALL SELECT * FROM (SELECT {self.seq},"
+            f" {measured} + {ROW_OVERHEAD}, {self.place if self.place is not None else '0'} FROM {self.shape.source}"
+            f" WHERE {' AND '.join(where) or '1'} ORDER BY {self.seq})"
+        )
+
+    def last(self, count: int = 1) -> str:
+        """The highest ``seq``, at most so many; no row if there is none."""
+        return f"{self._numbers()} ORDER BY {self.seq} DESC LIMIT {count}"
+
+    def first(self, after: int | None) -> str:
+        """The lowest ``seq`` of all, or above a number; no row if there is none."""
+        above = "" if after is None else f" AND {self.seq} > {after}"
+        return f"{self._numbers()}{above} ORDER BY {self.seq} LIMIT 1"
+
+    def unnumbered(self) -> str:
+        """How many rows have no integer for a ``seq``."""
+        return f"SELECT count(*) AS n FROM {self.shape.source} WHERE typeof({self.seq}) <> 'integer'"
+
+    def _numbers(self) -> str:
+        return f"SELECT {self.seq} AS seq FROM {self.shape.source} WHERE {' AND '.join(self._numbered()) or '1'}"
+
+    def _numbered(self) -> Iterator[str]:
+        if self.checked:
+            yield f"typeof({self.seq}) = 'integer'"
+
+
+def numbering(shape: Shape, column: str | None) -> Numbering | None:
+    """By a column, or else by the integer primary key or the row number; ``None`` for a table that has neither."""
+    column = column if column is not None else shape.key
+    if column is None and shape.rowid is None:
+        return None
+    checked = column is not None and (column != shape.key or shape.rowid is None)
+    if column is None:
+        order = "rowid, assumed"
+    elif column != shape.key:
+        order = "mapped column, assumed"
+    else:
+        order = "primary key, autoincrement" if shape.autoincrement else "primary key, assumed"
+    return Numbering(
+        shape=shape,
+        column=column,
+        seq=quote_name(column) if column is not None else str(shape.rowid),
+        checked=checked,
+        place=shape.rowid if checked and column not in shape.indexed else None,
+        order=order,
+    )
+
+
+def _sum(terms: list[str]) -> str:
+    while len(terms) > 1:
+        terms = [f"({' + '.join(terms[start : start + _TERMS])})" for start in range(0, len(terms), _TERMS)]
+    return terms[0]
