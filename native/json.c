@@ -70,7 +70,7 @@ static const char *escape(const char *at, const char *end, int *code)
 
 static inline bool is_surrogate(int code)
 {
-    return HIGH_SURROGATE(code) || LOW_SURROGATE(code);
+    return code >= 0xD800 && code <= 0xDFFF;
 }
 
 static const char *skip_string(const char *at, const char *end, struct json_facts *facts)
@@ -226,4 +226,68 @@ const char *json_string(const char *at, const char *end, struct text *text)
             return NULL;
         put_code(text, code);
     }
+}
+
+/* A byte of a number or a word: two of them with white space between are two values. */
+static bool is_word(char byte)
+{
+    return memchr(",:[]{}\"", byte, 7) == NULL;
+}
+
+/* Copy a string, `at` at its opening quote; returns what follows it, or NULL. */
+static const char *copy_string(const char *at, const char *end, struct text *text)
+{
+    const char *begin = at++;
+    for (at = skip_plain(at, end); at < end && *at != '"'; at = skip_plain(at, end)) {
+        if (*at != '\\' || end - at < 2)
+            return NULL;
+        at += 2;
+    }
+    if (at == end)
+        return NULL;
+    text_put(text, begin, (size_t)(at + 1 - begin));
+    return at + 1;
+}
+
+bool json_compact(const char *bytes, size_t length, struct text *text, struct json_facts *facts)
+{
+    const char *at = bytes, *end = bytes + length;
+    size_t before = text->used;
+    bool word = false, apart = false;
+    *facts = (struct json_facts){0, false};
+    if (json_value(at, end, facts) == end) {
+        text_put(text, bytes, length);
+        return true;
+    }
+    while (at != NULL && at < end) {
+        if (json_space(*at)) {
+            apart = true;
+            at++;
+            continue;
+        }
+        bool is = is_word(*at);
+        if (is && word && apart)
+            break;
+        word = is;
+        apart = false;
+        if (*at == '"') {
+            at = copy_string(at, end, text);
+        } else {
+            text_put(text, at, 1);
+            at++;
+        }
+    }
+    const char *begin = text->bytes + before, *stop = text->bytes + text->used;
+    *facts = (struct json_facts){0, false};
+    if (at == end && begin < stop && json_value(begin, stop, facts) == stop)
+        return true;
+    text->used = before;
+    return false;
+}
+
+const char *json_member(const char *at, const char *end, struct text *name)
+{
+    struct json_facts facts = {0, false};
+    at = json_string(at, end, name);
+    return at == NULL || at == end || *at != ':' ? NULL : json_value(at + 1, end, &facts);
 }
