@@ -1,4 +1,4 @@
-/* Checking and reading JSON text that holds no white space. */
+/* Checking and reading JSON text, which holds no white space but where it is said. */
 #ifndef PENSTOCK_JSON_H
 #define PENSTOCK_JSON_H
 
@@ -20,5 +20,18 @@ const char *json_value(const char *at, const char *end, struct json_facts *facts
 /* Put the content of the string that begins at `at` into `text`, which has room for it; returns what follows the closing
  * quote, or NULL. */
 const char *json_string(const char *at, const char *end, struct text *text);
+
+static inline bool json_space(char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+/* Put the one value that `bytes` hold, with white space between its parts or not, into `text` without it; there is room
+ * for `length` bytes. False, and nothing put, where it is none that `json_value` takes. */
+bool json_compact(const char *bytes, size_t length, struct text *text, struct json_facts *facts);
+
+/* A member of an object, `at` at the quote of its name, which is put into `name`, that has room for it; returns what
+ * follows the member, or NULL. */
+const char *json_member(const char *at, const char *end, struct text *name);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "json.h"
 #include "memory.h"
+#include "moment.h"
 
 #define MICROS_A_DAY (86400LL * 1000000)
 #define MOST_DIGITS 19
@@ -30,27 +31,6 @@ static const char *read_number(const char *at, const char *end, int64_t *number)
         value = value * 10 + (uint64_t)(*at++ - '0');
     *number = negative ? (int64_t)(0 - value) : (int64_t)value;
     return at > begin ? at : NULL;
-}
-
-/* `width` decimal digits, or -1. */
-static int64_t number_of(const char *at, int width)
-{
-    int64_t value = 0;
-    for (; width > 0; width--, at++) {
-        if (*at < '0' || *at > '9')
-            return -1;
-        value = value * 10 + (*at - '0');
-    }
-    return value;
-}
-
-/* Days from 1970-01-01 in the Gregorian calendar extended backwards; see spell_day in text.c. */
-static int64_t day_number(int64_t year, int64_t month, int64_t day)
-{
-    int64_t from_march = month > 2 ? month - 3 : month + 9, of_march = year - (month <= 2);
-    int64_t era = of_march / 400, year_of_era = of_march % 400;
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * from_march + 2) / 5 + day -
-           1 - 719468;
 }
 
 static const char *read_time(const char *at, const char *end, int64_t *micros)

@@ -93,3 +93,67 @@ void penstock_sink_close(int64_t number)
     if (sink != NULL)
         sink_close(sink);
 }
+
+sqlite3 *penstock_loaded(void)
+{
+    return extension_loaded();
+}
+
+struct penstock_cursor *penstock_cursor_open(sqlite3 *database, const char *sql, const struct gather *columns,
+                                             int64_t count, const struct bound *parameters, int64_t parameter_count,
+                                             bool guarded)
+{
+    return cursor_open(database, sql, columns, count, parameters, parameter_count, guarded);
+}
+
+void penstock_cursor_close(struct penstock_cursor *cursor)
+{
+    cursor_close(cursor);
+}
+
+int32_t penstock_cursor_fault(const struct penstock_cursor *cursor, const char **said)
+{
+    *said = cursor->said;
+    return cursor->fault;
+}
+
+bool penstock_cursor_column(struct penstock_cursor *cursor, int64_t at, const char **name, const char **declared)
+{
+    if (at < 0 || at >= cursor->count)
+        return false;
+    *name = sqlite3_column_name(cursor->statement, (int)at);
+    *declared = sqlite3_column_decltype(cursor->statement, (int)at);
+    return *name != NULL;
+}
+
+bool penstock_cursor_take(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, struct arrow_array *batch,
+                          struct arrow_array *notes, struct penstock_taken *taken)
+{
+    struct rows_made *made = &cursor->made;
+    *taken = (struct penstock_taken){0, 0};
+    if (!cursor_take(cursor, rows, bytes))
+        return false;
+    if (made->rows == 0)
+        return true;
+    bool done = arrow_of_columns(batch, made->gathered, made->layout, made->outputs, made->rows);
+    if (done && made->note_count > 0 && !arrow_of_columns(notes, made->notes, note_columns, NOTE_COLUMNS, made->note_count)) {
+        batch->release(batch);
+        done = false;
+    }
+    if (!done)
+        cursor->fault = FAULT_MEMORY;
+    *taken = (struct penstock_taken){made->rows, made->note_count};
+    made->rows = 0;
+    return done;
+}
+
+int64_t penstock_cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, int64_t overhead,
+                            struct cut *cuts, int64_t most)
+{
+    return cursor_cut(cursor, rows, bytes, overhead, cuts, most);
+}
+
+void penstock_cursor_interrupt(struct penstock_cursor *cursor)
+{
+    atomic_store(&cursor->interrupted, true);
+}

@@ -9,6 +9,7 @@
 
 #include "arrow.h"
 #include "columns.h"
+#include "cursor.h"
 #include "xxh3.h"
 
 #define PENSTOCK_CALL __attribute__((visibility("default")))
@@ -41,5 +42,35 @@ PENSTOCK_CALL int64_t penstock_sink_open(const struct spelled *columns, int64_t 
 PENSTOCK_CALL const char *penstock_sink_take(int64_t number, struct arrow_array *batch);
 /* Nothing happens to a sink that is closed already. No query may be using it. */
 PENSTOCK_CALL void penstock_sink_close(int64_t number);
+
+/* The connection that this thread loaded the library into last, once; NULL if there is none. It is good until it is
+ * closed. */
+PENSTOCK_CALL sqlite3 *penstock_loaded(void);
+
+/* A cursor (cursor.h), or NULL without memory. Like its connection it is one thread's at a time, but for
+ * `penstock_cursor_interrupt`, and it is to be closed before its connection. */
+PENSTOCK_CALL struct penstock_cursor *penstock_cursor_open(sqlite3 *database, const char *sql,
+                                                           const struct gather *columns, int64_t count,
+                                                           const struct bound *parameters, int64_t parameter_count,
+                                                           bool guarded);
+PENSTOCK_CALL void penstock_cursor_close(struct penstock_cursor *cursor);
+/* What it could not do (`enum fault`), and what was said of it, as long as the cursor is there. */
+PENSTOCK_CALL int32_t penstock_cursor_fault(const struct penstock_cursor *cursor, const char **said);
+/* The name and the declared type, if there is one, of a column of the query; false behind the last. */
+PENSTOCK_CALL bool penstock_cursor_column(struct penstock_cursor *cursor, int64_t at, const char **name,
+                                          const char **declared);
+/* The next rows as a batch, with a batch of notes of them if there are any, and how many of both: no rows at the end,
+ * where nothing is given out. False, and a fault, where it fails. */
+struct penstock_taken {
+    int64_t rows, notes;
+};
+PENSTOCK_CALL bool penstock_cursor_take(struct penstock_cursor *cursor, int64_t rows, int64_t bytes,
+                                        struct arrow_array *batch, struct arrow_array *notes,
+                                        struct penstock_taken *taken);
+/* The next slices of a query that is measured (`cursor_cut`). */
+PENSTOCK_CALL int64_t penstock_cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes,
+                                          int64_t overhead, struct cut *cuts, int64_t most);
+/* Ends what the cursor does now and ever does: safe from any thread. */
+PENSTOCK_CALL void penstock_cursor_interrupt(struct penstock_cursor *cursor);
 
 #endif

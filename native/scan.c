@@ -192,6 +192,15 @@ static void finish(sqlite3_context *context)
     sqlite3_result_int64(context, rows == NULL ? 0 : *rows);
 }
 
+static _Thread_local sqlite3 *loaded;
+
+sqlite3 *extension_loaded(void)
+{
+    sqlite3 *database = loaded;
+    loaded = NULL;
+    return database;
+}
+
 /* What SQLite calls when the library is loaded as an extension of a connection. */
 __attribute__((visibility("default"))) int penstock_scan_init(sqlite3 *database, char **error,
                                                               const sqlite3_entry *entries)
@@ -200,6 +209,7 @@ __attribute__((visibility("default"))) int penstock_scan_init(sqlite3 *database,
     if (sqlite3_entries != NULL && sqlite3_entries != entries)
         return SQLITE_ERROR; /* another SQLite in this process: its values are not the first one's to read */
     sqlite3_entries = entries;
+    loaded = database;
     return sqlite3_create_function_v2(database, "penstock_scan", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY,
                                       NULL, NULL, step, finish, NULL);
 }

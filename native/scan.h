@@ -11,6 +11,7 @@
 
 #include "columns.h"
 #include "gathered.h"
+#include "sqlite_api.h"
 
 struct sink {
     int64_t number, rows, last;
@@ -28,5 +29,7 @@ struct sink *sink_open(const struct spelled *columns, int64_t count, int64_t ord
 struct sink *sink_of(int64_t number);
 /* No query may be using the sink any more. */
 void sink_close(struct sink *sink);
+/* The connection that this thread loaded the library into last, once. */
+sqlite3 *extension_loaded(void);
 
 #endif

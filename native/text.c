@@ -203,6 +203,22 @@ void text_csv(struct text *text, const char *bytes, size_t length, const char *n
     text->used = (size_t)(out - text->bytes);
 }
 
+void text_base64(struct text *text, const char *bytes, size_t length)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *in = (const unsigned char *)bytes;
+    for (size_t at = 0; at < length; at += 3) {
+        size_t left = length - at;
+        unsigned three = (unsigned)in[at] << 16 | (left > 1 ? in[at + 1] << 8 : 0) | (left > 2 ? in[at + 2] : 0);
+        char *out = text->bytes + text->used;
+        out[0] = letters[three >> 18];
+        out[1] = letters[three >> 12 & 63];
+        out[2] = left > 1 ? letters[three >> 6 & 63] : '=';
+        out[3] = left > 2 ? letters[three & 63] : '=';
+        text->used += 4;
+    }
+}
+
 /* The length of the sequence that begins at `in`, or 0 if it is not well-formed. */
 static size_t sequence(const uint8_t *in, size_t left)
 {

@@ -49,6 +49,10 @@ void text_json(struct text *text, const char *bytes, size_t length);
 /* A field of a CSV file, quoted if it must be; needs room for 16 + 2 * length bytes. */
 void text_csv(struct text *text, const char *bytes, size_t length, const char *null, size_t null_length);
 
+/* Base64 with padding. */
+#define TEXT_BASE64(length) (((length) + 2) / 3 * 4)
+void text_base64(struct text *text, const char *bytes, size_t length);
+
 /* Whether bytes are well-formed UTF-8 (Unicode, table 3-7). */
 bool utf8_valid(const uint8_t *bytes, size_t length);
 

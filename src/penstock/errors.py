@@ -6,6 +6,7 @@
     │  ├─ InvalidFilter            2   an empty, reversed or unreadable filter
     │  ├─ InvalidEvent             2   an event that breaks the event model
     │  ├─ InvalidMapping           2   a table or field mapping that names what is not there
+    │  ├─ InvalidQuery             2   a query that cannot be run, or that does more than read
     │  ├─ DestinationExists        2   there is something at the destination already
     │  │  └─ Exists                2   there is something under a key of a backend already
     │  ├─ Rewound                  2   the store does not hold any more what a lineage's last run rests on
@@ -79,6 +80,10 @@ class InvalidEvent(UsageError):
 
 class InvalidMapping(UsageError):
     """A table or field mapping that names something that is not there."""
+
+
+class InvalidQuery(UsageError):
+    """A query that SQLite cannot run, or that is not one statement that only reads."""
 
 
 class DestinationExists(UsageError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -23,40 +23,19 @@ import pyarrow as pa
 from penstock.errors import (
     AccessDenied,
     ExportError,
-    IoError,
-    NoSpace,
     NotAStore,
     NotFound,
-    StorageError,
     StoreBusy,
     UsageError,
     from_os_error,
 )
 from penstock.model.spelling import Spelling
 from penstock.pipeline import native
+from penstock.pipeline.cursor import CursorFault, Gather, NativeCursor, loaded
+from penstock.sources.complaints import of_cursor, of_driver
+from penstock.sources.cursor import Cursor
 
 _HEADER = b"SQLite format 3\x00"
-#: What SQLite says, and what that is in our tree. Looked for in this order.
-_TRANSLATIONS: Sequence[tuple[str, type[ExportError], str]] = (
-    ("database is locked", StoreBusy, "another process holds the lock; raise the busy timeout or try again later"),
-    (
-        "database table is locked",
-        StoreBusy,
-        "another process holds the lock; raise the busy timeout or try again later",
-    ),
-    ("file is not a database", NotAStore, "give the path of a SQLite file"),
-    ("disk is full", NoSpace, "free some space; nothing was stored half"),
-    ("malformed", StorageError, "run 'sqlite3 FILE .recover' on a copy"),
-    ("attempt to write a readonly database", AccessDenied, "check the owner and the mode of the file"),
-    ("unable to open database file", AccessDenied, "check the path and the mode of the file and its directory"),
-    ("disk I/O error", IoError, "check the disk; nothing was stored half"),
-    ("no such table", NotAStore, "name the table with --table"),
-    ("no such column", NotAStore, "check the mapping"),
-)
-
-#: What penstock_scan puts before its complaint about a row.
-_SCAN_COMPLAINT = "penstock_scan: "
-
 #: How many facts of a file tell which it is, and how many whether it was written.
 _IDENTITY, _CONTENT = 2, 4
 
@@ -84,11 +63,13 @@ class Connection:
             self._database = adbc.AdbcDatabase(driver=adbc_driver_sqlite._driver_path(), uri=uri)
             self._connection = adbc.AdbcConnection(self._database)
         except adbc.Error as error:
-            raise _translate(error, path) from None
+            raise of_driver(error, path) from None
         #: Device and inode.
         self.file = _note_open(path)
         self._prepared: dict[str, adbc.AdbcStatement] = {}
-        self._scans = False
+        #: What the native library knows the connection by, once it was loaded into it.
+        self._handle: int | None = None
+        self._cursors: set[Cursor] = set()
         self.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
         self.execute("PRAGMA trusted_schema=OFF")
         if mode == "ro":
@@ -118,7 +99,7 @@ class Connection:
             self.check_unchanged()
         except (adbc.Error, pa.ArrowException, OSError) as error:
             self.check_unchanged()
-            raise _translate(error, self.path) from None
+            raise of_driver(error, self.path) from None
         finally:
             statement.close()
 
@@ -138,8 +119,7 @@ class Connection:
         SQLite hands each row to ``penstock_scan`` (``native/scan.c``), which puts it into column buffers: the driver's
         own way to Arrow takes more than twice as long. ``bytes_hint`` is about how long all verbatim texts are.
         """
-        if not self._scans:
-            self._load_scan()
+        self._loaded()
         sink = native.Sink(columns, order, bytes_hint)
         only = "" if where == "1" else f" FILTER (WHERE {where})"
         call = f"penstock_scan({sink.number}, {', '.join(map(quote_name, columns.names))}){only}"
@@ -149,16 +129,54 @@ class Connection:
         finally:
             sink.close()
 
-    def _load_scan(self) -> None:
-        """Give this connection the function; nothing else may be loaded into it, neither before nor after."""
+    @contextmanager
+    def cursor(
+        self,
+        sql: str,
+        parameters: Sequence[Any] = (),
+        *,
+        columns: Sequence[Gather] = (),
+        guarded: bool = False,
+        still_wanted: Callable[[], None] | None = None,
+    ) -> Iterator[Cursor]:
+        """A query whose values go into ``columns`` in turn (``native/gather.h``), each by how it is stored. Without
+        them it can be described and cut only.
+
+        ``guarded`` is for SQL of somebody else: one statement that reads, of this file alone, and that can be ended
+        whatever it does (:class:`~penstock.sources.cursor.Cursor`). Raises :class:`~penstock.errors.InvalidQuery` for
+        any other, and what :meth:`query` raises.
+        """
         try:
-            self._connection.set_options(**{"adbc.sqlite.load_extension.enabled": "true"})
-            self._connection.set_options(**{"adbc.sqlite.load_extension.path": str(native.PATH)})
-            self._connection.set_options(**{"adbc.sqlite.load_extension.entrypoint": "penstock_scan_init"})
-            self._connection.set_options(**{"adbc.sqlite.load_extension.enabled": "false"})
-        except adbc.Error as error:
-            raise _translate(error, self.path) from None
-        self._scans = True
+            native_cursor = NativeCursor(self._loaded(), sql, parameters, columns, guarded=guarded)
+        except CursorFault as fault:
+            raise of_cursor(fault, self.path, guarded=guarded) from None
+        cursor = Cursor(native_cursor, self.path, guarded=guarded, still_wanted=still_wanted)
+        self._cursors.add(cursor)
+        try:
+            yield cursor
+            self.check_unchanged()
+        finally:
+            self._cursors.discard(cursor)
+            cursor.close()
+
+    def interrupt(self) -> None:
+        """End the cursors that are open, whoever reads from them: they raise. Safe from any thread."""
+        for cursor in tuple(self._cursors):
+            cursor.interrupt()
+
+    def _loaded(self) -> int:
+        """The connection as the native library knows it, which is loaded into it now if it is not yet; nothing else may
+        be, neither before nor after."""
+        if self._handle is None:
+            try:
+                self._connection.set_options(**{"adbc.sqlite.load_extension.enabled": "true"})
+                self._connection.set_options(**{"adbc.sqlite.load_extension.path": str(native.PATH)})
+                self._connection.set_options(**{"adbc.sqlite.load_extension.entrypoint": "penstock_scan_init"})
+                self._connection.set_options(**{"adbc.sqlite.load_extension.enabled": "false"})
+            except adbc.Error as error:
+                raise of_driver(error, self.path) from None
+            self._handle = loaded()
+        return self._handle
 
     def _look(self) -> tuple[int, ...] | None:
         return None if self._looking == 0 else _facts(self.path, self._looking)
@@ -190,7 +208,7 @@ class Connection:
             pa.RecordBatchReader.from_stream(handle).read_all()
             return int(changed)
         except (adbc.Error, pa.ArrowException, OSError) as error:
-            raise _translate(error, self.path) from None
+            raise of_driver(error, self.path) from None
         finally:
             statement.close()
 
@@ -209,7 +227,7 @@ class Connection:
         except (adbc.Error, pa.ArrowException, OSError) as error:
             if sql in self._prepared:
                 self._prepared.pop(sql).close()
-            raise _translate(error, self.path) from None
+            raise of_driver(error, self.path) from None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -226,6 +244,9 @@ class Connection:
     def close(self) -> None:
         """Close the connection. Safe to call twice."""
         if self._connection is not None:
+            self._handle = None
+            for cursor in tuple(self._cursors):
+                cursor.close()
             while self._prepared:
                 self._prepared.popitem()[1].close()
             self._connection.close()
@@ -324,20 +345,6 @@ def _note_closed(key: tuple[int, int]) -> None:
 def _bound(parameters: Sequence[Any]) -> pa.RecordBatchReader:
     batch = pa.record_batch([pa.array([value]) for value in parameters], names=[str(i) for i in range(len(parameters))])
     return pa.RecordBatchReader.from_batches(batch.schema, [batch])
-
-
-def _translate(error: Exception, path: Path) -> ExportError:
-    text = str(error)
-    if _SCAN_COMPLAINT in text:
-        return StorageError(
-            f"{path}: what is stored is no event: {text.partition(_SCAN_COMPLAINT)[2]}",
-            hint="the file is damaged, or another program wrote to it",
-        )
-    for sign, kind, hint in _TRANSLATIONS:
-        if sign in text:
-            detail = text.split("\n", maxsplit=1)[0].rpartition(": ")[2] if kind is NotAStore else sign
-            return kind(f"{path}: {detail}", hint=hint)
-    return StorageError(f"{path}: {text.splitlines()[0] if text else type(error).__name__}")
 
 
 def quote_name(name: str) -> str:

@@ -1,0 +1,443 @@
+"""What a query of SQLite gives, gathered into Arrow columns by the native library, and what did not fit into them.
+
+Values of tables that are not ours have no types that hold: each is looked at as it is stored. What fits its column is
+in it; all else is null there, and noted. Columns, notes and slices are plain data here; what to make of a misfit is the
+business of whoever asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from ctypes import POINTER, byref, c_bool, c_char_p, c_double, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from functools import cache, cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.errors import InvalidEvent
+from penstock.model.times import TimeUnit
+from penstock.pipeline import native
+from penstock.pipeline.moments import moment
+
+
+class GatherKind(StrEnum):
+    """Into what a value goes, by how SQLite stores it. What is not named does not fit."""
+
+    INT64 = "int64"  #: integers
+    FLOAT64 = "float64"  #: reals, and integers that a real holds exactly; infinities become null (``INFINITE``)
+    BOOL = "bool"  #: the integers 0 and 1
+    TEXT = "text"  #: text that is UTF-8 and holds no NUL
+    JSON = "json"  #: text that is JSON, without white space; numbers as digits; JSON's null is null (``JSON_NULL``)
+    BINARY = "binary"  #: blobs
+    TIME = "time"  #: numbers and text by ``unit`` (:mod:`~penstock.pipeline.moments`), as int64 microseconds UTC
+    DATE = "date"  #: text ``YYYY-MM-DD``
+    DECIMAL = "decimal"  #: numbers, and text of digits, with at most ``precision`` of them, ``scale`` behind the point
+    ANY = "any"  #: anything, as JSON; blobs and invalid UTF-8 as base64, infinities as strings, null as ``null``
+    PLAIN = "plain"  #: anything, as text: like ``ANY``, but not quoted, and null is null
+    NAMED = "named"  #: like ``PLAIN``, and that a value was a number is noted
+    VERBATIM = "verbatim"  #: text that is UTF-8 without line feeds, as it is
+    #: Anything, as a JSON object: what is no JSON object becomes the one member, called as the column is, of one.
+    PAYLOAD = "payload"
+    OBJECT = "object"  #: no value of the query: a JSON object of nothing but ``members``
+
+
+class Note(IntEnum):
+    """What is noted of a value."""
+
+    MISFIT = 1
+    CUT = 2  #: digits beyond the microsecond were left out
+    BLOB = 3  #: is base64 now
+    INVALID_UTF8 = 4  #: is base64 now
+    INFINITE = 5
+    JSON_NULL = 6
+    NOT_OBJECT = 7  #: JSON, but no object: wrapped into one
+    NOT_JSON = 8  #: wrapped into an object as a string
+    RENAMED = 9  #: the object had a member of this name already
+    NUMBER = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """One column. ``unit`` is for ``TIME``, ``precision`` and ``scale`` are for ``DECIMAL``. ``members`` of ``PAYLOAD``
+    and ``OBJECT`` take one more value of the query each, as ``ANY``, under these names."""
+
+    name: str
+    kind: GatherKind
+    unit: TimeUnit = TimeUnit.AUTO
+    precision: int = 38
+    scale: int = 0
+    members: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> pa.DataType:
+        """The Arrow type of the column."""
+        if self.kind is GatherKind.DECIMAL:
+            return (pa.decimal128 if self.precision <= _PRECISION_128 else pa.decimal256)(self.precision, self.scale)
+        return _TYPES.get(self.kind, pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A value that did not fit. ``row`` is its row in the batch, ``column`` the one of the batch. ``storage`` is how
+    SQLite stores it (``integer``, ``real``, ``text``, ``blob``); ``shown`` is the value, at most a KiB of it, a time's
+    whole."""
+
+    row: int
+    column: int
+    storage: str
+    shown: bytes
+
+
+class Fault(IntEnum):
+    """Why a cursor cannot go on."""
+
+    MEMORY = 1
+    SQLITE = 2
+    INTERRUPTED = 3
+    DENIED = 4
+    BLANK = 5
+    SEVERAL = 6
+    RESULTLESS = 7
+    WRITES = 8
+    COLUMNS = 9
+    REPEATED = 10
+
+
+class CursorFault(Exception):
+    """A cursor cannot go on; ``said`` is what SQLite said, what was denied, or the number that came twice."""
+
+    def __init__(self, fault: Fault, said: str) -> None:
+        super().__init__(f"{fault.name.lower()}: {said}")
+        self.fault = fault
+        self.said = said
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Rows from number ``first`` to ``last``, and the first and last place among them."""
+
+    first: int
+    last: int
+    bytes: int
+    rows: int
+    places: tuple[int, int]
+
+
+_PRECISION_128 = 38
+_TYPES: Mapping[GatherKind, pa.DataType] = {
+    GatherKind.INT64: pa.int64(),
+    GatherKind.FLOAT64: pa.float64(),
+    GatherKind.BOOL: pa.bool_(),
+    GatherKind.BINARY: pa.binary(),
+    GatherKind.TIME: pa.int64(),
+    GatherKind.DATE: pa.date32(),
+}
+#: As which type a column comes, where that is not its own.
+_COMES: Mapping[GatherKind, pa.DataType] = {
+    GatherKind.BOOL: pa.int64(),
+    GatherKind.DATE: pa.int64(),
+    GatherKind.DECIMAL: pa.string(),
+}
+_KINDS = {kind: number for number, kind in enumerate(GatherKind)}
+_MEMBER = len(_KINDS)
+_UNITS = {unit: number for number, unit in enumerate(TimeUnit)}
+_STORAGES = ("", "integer", "real", "text", "blob", "null")
+_INTEGER, _REAL, _TEXT, _BLOB, _NULL = range(1, 6)
+_NOTES = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("column", pa.int64()),
+        ("what", pa.int64()),
+        ("storage", pa.int64()),
+        ("shown", pa.binary()),
+    ]
+)
+
+
+class Notes:
+    """What was noted of the values of a batch. Columns are named by their place, members by their object's."""
+
+    def __init__(self, found: pa.RecordBatch | None, columns: Sequence[int]) -> None:
+        self._found = found if found is not None else pa.RecordBatch.from_pylist([], _NOTES)
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return int(self._found.num_rows)
+
+    def rows(self, column: int, *notes: Note) -> pa.Int64Array:
+        """The rows, ascending, whose value in a column has one of these notes; once for each member that has."""
+        wanted = [each for each, place in enumerate(self._columns) if place == column]
+        mine = pc.and_(
+            pc.is_in(self._found["column"], pa.array(wanted, pa.int64())),
+            pc.is_in(self._found["what"], pa.array(notes, pa.int64())),
+        )
+        return self._found["row"].filter(mine)
+
+    def counts(self, taken: pa.BooleanArray | None = None) -> Counter[tuple[int, Note]]:
+        """How many notes of each kind there are in each column, of all rows or of those that are ``taken``."""
+        found = self._found
+        if taken is not None and len(self):
+            found = found.filter(taken.take(found["row"]))
+        pairs = zip(found["column"].to_pylist(), found["what"].to_pylist(), strict=True)
+        return Counter((self._columns[column], Note(what)) for column, what in pairs)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Rows of a query: ``batch`` has a column for each :class:`Gather`, ``notes`` say what is not as it was stored.
+
+    ``misfits`` are some of the values that did not fit, the first hundred and all that are times; ``more_misfits``
+    counts the rest by column.
+    """
+
+    batch: pa.RecordBatch
+    notes: Notes
+    misfits: Sequence[Misfit]
+
+    @cached_property
+    def more_misfits(self) -> Mapping[int, int]:
+        """How many values of a column did not fit, beside those that are among ``misfits``."""
+        counted = Counter(
+            {column: count for (column, what), count in self.notes.counts().items() if what is Note.MISFIT}
+        )
+        counted.subtract(Counter(misfit.column for misfit in self.misfits))
+        return +counted
+
+
+class _Gather(ctypes.Structure):
+    _fields_ = (
+        ("name", c_char_p),
+        ("name_length", c_int64),
+        ("kind", c_int32),
+        ("unit", c_int32),
+        ("precision", c_int32),
+        ("scale", c_int32),
+    )
+
+
+class _Bound(ctypes.Structure):
+    _fields_ = (
+        ("type", c_int64),
+        ("integer", c_int64),
+        ("real", c_double),
+        ("bytes", c_char_p),
+        ("length", c_int64),
+    )
+
+
+class _Cut(ctypes.Structure):
+    _fields_ = tuple((name, c_int64) for name in ("first", "last", "bytes", "rows", "first_place", "last_place"))
+
+
+class _Taken(ctypes.Structure):
+    _fields_ = (("rows", c_int64), ("notes", c_int64))
+
+
+_SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "penstock_loaded": (c_void_p, ()),
+    "penstock_cursor_open": (c_void_p, (c_void_p, c_char_p, c_void_p, c_int64, c_void_p, c_int64, c_bool)),
+    "penstock_cursor_close": (None, (c_void_p,)),
+    "penstock_cursor_fault": (c_int32, (c_void_p, POINTER(c_char_p))),
+    "penstock_cursor_column": (c_bool, (c_void_p, c_int64, POINTER(c_char_p), POINTER(c_char_p))),
+    "penstock_cursor_take": (c_bool, (c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p)),
+    "penstock_cursor_cut": (c_int64, (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64)),
+    "penstock_cursor_interrupt": (None, (c_void_p,)),
+}
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    library = native.library()
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def loaded() -> int:
+    """The connection that this thread loaded the library into last, asked once, right after."""
+    database: int | None = _library().penstock_loaded()
+    if database is None:
+        raise ValueError("the native library was loaded into no connection")
+    return database
+
+
+class NativeCursor:
+    """The rows of one statement, in turn, of a connection that :func:`loaded` gave. One thread's at a time, and to be
+    closed before its connection. Without ``columns`` the rows can be described and cut only.
+
+    Raises :class:`CursorFault`, as do its methods.
+    """
+
+    def __init__(
+        self, database: int, sql: str, parameters: Sequence[Any], columns: Sequence[Gather], *, guarded: bool
+    ) -> None:
+        self._columns = tuple(columns)
+        self._lock = threading.Lock()
+        flat = [(place, each) for place, column in enumerate(columns) for each in _flattened(column)]
+        self._places = [place for place, _ in flat]
+        self._comes = pa.schema([(each.name, _COMES.get(each.kind, each.type)) for each in columns])
+        self._schema = pa.schema([(each.name, each.type) for each in columns])
+        gathers = (_Gather * len(flat))(*[gather for _, gather in flat])
+        bound = (_Bound * len(parameters))(*map(_bound, parameters))
+        self._cursor: int | None = _library().penstock_cursor_open(
+            database, sql.encode("utf-8", "surrogateescape"), gathers, len(flat), bound, len(parameters), guarded
+        )
+        if self._cursor is None:
+            raise MemoryError
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        said = c_char_p()
+        fault = _library().penstock_cursor_fault(self._cursor, byref(said))
+        if fault == Fault.MEMORY:
+            raise MemoryError
+        if fault:
+            raise CursorFault(Fault(fault), (said.value or b"").decode("utf-8", "replace"))
+
+    @property
+    def described(self) -> Sequence[tuple[str, str | None]]:
+        """The name and the declared type, if it has one, of each column of the query."""
+        found: list[tuple[str, str | None]] = []
+        name, declared = c_char_p(), c_char_p()
+        while _library().penstock_cursor_column(self._cursor, len(found), byref(name), byref(declared)):
+            kind = declared.value
+            found.append((_decoded(name.value or b""), None if kind is None else _decoded(kind)))
+        return found
+
+    def take(self, rows: int, size: int) -> Gathered | None:
+        """The next rows, at most so many, of at most so many bytes but for the first; ``None`` behind the last."""
+        batch, notes, taken = (c_void_p * 10)(), (c_void_p * 10)(), _Taken()
+        if not _library().penstock_cursor_take(self._cursor, rows, size, batch, notes, ctypes.addressof(taken)):
+            self._check()
+        if taken.rows == 0:
+            return None
+        found = pa.RecordBatch._import_from_c(ctypes.addressof(batch), self._comes)
+        noted = pa.RecordBatch._import_from_c(ctypes.addressof(notes), _NOTES) if taken.notes else None
+        arrays = [_typed(array, field.type) for array, field in zip(found.columns, self._schema, strict=True)]
+        misfits: list[Misfit] = []
+        if noted is not None:
+            arrays, noted, misfits = self._settled(arrays, noted)
+        return Gathered(
+            pa.record_batch(arrays, schema=self._schema) if arrays else found, Notes(noted, self._places), misfits
+        )
+
+    def _settled(
+        self, arrays: list[pa.Array], noted: pa.RecordBatch
+    ) -> tuple[list[pa.Array], pa.RecordBatch, list[Misfit]]:
+        """Times that the library left to us are settled; what is left are misfits."""
+        odd = noted.filter(pc.and_(pc.equal(noted["what"], Note.MISFIT), pc.is_valid(noted["shown"])))
+        misfits: list[Misfit] = []
+        settled: dict[int, dict[int, int]] = {}
+        notes: dict[tuple[int, int], Note | None] = {}
+        readings: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
+        for row, column, _, storage, shown in zip(*(each.to_pylist() for each in odd.columns), strict=True):
+            place = self._places[column]
+            if self._columns[place].kind is GatherKind.TIME and storage == _TEXT:
+                if (place, shown) not in readings:
+                    readings[place, shown] = _read(shown, self._columns[place].unit)
+                read = readings[place, shown]
+                if read is not None:
+                    settled.setdefault(place, {})[row] = read[0]
+                    notes[row, column] = Note.CUT if read[1] else None
+                    continue
+            misfits.append(Misfit(row, place, _STORAGES[storage], shown))
+        for place, found in settled.items():
+            rows = sorted(found)
+            where = pc.is_in(_numbers(len(arrays[place])), pa.array(rows, pa.int64()))
+            arrays[place] = pc.replace_with_mask(
+                arrays[place], where, pa.array([found[row] for row in rows], pa.int64())
+            )
+        return arrays, _renoted(noted, notes) if notes else noted, misfits
+
+    def cut(self, rows: int, size: int, *, overhead: int, most: int) -> Iterator[Sequence[Cut]]:
+        """The next ``most`` slices, again and again, of a query whose columns are an ascending number, a place, and
+        values that are measured: none has more rows or bytes than these but for a single row. ``overhead`` counts for
+        each row beside its values."""
+        cuts = (_Cut * most)()
+        while True:
+            found = _library().penstock_cursor_cut(self._cursor, rows, size, overhead, cuts, most)
+            if found < 0:
+                self._check()
+            if found:
+                yield [
+                    Cut(each.first, each.last, each.bytes, each.rows, (each.first_place, each.last_place))
+                    for each in cuts[:found]
+                ]
+            if found < most:
+                return
+
+    def interrupt(self) -> None:
+        """End what the cursor does: it raises a fault from now on. Safe from any thread, until it is closed."""
+        with self._lock:
+            if self._cursor is not None:
+                _library().penstock_cursor_interrupt(self._cursor)
+
+    def close(self) -> None:
+        """Finish the statement. Safe to call twice."""
+        with self._lock:
+            cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            _library().penstock_cursor_close(cursor)
+
+
+def _flattened(column: Gather) -> Iterator[_Gather]:
+    for number, name in enumerate((column.name, *column.members)):
+        encoded = name.encode()
+        kind = _MEMBER if number else _KINDS[column.kind]
+        yield _Gather(encoded, len(encoded), kind, _UNITS[column.unit], column.precision, column.scale)
+
+
+def _bound(value: Any) -> _Bound:
+    match value:
+        case None:
+            return _Bound(_NULL, 0, 0.0, None, 0)
+        case int():
+            return _Bound(_INTEGER, value, 0.0, None, 0)
+        case float():
+            return _Bound(_REAL, 0, value, None, 0)
+        case bytes():
+            return _Bound(_BLOB, 0, 0.0, value, len(value))
+        case str():
+            encoded = value.encode()
+            return _Bound(_TEXT, 0, 0.0, encoded, len(encoded))
+    raise TypeError(f"SQLite has no value like {value!r}")
+
+
+def _typed(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    if array.type == wanted:
+        return array
+    return array.cast(pa.int32()).cast(wanted) if pa.types.is_date(wanted) else array.cast(wanted)
+
+
+def _read(shown: bytes, unit: TimeUnit) -> tuple[int, bool] | None:
+    try:
+        return moment(shown.decode("utf-8"), unit)
+    except (UnicodeDecodeError, InvalidEvent):
+        return None
+
+
+def _renoted(noted: pa.RecordBatch, changed: Mapping[tuple[int, int], Note | None]) -> pa.RecordBatch:
+    """The notes with others in the place of some, or with none."""
+    pairs = zip(noted["row"].to_pylist(), noted["column"].to_pylist(), noted["what"].to_pylist(), strict=True)
+    whats = [changed.get((row, column), what) for row, column, what in pairs]
+    renoted = noted.set_column(2, "what", pa.array(whats, pa.int64()))
+    return renoted.filter(pc.is_valid(renoted["what"]))
+
+
+def _numbers(count: int) -> pa.Int64Array:
+    return pa.array(range(count), pa.int64())
+
+
+def _decoded(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

@@ -1,0 +1,85 @@
+"""A query of one connection, read in turn into Arrow columns, or measured and cut, with errors of our tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from penstock.pipeline.cursor import CursorFault, Cut, Gathered, NativeCursor
+from penstock.sources.complaints import of_cursor
+
+_T = TypeVar("_T")
+#: Between two looks at whether a query that may never end is still wanted.
+_LOOK_SECONDS = 0.05
+
+
+class Cursor:
+    """The rows of one query; not for two threads at once, but for :meth:`interrupt`.
+
+    ``guarded`` says that the query is somebody else's: it may never end. So it runs on a thread of its own while the
+    caller waits, whom a signal reaches, and who asks ``still_wanted`` in between, which raises to end it.
+    """
+
+    def __init__(
+        self, native: NativeCursor, path: Path, *, guarded: bool, still_wanted: Callable[[], None] | None
+    ) -> None:
+        self._native = native
+        self._path = path
+        self._guarded = guarded
+        self._still_wanted = still_wanted
+        self._closing = ExitStack()
+        self._closing.callback(native.close)
+        self._thread: ThreadPoolExecutor | None = None
+        if guarded:
+            self._thread = self._closing.enter_context(ThreadPoolExecutor(1, "penstock-query"))
+
+    @property
+    def described(self) -> Sequence[tuple[str, str | None]]:
+        """The name and the declared type, if it has one, of each column of the query."""
+        return self._native.described
+
+    def take(self, rows: int, size: int) -> Gathered | None:
+        """The next rows: at most so many, holding at most so many bytes, but for the first; ``None`` behind the last.
+
+        Raises what SQLite says, in our tree, and :class:`~penstock.errors.Cancelled` once it was interrupted.
+        """
+        return self._run(lambda: self._native.take(rows, size))
+
+    def cut(self, rows: int, size: int, *, overhead: int, most: int) -> Iterator[Sequence[Cut]]:
+        """The next ``most`` slices of at most so many rows and bytes, again and again (:meth:`NativeCursor.cut`).
+        Raises also :class:`~penstock.pipeline.cursor.CursorFault` for a number that comes twice."""
+        cuts = self._native.cut(rows, size, overhead=overhead, most=most)
+        while (found := self._run(lambda: next(cuts, None))) is not None:
+            yield found
+
+    def _run(self, step: Callable[[], _T]) -> _T:
+        try:
+            return step() if self._thread is None else self._watched(self._thread, step)
+        except CursorFault as fault:
+            raise of_cursor(fault, self._path, guarded=self._guarded) from None
+
+    def _watched(self, thread: ThreadPoolExecutor, step: Callable[[], _T]) -> _T:
+        future = thread.submit(step)
+        try:
+            while True:
+                try:
+                    return future.result(_LOOK_SECONDS)
+                except TimeoutError:
+                    if future.done():
+                        raise
+                if self._still_wanted is not None:
+                    self._still_wanted()
+        finally:
+            if not future.done():
+                self._native.interrupt()
+
+    def interrupt(self) -> None:
+        """End what the cursor does, and whatever it would do. Safe from any thread, at any time."""
+        self._native.interrupt()
+
+    def close(self) -> None:
+        """End the query. Safe to call twice."""
+        self._closing.close()
