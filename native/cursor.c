@@ -11,7 +11,10 @@
 /* Room that columns begin with. */
 #define USUAL_ROWS 32768
 #define USUAL_BYTES (4 << 20)
+/* From where on the values of a query that is cut are measured. */
+#define MEASURED 3
 /* What a value that is no text and no blob counts for. */
+#define NULL_BYTES 4
 #define NUMBER_BYTES 8
 
 static int denied(struct penstock_cursor *cursor, const char *what, const char *which)
@@ -228,7 +231,8 @@ static int64_t measured(const struct penstock_cursor *cursor, int from)
     int64_t size = 0;
     for (int at = from; at < cursor->count; at++) {
         int type = sqlite3_value_type(cursor->values[at]);
-        size += type == SQLITE_TEXT || type == SQLITE_BLOB ? sqlite3_value_bytes(cursor->values[at]) : NUMBER_BYTES;
+        bool spelled = type == SQLITE_TEXT || type == SQLITE_BLOB;
+        size += spelled ? sqlite3_value_bytes(cursor->values[at]) : type == SQLITE_NULL ? NULL_BYTES : NUMBER_BYTES;
     }
     return size;
 }
@@ -257,12 +261,10 @@ bool cursor_take(struct penstock_cursor *cursor, int64_t rows, int64_t bytes)
 }
 
 /* Add the row to the slice in the making. */
-static bool lengthen(struct penstock_cursor *cursor, int64_t size)
+static void lengthen(struct penstock_cursor *cursor, int64_t number, int64_t size)
 {
     struct cut *cut = &cursor->cut;
-    int64_t number = sqlite3_value_int64(cursor->values[0]), place = sqlite3_value_int64(cursor->values[1]);
-    if (cursor->numbered && number <= cursor->last)
-        return fail_for(cursor, FAULT_REPEATED, "", number);
+    int64_t place = sqlite3_value_int64(cursor->values[1]);
     if (cut->rows == 0)
         *cut = (struct cut){.first = number, .first_place = place, .last_place = place};
     cursor->numbered = true;
@@ -271,7 +273,6 @@ static bool lengthen(struct penstock_cursor *cursor, int64_t size)
     cut->rows++;
     cut->first_place = place < cut->first_place ? place : cut->first_place;
     cut->last_place = place > cut->last_place ? place : cut->last_place;
-    return true;
 }
 
 int64_t cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, int64_t overhead, struct cut *cuts,
@@ -280,13 +281,16 @@ int64_t cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, 
     struct cut *cut = &cursor->cut;
     int64_t found = 0;
     begin(cursor);
-    while (found < most && cursor->count > 1 && next_row(cursor)) {
-        int64_t size = overhead + measured(cursor, 2);
-        if (cut->rows > 0 && (cut->rows >= rows || size > bytes - cut->bytes)) {
+    while (found < most && cursor->count >= MEASURED && next_row(cursor)) {
+        int64_t number = sqlite3_value_int64(cursor->values[0]);
+        int64_t size = overhead + sqlite3_value_int64(cursor->values[2]) + measured(cursor, MEASURED);
+        if (cursor->numbered && number <= cursor->last) {
+            fail_for(cursor, FAULT_REPEATED, "", number);
+        } else if (cut->rows > 0 && (cut->rows >= rows || size > bytes - cut->bytes)) {
             cuts[found++] = *cut; /* the row is looked at again */
             cut->rows = 0;
         } else {
-            lengthen(cursor, size);
+            lengthen(cursor, number, size);
             cursor->pending = false;
         }
     }

@@ -62,8 +62,8 @@ struct penstock_cursor *cursor_open(sqlite3 *database, const char *sql, const st
 /* The next rows into `made`: at most `rows` with at most `bytes`, but for the first. False, and `fault`, where it
  * fails. */
 bool cursor_take(struct penstock_cursor *cursor, int64_t rows, int64_t bytes);
-/* The next slices of a query of numbers, places and values to be measured; `overhead` counts for each row beside its
- * values. How many they are, fewer than `most` at the end only; -1, and `fault`, where it fails. */
+/* The next slices of a query of numbers, places, sizes, and values to be measured beside; `overhead` counts for each row
+ * too. How many they are, fewer than `most` at the end only; -1, and `fault`, where it fails. */
 int64_t cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, int64_t overhead, struct cut *cuts,
                    int64_t most);
 void cursor_close(struct penstock_cursor *cursor);

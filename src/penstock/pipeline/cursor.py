@@ -361,9 +361,9 @@ class NativeCursor:
         return arrays, _renoted(noted, notes) if notes else noted, misfits
 
     def cut(self, rows: int, size: int, *, overhead: int, most: int) -> Iterator[Sequence[Cut]]:
-        """The next ``most`` slices, again and again, of a query whose columns are an ascending number, a place, and
-        values that are measured: none has more rows or bytes than these but for a single row. ``overhead`` counts for
-        each row beside its values."""
+        """The next ``most`` slices, again and again, of a query whose columns are an ascending number, a place, a size
+        in bytes, and values that are measured beside: none has more rows or bytes than these but for a single row.
+        ``overhead`` counts for each row too."""
         cuts = (_Cut * most)()
         while True:
             found = _library().penstock_cursor_cut(self._cursor, rows, size, overhead, cuts, most)

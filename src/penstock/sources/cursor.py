@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from penstock.pipeline.cursor import CursorFault, Cut, Gathered, NativeCursor
+from penstock.pipeline.cursor import CursorFault, Cut, Fault, Gathered, NativeCursor
 from penstock.sources.complaints import of_cursor
 
 _T = TypeVar("_T")
@@ -59,6 +59,8 @@ class Cursor:
         try:
             return step() if self._thread is None else self._watched(self._thread, step)
         except CursorFault as fault:
+            if fault.fault is Fault.REPEATED:
+                raise
             raise of_cursor(fault, self._path, guarded=self._guarded) from None
 
     def _watched(self, thread: ThreadPoolExecutor, step: Callable[[], _T]) -> _T:

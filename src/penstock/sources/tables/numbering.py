@@ -14,6 +14,8 @@ ROW_OVERHEAD = 200
 #: The last number that an AUTOINCREMENT table gave out.
 SEQUENCE = "SELECT seq FROM main.sqlite_sequence WHERE name = ? AND typeof(seq) = 'integer'"
 _LEAST = -(1 << 63)
+#: Of more columns than this the sizes are asked for: a result may have no more than 2,000.
+_MOST_VALUES = 1_900
 #: More terms in one sum than this would be nested deeper than SQLite allows.
 _TERMS = 100
 
@@ -54,14 +56,17 @@ class Numbering:
         return " AND ".join([f"{self.seq} IN ({', '.join(map(str, numbers))})", *self._numbered()])
 
     def sizes(self, after: int | None) -> str:
-        """``seq``, ``bytes`` and, where it is needed, ``place`` of every row above ``after`` in ``seq`` order, behind a
-        row of zeros."""
+        """``seq``, the row number where it is needed, and what is measured of every row above ``after``, in ``seq``
+        order: its size in bytes, or all its values, which is quicker where no sorting moves them about."""
         where = [*([] if after is None else [f"{self.seq} > {after}"]), *self._numbered()]
-        measured = _sum([f"ifnull(octet_length({quote_name(name)}), 4)" for name in self.shape.columns])
+        names = [quote_name(name) for name in self.shape.columns]
+        if self.place is None and len(names) <= _MOST_VALUES:
+            measured = ", ".join(["0", "0", *names])
+        else:
+            measured = f"{self.place or '0'}, " + _sum([f"ifnull(octet_length({name}), 4)" for name in names])
         return (
-            f"SELECT 0 AS seq, 0 AS bytes, 0 AS place UNION ALL SELECT * FROM (SELECT {self.seq},"
-            f" {measured} + {ROW_OVERHEAD}, {self.place if self.place is not None else '0'} FROM {self.shape.source}"
-            f" WHERE {' AND '.join(where) or '1'} ORDER BY {self.seq})"
+            f"SELECT {self.seq}, {measured} FROM {self.shape.source}"
+            f" WHERE {' AND '.join(where) or '1'} ORDER BY {self.seq}"
         )
 
     def last(self, count: int = 1) -> str:

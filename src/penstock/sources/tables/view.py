@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,9 @@ from penstock.ports.source import Peers, Reading, Slice
 from penstock.sources.tables import query
 from penstock.sources.tables.events import Converter
 from penstock.sources.tables.mapping import adopt
-from penstock.sources.tables.numbering import SEQUENCE, Numbering
+from penstock.sources.tables.numbering import SEQUENCE
 from penstock.sources.tables.pinned import Pinned
+from penstock.sources.tables.slices import slices
 from penstock.sources.tables.table import describe
 
 _MEASURED = 65_536
@@ -119,19 +118,14 @@ class TableView(Closing):
         return self._pinned.make_durable()
 
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        """Slices of at most that many rows and bytes. Every row is measured, so the first one takes a pass over the
-        table. Raises :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
+        """Slices of at most that many rows and bytes, as they are measured. Raises
+        :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
         if not self._numbered and self.unread:
             raise InvalidMapping(
                 f"the column {self._numbering.column!r} holds no integer: it cannot be the arrival number",
                 hint="map seq to a column of integers, or leave it out",
             )
-        cutter = _Cutter(self._numbering, max_rows, max_bytes)
-        sql = self._numbering.sizes(after)
-        with self._pool.lend() as connection, connection.stream(sql, batch_rows=_MEASURED) as reader:
-            for number, batch in enumerate(reader):
-                cutter.add(batch if number else batch.slice(1))
-        return iter(cutter.finish())
+        return slices(self._pool, self._numbering, max_rows=max_rows, max_bytes=max_bytes, after=after)
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         converter = Converter(self._adoption, filter)
@@ -159,70 +153,3 @@ class TableView(Closing):
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
         self._pinned.close()
-
-
-class _Cutter:
-    """Cuts measured rows, given in ``seq`` order, into slices none of which is over a limit unless it is one row."""
-
-    def __init__(self, numbering: Numbering, max_rows: int, max_bytes: int) -> None:
-        self._numbering = numbering
-        self._max_rows = max_rows
-        self._max_bytes = max_bytes
-        self._found: list[Slice] = []
-        self._after: int | None = None
-        self._last = 0
-        self._rows = self._bytes = 0
-        self._places: tuple[int, int] | None = None
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """The next rows: ``seq``, ``bytes``, ``place``."""
-        seqs = batch["seq"]
-        ends = list(accumulate(batch["bytes"].to_pylist()))
-        places = batch["place"].to_pylist() if self._numbering.place is not None else []
-        if ends and self._after is None:
-            self._after = self._last = seqs[0].as_py() - 1
-        if self._numbering.checked:
-            _refuse_repeats([self._last, *seqs.to_pylist()], self._numbering)
-        start = 0
-        while start < len(ends):
-            before = ends[start - 1] if start else 0
-            end = min(
-                bisect_right(ends, before + self._max_bytes - self._bytes, lo=start),
-                start + self._max_rows - self._rows,
-            )
-            if end == start:
-                if self._rows:
-                    self._close()
-                    continue
-                end = start + 1
-            self._take(end - start, ends[end - 1] - before, seqs[end - 1].as_py(), places[start:end])
-            start = end
-
-    def _take(self, rows: int, size: int, last: int, places: list[int]) -> None:
-        if places:
-            known = [*places, *(self._places or ())]
-            self._places = (min(known), max(known))
-        self._rows += rows
-        self._bytes += size
-        self._last = last
-
-    def _close(self) -> None:
-        assert self._after is not None
-        self._found.append(
-            Slice(after=self._after, upto=self._last, bytes_hint=self._bytes, rows=self._rows, places=self._places)
-        )
-        self._after, self._rows, self._bytes, self._places = self._last, 0, 0, None
-
-    def finish(self) -> list[Slice]:
-        if self._rows:
-            self._close()
-        return self._found
-
-
-def _refuse_repeats(seqs: list[int], numbering: Numbering) -> None:
-    for one, next_one in pairwise(seqs):
-        if one == next_one:
-            raise InvalidMapping(
-                f"the column {numbering.column!r} holds {one} twice: it cannot be the arrival number",
-                hint="map seq to a column whose values are unique, or leave it out",
-            )

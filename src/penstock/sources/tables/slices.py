@@ -1,0 +1,44 @@
+"""A table's rows cut into slices, while it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from penstock.errors import InvalidMapping
+from penstock.pipeline.cursor import CursorFault
+from penstock.ports.source import Slice
+from penstock.sources.pool import Pool
+from penstock.sources.tables.numbering import ROW_OVERHEAD, Numbering
+
+#: Slices that are found before a connection is given back: half a million rows at most, a tenth of a second.
+_AT_ONCE = 16
+
+
+def slices(pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, after: int | None) -> Iterator[Slice]:
+    """Slices of at most that many rows and bytes but for a single larger row, as they are found.
+
+    Every row is measured. Between some slices and the next no connection is held, unless the rows have to be sorted:
+    then it is one pass. Raises :class:`~penstock.errors.InvalidMapping` if a number comes twice.
+    """
+    while True:
+        found: list[Slice] = []
+        with pool.lend() as connection, connection.cursor(numbering.sizes(after)) as cursor:
+            try:
+                for cuts in cursor.cut(max_rows, max_bytes, overhead=ROW_OVERHEAD, most=_AT_ONCE):
+                    for cut in cuts:
+                        before = cut.first - 1 if after is None else after
+                        places = cut.places if numbering.place is not None else None
+                        found.append(
+                            Slice(after=before, upto=cut.last, bytes_hint=cut.bytes, rows=cut.rows, places=places)
+                        )
+                        after = cut.last
+                    if numbering.place is None:
+                        break
+            except CursorFault as fault:
+                raise InvalidMapping(
+                    f"the column {numbering.column!r} holds {fault.said} twice: it cannot be the arrival number",
+                    hint="map seq to a column whose values are unique, or leave it out",
+                ) from None
+        yield from found
+        if len(found) < _AT_ONCE or numbering.place is not None:
+            return
