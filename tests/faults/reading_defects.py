@@ -65,7 +65,7 @@ def _end_not_pinned() -> Patches:
         def manifest(self: Any, *given: Any, lineage: Any = None, **more: Any) -> Manifest:
             with storage.pin(readers=1) as now:
                 if lineage is not None:
-                    anchors = incremental._standing([], now, storage.dataset, self._layout).anchors
+                    anchors = incremental._standing([], now, storage.dataset, self.layout).anchors
                     lineage = replace(lineage, upto=now.upto, reached=max(lineage.reached, now.upto), anchors=anchors)
                 return drawn(self, *given, lineage=lineage, **more)
 

@@ -51,6 +51,7 @@ def child(request, nth, told):
     for stream in (1, 2):
         os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     os.chdir(request["place"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     signalling(request["number"], nth, request["lasting"])
     os._exit(cli.run(request["arguments"]))
 

@@ -70,7 +70,13 @@ _CAUGHT: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("fsync-tried-again", "error_sweep", "file", "an fsync was tried again", {"codes": ("EIO",)}),
     ("failure-leaves-all", "error_sweep", "directory", "was left behind", {"codes": ("ENOSPC",)}),
     ("unconfirmed-as-failed", "error_sweep", "directory", "raised IoError", {"codes": ("EIO",)}),
-    ("unconfirmed-as-failed", "lineage_error_sweep", "later", "raised IoError, the new", {"codes": ("EIO",)}),
+    (
+        "unconfirmed-as-failed",
+        "lineage_error_sweep",
+        "later",
+        "the run is there, but the error says",
+        {"codes": ("EIO",)},
+    ),
     ("fsync-error-swallowed", "error_sweep", "file", "no error was raised", {"codes": ("EIO",)}),
     ("fsync-error-swallowed", "lineage_error_sweep", "first", "no error was raised", {"codes": ("EIO",)}),
 ]
