@@ -32,6 +32,7 @@ _HOMES = {
     "Observer": "penstock.ports.observer",
     "Progress": "penstock.ports.observer",
     "RestoreResult": "penstock.model.result",
+    "RepairResult": "penstock.model.result",
     "ResumeResult": "penstock.model.result",
     "Exporter": "penstock.api",
     "FileDestination": "penstock.wiring",
@@ -51,6 +52,7 @@ _HOMES = {
     "ingest": "penstock.api",
     "inspect": "penstock.api",
     "restore": "penstock.api",
+    "repair": "penstock.api",
     "resume": "penstock.api",
     "verify": "penstock.api",
 }
@@ -90,6 +92,9 @@ if TYPE_CHECKING:
     )
     from penstock.api import (
         inspect as inspect,
+    )
+    from penstock.api import (
+        repair as repair,
     )
     from penstock.api import (
         restore as restore,
@@ -137,6 +142,9 @@ if TYPE_CHECKING:
     )
     from penstock.model.result import (
         IngestResult as IngestResult,
+    )
+    from penstock.model.result import (
+        RepairResult as RepairResult,
     )
     from penstock.model.result import (
         RestoreResult as RestoreResult,

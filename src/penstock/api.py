@@ -20,6 +20,7 @@ from penstock.model.result import (
     DiffResult,
     ExportResult,
     IngestResult,
+    RepairResult,
     RestoreResult,
     ResumeResult,
     StorageStats,
@@ -323,12 +324,13 @@ def resume(
     :class:`~penstock.errors.Locked`.
     """
     from penstock.exporting import resume as resuming
+    from penstock.reading.chain import chain_of
 
     lineage = wiring.existing_lineage(directory)
     given = options if options is not None else ExportOptions()
     with ExitStack() as stack:
         # A lineage that is damaged is told before a store that is not there.
-        plan = resuming.plan(lineage, given)
+        plan = resuming.plan(chain_of(lineage), given)
         if isinstance(store, Source):
             storage = store
         else:
@@ -336,3 +338,45 @@ def resume(
         workers = stack.enter_context(hired(given))
         clock = wiring.SystemClock()
         return resuming.resume(storage, lineage, plan, clock=clock, workers=workers, full=full, observer=observer)
+
+
+def repair(
+    lineage: str | os.PathLike[str] | ExportDestination | LineageDestination,
+    store: str | os.PathLike[str] | Source,
+    *,
+    options: ExportOptions | None = None,
+    config: StorageConfig | None = None,
+    observer: Observer | None = None,
+) -> RepairResult:
+    """Make the parts and runs of a lineage again that are missing or damaged, from the store that holds their rows.
+
+    Every part is read. What the store gives for one counts only if it has as many rows with the same digest: if its
+    bytes are those of the part, they go back under its name; else a run of maintenance removes the part and adds
+    another one with the same rows. A run whose manifest was lost is waived by such a run, by name, if the store holds
+    as many rows in its stretch. What cannot be proven is in ``result.left``, and stays as it was. ``options`` says
+    what no manifest records, as for :func:`resume`: with the sizes of parts that the runs were made with, bytes come
+    out the same.
+
+    Raises :class:`~penstock.errors.NotFound` if there is no lineage, :class:`~penstock.errors.UsageError` for an export
+    that is none, :class:`~penstock.errors.ManifestError` if no manifest is left, :class:`~penstock.errors.Locked`.
+    """
+    from penstock.exporting import repair as repairing
+    from penstock.exporting import resume as resuming
+
+    place = wiring.resolve_published(lineage)
+    if not isinstance(place, LineageDestination) and place.lies_there():
+        raise UsageError(
+            f"{place.place} is an export that is not incremental: it is made again as a whole",
+            hint="export it again with --overwrite",
+        )
+    found = wiring.existing_lineage(lineage)
+    given = options if options is not None else ExportOptions()
+    with ExitStack() as stack:
+        plan = resuming.plan(repairing.links_of(found), given)
+        if isinstance(store, Source):
+            storage = store
+        else:
+            storage = stack.enter_context(closing(wiring.open_source(store, plan.opening(config))))
+        workers = stack.enter_context(hired(given))
+        clock = wiring.SystemClock()
+        return repairing.repair(storage, found, plan, clock=clock, workers=workers, observer=observer)

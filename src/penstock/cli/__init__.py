@@ -24,6 +24,7 @@ VERBS = {
     "export": ("penstock.cli.export", "Write events to a file, a directory or standard output, with a manifest."),
     "resume": ("penstock.cli.resume", "Continue a lineage with its own settings, after a crash or at any time."),
     "verify": ("penstock.cli.verify", "Check an export against its manifest, to the last byte and event."),
+    "repair": ("penstock.cli.repair", "Make missing and damaged parts of a lineage again from its store."),
     "restore": ("penstock.cli.restore", "Put the events of an export back into a store."),
     "diff": ("penstock.cli.diff", "Name the events that two exports, or an export and a store, do not share."),
     "gaps": ("penstock.cli.gaps", "List what is missing from a lineage, or looks as if it were."),

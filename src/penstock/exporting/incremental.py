@@ -25,7 +25,7 @@ from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Rows, Source, View
 from penstock.publishing.destination import Publication
 from penstock.publishing.lineage import LineageDestination, totals_of
-from penstock.reading.chain import Link, last_link, pinned_differences, read_chain
+from penstock.reading.chain import Link, chain_of, last_link, pinned_differences
 from penstock.reading.cursor import Standing, next_lineage
 from penstock.reading.published import rows_of
 
@@ -65,7 +65,7 @@ def export_incremental(
             lineage = next_lineage(chain, standing)
             rows: Rows = view
             if chain and (lineage.broken is not None or lineage.after < chain[-1].lineage.reached):
-                chain = read_chain(destination.runs())  # any run may hold what is read again
+                chain = chain_of(destination)  # any run may hold what is read again
                 lineage = next_lineage(chain, standing)
                 rows = without_held(
                     view, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from penstock.model.storage_config import StorageConfig
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
 from penstock.publishing.lineage import LineageDestination
-from penstock.reading.chain import read_chain
+from penstock.reading.chain import Link
 from penstock.reading.verify_chain import verify_chain
 
 _DEFAULTS = {field.name: field.default for field in fields(ExportOptions)}
@@ -42,13 +42,13 @@ class Plan:
         return replace(given, table=self.table, mapping=self.mapping)
 
 
-def plan(destination: LineageDestination, given: ExportOptions) -> Plan:
-    """Read from a lineage how it goes on; ``given`` says what its manifests leave open.
+def plan(chain: Sequence[Link], given: ExportOptions) -> Plan:
+    """Read from the last run of a lineage how it goes on; ``given`` says what its manifests leave open.
 
-    Raises :class:`~penstock.errors.ManifestError` for a damaged chain, :class:`~penstock.errors.UsageError` for options
+    Raises :class:`~penstock.errors.ManifestError` for a damaged one, :class:`~penstock.errors.UsageError` for options
     that are not the lineage's.
     """
-    last = read_chain(destination.runs())[-1]
+    last = chain[-1]
     options = _options(last.manifest, given)
     try:
         table, mapping = _adopted(last.manifest.source)
@@ -80,7 +80,7 @@ def resume(
         also = f", and {len(more)} more" if more else ""
         raise IntegrityError(
             f"the lineage is not whole, no run was added: {first.part}: {first.message}{also}",
-            hint="penstock verify names each problem; bring the files back, or begin a new lineage",
+            hint="penstock verify names each problem; penstock repair LINEAGE --from STORE makes parts and runs again",
         )
     export = export_incremental(
         storage,

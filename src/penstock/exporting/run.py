@@ -99,7 +99,7 @@ class Run:
         self._deadline: float | None = None
 
     @cached_property
-    def _slices(self) -> Sequence[Slice]:
+    def slices(self) -> Sequence[Slice]:
         """All slices, before any is read; none where rows come by once."""
         if self._given is not None:
             return self._given
@@ -110,7 +110,7 @@ class Run:
 
     def _handed(self) -> Generator[Slice, None, None]:
         """Each slice as it is handed out to be read; ``_ended`` is set with the last one."""
-        slices = self._plan() if self._view.streams and self._given is None else iter(self._slices)
+        slices = self._plan() if self._view.streams and self._given is None else iter(self.slices)
         span = next(slices, None)
         self._ended = span is None
         while span is not None:
@@ -130,7 +130,7 @@ class Run:
     @property
     def planned(self) -> int:
         """Payload bytes that there are to read, an estimate."""
-        return sum(span.bytes_hint for span in self._slices)
+        return sum(span.bytes_hint for span in self.slices)
 
     def groups(self) -> list[tuple[Slice, ...]]:
         """The slices by the parts that they are planned to become: as many rows as a part may have, or a few times as
@@ -138,7 +138,7 @@ class Run:
         groups: list[list[Slice]] = [[]]
         rows = size = 0
         most_rows, most_bytes = self.options.part_rows, self.options.part_bytes
-        for span in self._slices:
+        for span in self.slices:
             rows, size = rows + span.rows, size + span.bytes_hint
             over = most_rows is not None and rows > most_rows
             if groups[-1] and (over or (most_bytes is not None and size > most_bytes * _PLANNED_PARTS)):
@@ -187,7 +187,7 @@ class Run:
     ) -> list[PartEntry]:
         entries: list[PartEntry] = []
         if self.options.part_rows is not None and self.filter == ExportFilter(limit=self.filter.limit):
-            rows = sum(span.rows for span in self._slices)
+            rows = sum(span.rows for span in self.slices)
             check_number(-(-min(rows, self.filter.limit or rows) // self.options.part_rows))
         cuts: set[int] = set()
         if self.filter == ExportFilter():  # then all that is planned is written, and cut alike wherever that is done

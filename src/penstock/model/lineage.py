@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from penstock.model.maintenance import Removed, Waived, parse_removed, parse_waived
+
 #: Where the manifests and the sums of a lineage's runs lie.
 RUNS = "_penstock/runs/"
 _RUN_NAME = re.compile(rf"{RUNS}(\d{{6,12}})\.(?:json|sha256)\Z", re.ASCII)
@@ -69,7 +71,8 @@ class Lineage:
     first. ``deletions`` is how many the store had counted, ``None`` where it counts none. ``reached`` is the highest
     ``upto`` of this run and those before: up to there the lineage may hold rows above ``after``, which are not held
     twice. With ``broken`` the run begins at an older proven row than where the run before ended. ``totals`` are of the
-    parts of this run and all before.
+    parts that the lineage holds with this run. ``removed`` are parts of runs before that it holds no more. ``waived``
+    are all runs, of this and those before, whose manifests were lost.
     """
 
     run: int
@@ -82,6 +85,8 @@ class Lineage:
     reached: int
     broken: Break | None = None
     totals: Totals = NO_TOTALS
+    removed: tuple[Removed, ...] = ()
+    waived: tuple[Waived, ...] = ()
 
     @property
     def follows(self) -> int:
@@ -101,6 +106,8 @@ class Lineage:
             "reached": {"seq": self.reached},
             "broken": None if broken is None else {"cursor": {"seq": broken.cursor}, "why": broken.why},
             "totals": self.totals.to_json(),
+            "removed": [part.to_json() for part in self.removed],
+            "waived": [run.to_json() for run in self.waived],
         }
 
 
@@ -118,6 +125,8 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         reached=_cursor(raw["reached"]),
         broken=None if broken is None else Break(cursor=_cursor(broken["cursor"]), why=str(broken["why"])),
         totals=_totals(raw["totals"]),
+        removed=tuple(parse_removed(part) for part in raw["removed"]),
+        waived=tuple(parse_waived(lost) for lost in raw["waived"]),
     )
     if run < 1 or (previous is None) is not (run == 1) or (broken is not None and run == 1):
         raise ValueError("the run's number and predecessor do not fit together")
@@ -128,6 +137,8 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
     numbers = [found.upto + 1, *(anchor.seq for anchor in found.anchors)]
     if len(found.anchors) > len(ROWS_BACK) or any(one <= other for one, other in pairwise(numbers)):
         raise ValueError("the anchors are too many, above the cursor or in no order")
+    if any(not lost.run < lost.by <= run for lost in found.waived):
+        raise ValueError("a run is waived by one that is not behind it")
     return found
 
 

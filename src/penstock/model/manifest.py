@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -176,9 +176,21 @@ class Manifest:
             "parts": [],
         }
 
-    def sums(self) -> bytes:
-        """The text of ``SHA256SUMS``: what ``sha256sum -c`` reads, one line a part."""
-        return "".join(f"{part.sha256}  {part.name}\n" for part in self.parts).encode()
+    def sums(self, gone: Collection[str] = ()) -> bytes:
+        """The text of ``SHA256SUMS``: what ``sha256sum -c`` reads, one line a part that is not ``gone``."""
+        return "".join(f"{part.sha256}  {part.name}\n" for part in self.parts if part.name not in gone).encode()
+
+
+def removed_parts(manifests: Iterable[Manifest]) -> set[str]:
+    """The names of the parts that the runs of a lineage removed."""
+    lineages = [manifest.lineage for manifest in manifests if manifest.lineage is not None]
+    return {part.name for lineage in lineages for part in lineage.removed}
+
+
+def held_parts(manifests: Collection[Manifest]) -> list[tuple[Manifest, PartEntry]]:
+    """The parts that an export or a lineage holds, in order: all that its manifests name and no run removed."""
+    gone = removed_parts(manifests)
+    return [(manifest, entry) for manifest in manifests for entry in manifest.parts if entry.name not in gone]
 
 
 def _indented(value: Any, indent: str) -> bytes:
@@ -272,6 +284,8 @@ def _from_json(raw: Mapping[str, Any]) -> Manifest:
         raise ValueError(f"{manifest.format} has no compression {manifest.codec!r}")
     if (manifest.lineage is not None) != (manifest.shape is Shape.LINEAGE):
         raise ValueError(f"the shape is {manifest.shape}, and lineage says otherwise")
+    if manifest.kind is RunKind.EXPORT and removed_parts([manifest]):
+        raise ValueError("an export removes no part")
     return manifest
 
 

@@ -173,6 +173,27 @@ class ResumeResult:
     export: ExportResult
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RepairResult:
+    """What became of a lineage's damage. ``restored`` parts have their bytes again; ``replaced`` ones are held by
+    others with the same rows; ``waived`` are the runs whose manifests were lost, and that the lineage does without;
+    ``left`` is what the store could not prove. ``manifest`` is that of the run of maintenance, if one was needed.
+    """
+
+    path: Path
+    restored: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    waived: tuple[int, ...] = ()
+    left: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    manifest: Manifest | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing or damaged any more."""
+        return not self.left
+
+
 class DifferenceKind(StrEnum):
     """What is the matter with an event between A and B: only B has it, only A has it, or they have it differently."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,14 +45,17 @@ def leftovers(backend: Backend, shape: Shape) -> list[str]:
     return [f".{shape.attempt} holds the work of a running or interrupted export; the next one clears it"]
 
 
-def look_at_sums(backend: Backend, shape: Shape, manifest: Manifest) -> tuple[list[tuple[str, str]], list[str]]:
-    """Problems and notes about the sums of a manifest. They follow it: while its intent lies there they may lack."""
+def look_at_sums(
+    backend: Backend, shape: Shape, manifest: Manifest, gone: Collection[str] = ()
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Problems and notes about the sums of a manifest, some of whose parts may be ``gone``. They follow it: while its
+    intent lies there they may lack."""
     assert shape.sums is not None
     try:
         sums, _ = Place(backend).read(shape.sums)
     except ManifestError:
         sums = b""
-    if sums == manifest.sums():
+    if sums == manifest.sums(gone):
         return [], []
     intent = Place(backend).intent(shape)
     if intent is not None and intent.manifest == manifest.to_bytes():

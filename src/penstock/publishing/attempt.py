@@ -24,6 +24,7 @@ from penstock.errors import (
 from penstock.model.location import Location
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.backend import Backend, Expect, Expectation, Move, Staged, Stat, Upload
+from penstock.ports.format import Buffer
 from penstock.publishing.around import Stored, stored_part
 from penstock.publishing.place import Place, is_ours, staged_name
 from penstock.publishing.recovery import INTENT, SUMS, Found, Intent, decide, readable
@@ -36,6 +37,25 @@ _INTERRUPTS = 3
 _LOOK = "verify it, and repeat the export if it is not there"
 _APPEARED = "exists: it appeared or changed while the export was running"
 _COMMITTED_FIRST = "the export was committed before it was interrupted"
+
+
+class Taken:
+    """An upload that is one of ``parts`` once it is finished."""
+
+    def __init__(self, upload: Upload, parts: list[Staged]) -> None:
+        self._upload = upload
+        self._parts = parts
+
+    def write(self, data: Buffer) -> None:
+        self._upload.write(data)
+
+    def finish(self) -> Staged:
+        staged = self._upload.finish()
+        self._parts.append(staged)
+        return staged
+
+    def abort(self) -> None:
+        self._upload.abort()
 
 
 class Attempt:
@@ -54,8 +74,8 @@ class Attempt:
         self._data: Stat | None = None
         self._overwrite = False
         self._count = 0
-        #: The names of the parts, in order, if others staged them.
-        self._taken: list[str] = []
+        #: What the parts are staged as, in order.
+        self._taken: list[Staged] = []
         self._size_hint: int | None = None
         self._intent: Intent | None = None
         #: Whether names may have been given; whether the manifest stands; whether it cannot be told or relied on.
@@ -100,8 +120,12 @@ class Attempt:
         return DestinationExists(f"{self._place.where(key)} {what}", hint="choose another place, or move it away")
 
     def stage(self) -> Upload:
-        """Begin the next part. Parts are published in the order in which they were staged. Raises
+        """Begin the next part. Parts are published in the order in which they were finished. Raises
         :class:`~penstock.errors.NoSpace` when what is to come cannot fit."""
+        return Taken(self.lay_down(), self._taken)
+
+    def lay_down(self) -> Upload:
+        """Begin to stage what is no part yet; :meth:`take` makes it one."""
         hint, self._size_hint = self._size_hint, None
         self._count += 1
         return self._backend.stage(self._shape.attempt, staged_name(self._count - 1), size_hint=hint)
@@ -111,16 +135,16 @@ class Attempt:
         return self._backend.location, self._shape.attempt
 
     def take(self, staged: Staged) -> None:
-        """Let what another process staged be the next part; then none of them may be staged here."""
-        self._taken.append(staged.name)
+        """Let what was laid down, here or by another process, be the next part."""
+        self._taken.append(staged)
 
     def read_back(self, index: int, entry: PartEntry) -> Stored:
         """What is stored of a part that was staged."""
-        return stored_part(self._backend, self._staged(index, entry))
+        return self.staged(self._taken[index])
 
-    def _staged(self, index: int, entry: PartEntry) -> Staged:
-        name = self._taken[index] if self._taken else staged_name(index)
-        return Staged(attempt=self._shape.attempt, name=name, size=entry.bytes)
+    def staged(self, part: Staged) -> Stored:
+        """What is stored of something that was laid down."""
+        return stored_part(self._backend, part)
 
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
         """The final name of a part."""
@@ -207,7 +231,7 @@ class Attempt:
         # One file that was asked to be replaced goes, whatever it is by now; all else has to be free.
         expect = Expect.ANY if self._shape.single and self._overwrite else Expect.ABSENT
         moves = [
-            Move(staged=self._staged(index, entry), key=entry.name, expect=expect)
+            Move(staged=self._taken[index], key=entry.name, expect=expect)
             for index, entry in enumerate(manifest.parts if self._keyed else ())
         ]
         entries = {entry.name: entry for entry in manifest.parts}

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from penstock.errors import DestinationExists, ManifestError
 from penstock.model.lineage import RUNS, Totals, run_name, run_number, sums_name
-from penstock.model.manifest import Manifest, PartEntry, check_part_name
+from penstock.model.maintenance import Removed
+from penstock.model.manifest import Manifest, PartEntry, check_part_name, removed_parts
 from penstock.model.partition import DATA, split_name
-from penstock.ports.backend import Backend, Expect
+from penstock.ports.backend import Backend, Expect, Move, Staged, Stat
 from penstock.publishing.around import Stored, leftovers, local_path, look_at_sums, stored, strangers
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.place import Place
 from penstock.publishing.recovery import readable
-from penstock.publishing.shapes import Run
+from penstock.publishing.shapes import Run, are_sums
 
 _RUN_PART = re.compile(r"run-(\d{6,12})-part-\d", re.ASCII)
 
@@ -40,21 +42,41 @@ class LineageDestination:
         """Where it is, in words."""
         return self.path or Path(str(self.backend.location))
 
-    def begin(self) -> Attempt:
-        """Hold the lineage, clear what a crashed run of ours left, and aim at the next run.
+    def begin(self, *, repairing: bool = False) -> Attempt:
+        """Hold the lineage, clear what a crashed run of ours left, and aim at the next run; who is ``repairing`` at the
+        first that nothing tells of.
 
         Raises :class:`~penstock.errors.Locked`, :class:`~penstock.errors.DestinationExists` for a directory that holds
-        another kind of export, or somebody else's file under a name of the next run.
+        another kind of export, or somebody else's file under a name of the next run, and
+        :class:`~penstock.errors.ManifestError` if the last runs lost their manifests.
         """
         attempt = Attempt(self.backend, Run(1))
         try:
             numbers = self.numbers()
             attempt.notes += self._complete_sums(numbers)
-            attempt.aim(Run(max(numbers, default=0) + 1))
+            number = self.following() if repairing else max(numbers, default=0) + 1
+            try:
+                attempt.aim(Run(number))
+            except DestinationExists:
+                self._check_sums(number)
+                raise
         except BaseException:
             attempt.close()
             raise
         return attempt
+
+    def following(self) -> int:
+        """The first number of a run that nothing tells of."""
+        return max([0, *self.numbers(), *self.traces()]) + 1
+
+    def _check_sums(self, number: int) -> None:
+        """Raise :class:`~penstock.errors.ManifestError` if a run has sums of ours: they followed its manifest."""
+        sums, _ = Place(self.backend).read(sums_name(number))
+        if sums and are_sums(sums):
+            raise ManifestError(
+                f"{run_name(number)} is missing: {sums_name(number)} tells of it",
+                hint="bring the manifest back, or let penstock repair LINEAGE --from STORE do without it",
+            )
 
     def _complete_sums(self, numbers: Sequence[int]) -> list[str]:
         """Sums are written after their manifest; whoever comes next writes those that lack."""
@@ -89,6 +111,14 @@ class LineageDestination:
         sizes = {stat.key: stat.size for stat in self.backend.list(DATA)}
         return {name: size for name, size in sizes.items() if 0 < (_run_of_part(name) or 0) <= last}
 
+    def parts_of_run(self, number: int) -> list[Stat]:
+        """What lies there and is called like a part of a run."""
+        return [stat for stat in self.backend.list(DATA) if _run_of_part(stat.key) == number]
+
+    def holds(self, entry: PartEntry) -> Stat | None:
+        """What stands under a part's name, if it is exactly what the entry says."""
+        return Place(self.backend).holds(entry)
+
     def traces(self) -> Mapping[int, str]:
         """Runs that sums or a part tell of, by number: what it is. Work of an interrupted run is no trace."""
         if any(leftovers(self.backend, Run(1))):
@@ -109,34 +139,73 @@ class LineageDestination:
         """What is stored of a published part."""
         return stored(self.backend, check_part_name(name))
 
+    def version(self, entry: PartEntry) -> str | None:
+        """What stands under a part's name, whatever it holds."""
+        there = self.backend.stat(check_part_name(entry.name))
+        return None if there is None else there.version
+
+    def put_back(self, entry: PartEntry, staged: Staged, *, over: str | None) -> None:
+        """Give a part its bytes again, in place of the damaged ones of the version ``over``, if there are any. Raises
+        :class:`~penstock.errors.Exists` or :class:`~penstock.errors.Changed` if something else stands there by now."""
+        self.backend.place([Move(staged=staged, key=entry.name, expect=Expect.ABSENT if over is None else over)])
+
+    def clear(self, manifests: Sequence[Manifest]) -> None:
+        """Do what follows from runs of maintenance that are committed: the parts that they removed go, and so do the
+        sums of runs that are waived; all others tell of what is held."""
+        gone = removed_parts(manifests)
+        self.drop([stat for stat in self.backend.list(DATA) if stat.key in gone])
+        held = {manifest.lineage.run: manifest.sums(gone) for manifest in manifests if manifest.lineage is not None}
+        for number in sorted({*held, *self._sums()}):
+            key, wanted = sums_name(number), held.get(number)
+            there, stat = Place(self.backend).read(key)
+            if there == wanted or not are_sums(there or b""):
+                continue
+            if wanted is not None:
+                expect = Expect.ABSENT if stat is None else stat.version
+                self.backend.put(key, wanted, expect=expect, attempt=Run(number).attempt)
+            elif stat is not None and number in _waived(manifests):
+                self.drop([stat])
+
+    def drop(self, stats: Iterable[Stat]) -> None:
+        """Remove what stands there, as far as it is still what was seen."""
+        for stat in stats:
+            self.backend.delete(stat.key, version=stat.version)
+
     def inspect(self, manifests: Sequence[Manifest]) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
         """Problems (name, message) and notes about what lies around the runs: sums, strangers, leftovers."""
         problems: list[tuple[str, str]] = []
         notes = leftovers(self.backend, Run(1))
         known: set[str] = set()
+        gone = removed_parts(manifests)
         for manifest in manifests:
             assert manifest.lineage is not None
             shape = Run(manifest.lineage.run)
-            known |= {shape.manifest, shape.sums, *(entry.name for entry in manifest.parts)}
-            wrong, more = look_at_sums(self.backend, shape, manifest)
+            names = {entry.name for entry in manifest.parts}
+            known |= {shape.manifest, shape.sums, *(names - gone)}
+            wrong, more = look_at_sums(self.backend, shape, manifest, gone)
             problems += wrong
             notes += more
         numbers = self.numbers()
         known |= {run_name(number) for number in numbers}
+        waived = _waived(manifests)
         for number, key in self._sums().items():
             known.add(key)
-            if number not in numbers:  # sums follow their manifest, so that it was there
+            if number not in {*numbers, *waived}:  # sums follow their manifest, so that it was there
                 problems.append((key, f"it is of run {number}, whose manifest is gone"))
         return problems, [*notes, *strangers(self.backend, known)]
 
 
-def totals_of(entries: Sequence[PartEntry], before: Totals) -> Totals:
-    """What a lineage holds with these parts, after what it held before."""
-    names = int(before.names, 16) + int(add_up((entry.name, entry.bytes) for entry in entries), 16)
+def totals_of(
+    entries: Collection[PartEntry | Removed], before: Totals, removed: Collection[PartEntry | Removed] = ()
+) -> Totals:
+    """What a lineage holds with these parts and without those that were removed, after what it held before."""
+    names = int(before.names, 16)
+    names += int(add_up((entry.name, entry.bytes) for entry in entries), 16)
+    names -= int(add_up((entry.name, entry.bytes) for entry in removed), 16)
     return Totals(
-        parts=before.parts + len(entries),
-        bytes=before.bytes + sum(entry.bytes for entry in entries),
-        rows=before.rows + sum(entry.rows for entry in entries),
+        parts=before.parts + len(entries) - len(removed),
+        bytes=before.bytes + sum(entry.bytes for entry in entries) - sum(entry.bytes for entry in removed),
+        rows=before.rows + sum(entry.rows for entry in entries) - sum(entry.rows for entry in removed),
         names=f"{names % (1 << 128):032x}",
     )
 
@@ -147,6 +216,11 @@ def add_up(sizes: Iterable[tuple[str, int]]) -> str:
     for name, size in sizes:
         total += int.from_bytes(hashlib.sha256(f"{size}  {name}".encode()).digest()[:16], "big")
     return f"{total % (1 << 128):032x}"
+
+
+def _waived(manifests: Sequence[Manifest]) -> set[int]:
+    """The runs that a lineage does without: its last run names them all."""
+    return {lost.run for manifest in manifests[-1:] if manifest.lineage for lost in manifest.lineage.waived}
 
 
 def _run_of_part(key: str) -> int | None:

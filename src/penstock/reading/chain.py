@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from penstock.errors import IntegrityError, ManifestError
 from penstock.model.lineage import Lineage, run_name, run_number
-from penstock.model.manifest import Manifest, parse_manifest
+from penstock.model.maintenance import Waived
+from penstock.model.manifest import Manifest, held_parts, parse_manifest
 from penstock.publishing.lineage import LineageDestination, add_up
 
 _PINNED = ("dataset", "filter", "format", "compression", "options", "mapping")
@@ -24,28 +25,59 @@ class Link:
     lineage: Lineage
 
 
-def read_chain(found: Iterable[tuple[str, bytes]]) -> list[Link]:
+def chain_of(destination: LineageDestination) -> list[Link]:
+    """The links of the lineage at a destination; see :func:`read_chain`."""
+    return read_chain(destination.runs(), waived=lambda: _waived_at(destination))
+
+
+def _waived_at(destination: LineageDestination) -> Sequence[Waived]:
+    """The runs that the last one does without, as far as that one can be read."""
+    found = destination.read(max(destination.numbers(), default=0))
+    try:
+        return () if found is None else read_link(*found).lineage.waived
+    except ManifestError:
+        return ()
+
+
+def read_chain(
+    found: Iterable[tuple[str, bytes]], *, waived: Callable[[], Sequence[Waived]] = lambda: ()
+) -> list[Link]:
     """The links of a lineage, from the run manifests that lie at a destination, in order; one text is held at a time.
+    Of the runs that the last one waives, which are asked for if a manifest is missed, none is among them.
 
     Raises :class:`ManifestError` for a manifest that is damaged, missing, foreign, repeated, or does not follow the one
     before: the chain then does not prove that nothing was lost, and nothing may be added to it.
     """
     chain: list[Link] = []
+    expected = 1
     for name, text in found:
-        link = read_link(name, text)
-        number = link.lineage.run
-        if number != len(chain) + 1:
-            raise _gap(len(chain) + 1, number)
+        number = run_number(name) or 0
+        for lost in range(expected, number):
+            if lost not in {one.run for one in waived()}:
+                raise _gap(lost, number)
+        expected = number + 1
+        try:
+            link = read_link(name, text)
+        except ManifestError:
+            if number in {one.run for one in waived()}:
+                continue
+            raise
         for fault in faults(chain[-1], link) if chain else ():
             raise ManifestError(fault.message, hint=fault.hint)
         chain.append(link)
-    return chain
+    return without_waived(chain)
+
+
+def without_waived(chain: Sequence[Link]) -> list[Link]:
+    """The links whose runs the last one does not do without: what these held lies in other runs by now."""
+    waived = {one.run for link in chain[-1:] for one in link.lineage.waived}
+    return [link for link in chain if link.lineage.run not in waived]
 
 
 def _gap(missing: int, before: int) -> ManifestError:
     return ManifestError(
         f"{run_name(missing)} is missing: the chain has a gap before run {before}",
-        hint="bring the manifest back, or begin a new lineage in another directory",
+        hint="bring the manifest back, or let penstock repair LINEAGE --from STORE do without it",
     )
 
 
@@ -57,27 +89,33 @@ def last_link(destination: LineageDestination) -> list[Link]:
     a run has no manifest, and :class:`~penstock.errors.IntegrityError` for a part that is missing or of another size.
     """
     numbers = destination.numbers()
-    for expected, number in enumerate(numbers, 1):
-        if number != expected:
-            raise _gap(expected, number)
-    links = [read_link(*found) for number in numbers[-2:] if (found := destination.read(number)) is not None]
+    lost = set(range(1, max(numbers, default=0))).difference(numbers)
+    waived: set[int] = set()
+    links: list[Link] = []
+    for number in reversed(numbers[-2:]):
+        found = destination.read(number) if number not in waived else None
+        if found is not None:
+            links.insert(0, read_link(*found))
+            waived = {one.run for one in links[-1].lineage.waived}
+        for missing in sorted(lost - waived):
+            raise _gap(missing, next(there for there in numbers if there > missing))
     for fault in faults(*links) if len(links) == 2 else ():
         raise ManifestError(fault.message, hint=fault.hint)
     for link in links[-1:]:
         live, totals = destination.live(), link.lineage.totals
         if (len(live), sum(live.values()), add_up(live.items())) != (totals.parts, totals.bytes, totals.names):
-            _name_missing(read_chain(destination.runs()), live)
+            _name_missing(chain_of(destination), live)
     return links[-1:]
 
 
 def _name_missing(chain: Iterable[Link], live: Mapping[str, int]) -> None:
     """Refuse to go on without a part that a run names. Files beside them that are called like parts do no harm."""
-    for entry in (entry for link in chain for entry in link.manifest.parts):
+    for _, entry in held_parts([link.manifest for link in chain]):
         if live.get(entry.name) != entry.bytes:
             there = "is missing" if entry.name not in live else f"has {live[entry.name]} bytes, not {entry.bytes}"
             raise IntegrityError(
                 f"{entry.name} {there}; no run was added",
-                hint="penstock verify names all that is damaged; bring the file back, or begin a new lineage",
+                hint="penstock repair LINEAGE --from STORE makes it again if the store still holds its rows",
             )
 
 
@@ -101,26 +139,28 @@ class Fault:
 
 
 def faults(last: Link, link: Link) -> Iterator[Fault]:
-    """All that speaks against the second run being the next after the first."""
-    if link.lineage.previous != last.digest:
+    """All that speaks against the second run being the next after the first, or, if runs between them are missing,
+    against its being any later one."""
+    neighbours = link.lineage.run == last.lineage.run + 1
+    if neighbours and link.lineage.previous != last.digest:
         yield Fault(
             "predecessor",
             f"{link.name} does not follow {last.name}: it names another manifest as its predecessor",
             "one was replaced, or is of another lineage; begin a new lineage in another directory",
         )
-    if link.lineage.follows != last.lineage.upto:
-        kind = "gap" if link.lineage.follows > last.lineage.upto else "overlap"
+    kind = "gap" if link.lineage.follows > last.lineage.upto else "overlap"
+    if link.lineage.follows != last.lineage.upto and (neighbours or kind == "overlap"):
         article = "a" if kind == "gap" else "an"
         yield Fault(
             kind,
             f"{link.name} leaves {article} {kind}: {last.name} ends at {last.lineage.upto},"
             f" it begins at {link.lineage.follows}",
         )
-    elif link.lineage.broken is not None:
+    elif neighbours and link.lineage.broken is not None:
         proven = [anchor.seq for anchor in last.lineage.anchors]
         if link.lineage.after not in proven and link.lineage.after >= min(proven, default=link.lineage.after + 1):
             yield Fault("other", f"{link.name} begins at {link.lineage.after}, which {last.name} names no row of")
-    if link.lineage.reached != max(last.lineage.reached, link.lineage.upto):
+    if neighbours and link.lineage.reached != max(last.lineage.reached, link.lineage.upto):
         yield Fault("other", f"{link.name} does not say how far the lineage reaches")
     for what, before, now in pinned_differences(last.manifest, link.manifest):
         yield Fault("other", f"{link.name} has another {what} than {last.name}: {now} instead of {before}")

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from penstock.errors import Rewound, UsageError
 from penstock.model.lineage import Anchor, Break, Lineage
+from penstock.model.maintenance import Waived
 from penstock.reading.chain import Link
 
 _WAY_OUT = "begin a new lineage in another directory, or export from the store that this one was begun with"
@@ -65,6 +66,7 @@ def next_lineage(chain: Sequence[Link], now: Standing) -> Lineage:
         upto=upto,
         reached=max(last.reached, upto),
         broken=broken,
+        waived=last.waived,
     )
 
 
@@ -77,6 +79,7 @@ def _place(
     reached: int,
     upto: int | None = None,
     broken: Break | None = None,
+    waived: tuple[Waived, ...] = (),
 ) -> Lineage:
     return Lineage(
         run=run,
@@ -88,6 +91,7 @@ def _place(
         deletions=now.deletions,
         reached=reached,
         broken=broken,
+        waived=waived,
     )
 
 

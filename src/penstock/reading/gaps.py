@@ -9,10 +9,10 @@ from penstock.errors import ManifestError, UsageError
 from penstock.model import times
 from penstock.model.gaps import Gap, GapKind, GapsResult
 from penstock.model.lineage import run_name, run_number
-from penstock.model.manifest import Manifest, parse_manifest
+from penstock.model.manifest import Manifest, PartEntry, held_parts, parse_manifest
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
-from penstock.reading.chain import Link, faults, read_link
+from penstock.reading.chain import Link, faults, read_link, without_waived
 from penstock.reading.part import damage
 from penstock.reading.verify import sums_up
 from penstock.reading.verify_chain import contradictions
@@ -38,22 +38,22 @@ def gaps(places: Sequence[ExportDestination | LineageDestination], *, window: Wi
     if window not in WINDOWS:
         raise UsageError(f"unknown window {window!r}", hint="it is hour or day")
     found: list[Gap] = []
-    manifests: list[Manifest] = []
+    parts: list[PartEntry] = []
     notes: list[str] = []
     runs = 0
     for place in places:
         survey = _Lineage(place) if isinstance(place, LineageDestination) else _Single(place)
         missing = [*survey.missing(), *_parts(survey)]
         found += [*missing, *_quiet(survey, window)]
-        manifests += survey.manifests
+        parts += [entry for _, entry in held_parts(survey.manifests)]
         if not missing:  # else the parts of a missing run would be called strangers
             notes += [f"{survey.path}: {note}" for note in survey.notes()]
         runs += len(survey.manifests) if isinstance(survey, _Lineage) else 0
     return GapsResult(
         places=tuple(place.place for place in places),
         runs=runs,
-        parts=sum(len(manifest.parts) for manifest in manifests),
-        event_count=sum(manifest.rows for manifest in manifests),
+        parts=len(parts),
+        event_count=sum(entry.rows for entry in parts),
         gaps=tuple(found),
         notes=tuple(notes),
     )
@@ -96,6 +96,8 @@ class _Lineage:
                 self._links.append(read_link(name, text))
             except ManifestError as error:
                 self._damaged[run_number(name) or 0] = error.message
+        self._links = without_waived(self._links)
+        self._waived = {one.run for link in self._links[-1:] for one in link.lineage.waived}
         self.manifests = [link.manifest for link in self._links]
 
     def notes(self) -> Sequence[str]:
@@ -119,10 +121,7 @@ class _Lineage:
         yield from self._absent(first, run, last, link)
         if last is None:
             return
-        neighbours = first == run
         for fault in faults(last, link):
-            if not neighbours and fault.what in ("predecessor", "gap"):
-                continue  # that is what the runs between them, which are missing, would explain
             stretch = sorted((last.lineage.upto, link.lineage.follows))
             yield Gap(
                 kind=_KINDS[fault.what],
@@ -136,7 +135,7 @@ class _Lineage:
         """The runs of these numbers, of which there is no readable manifest."""
         traces = self.place.traces() if link is None else {}
         stretch = None if link is None else (last.lineage.upto if last is not None else None, link.lineage.follows)
-        for damaged, numbers in _stretches(first, stop, self._damaged):
+        for damaged, numbers in _stretches(first, stop, self._damaged, self._waived):
             low, high = numbers
             if damaged:
                 kind, message = GapKind.BAD_MANIFEST, self._damaged[low]
@@ -150,13 +149,16 @@ class _Lineage:
             yield Gap(kind=kind, place=self.path, message=message, runs=numbers, seq=stretch)
 
 
-def _stretches(first: int, stop: int, damaged: dict[int, str]) -> Iterator[tuple[bool, tuple[int, int]]]:
-    """The numbers in order: each damaged one by itself, those between as one."""
+def _stretches(
+    first: int, stop: int, damaged: dict[int, str], waived: set[int]
+) -> Iterator[tuple[bool, tuple[int, int]]]:
+    """The numbers in order without those that are waived: each damaged one by itself, those between as one."""
     low = first
-    for number in sorted(number for number in damaged if first <= number < stop):
+    for number in sorted(number for number in {*damaged, *waived} if first <= number < stop):
         if low < number:
             yield False, (low, number - 1)
-        yield True, (number, number)
+        if number not in waived:
+            yield True, (number, number)
         low = number + 1
     if low < stop:
         yield False, (low, stop - 1)
@@ -169,19 +171,18 @@ def _stretch_text(after: int | None, upto: int) -> str:
 
 
 def _parts(survey: _Single | _Lineage) -> Iterator[Gap]:
-    for manifest in survey.manifests:
-        for entry in manifest.parts:
-            for text in damage(survey.place.part(entry.name), manifest.layout, entry, quick=True):
-                spans = entry.seq_range, entry.time_range
-                yield Gap(
-                    kind=GapKind.MISSING_PART,
-                    place=survey.path,
-                    message=f"{entry.name}: {text}, with {entry.rows} events",
-                    runs=None if manifest.lineage is None else (manifest.lineage.run, manifest.lineage.run),
-                    seq=None if spans[0] is None else (spans[0].first - 1, spans[0].last),
-                    time=None if spans[1] is None else (spans[1].first, spans[1].last),
-                    part=entry.name,
-                )
+    for manifest, entry in held_parts(survey.manifests):
+        for text in damage(survey.place.part(entry.name), manifest.layout, entry, quick=True):
+            spans = entry.seq_range, entry.time_range
+            yield Gap(
+                kind=GapKind.MISSING_PART,
+                place=survey.path,
+                message=f"{entry.name}: {text}, with {entry.rows} events",
+                runs=None if manifest.lineage is None else (manifest.lineage.run, manifest.lineage.run),
+                seq=None if spans[0] is None else (spans[0].first - 1, spans[0].last),
+                time=None if spans[1] is None else (spans[1].first, spans[1].last),
+                part=entry.name,
+            )
 
 
 def _quiet(survey: _Single | _Lineage, window: Window) -> Iterator[Gap]:
@@ -190,8 +191,7 @@ def _quiet(survey: _Single | _Lineage, window: Window) -> Iterator[Gap]:
     width = WINDOWS[window]
     spans = sorted(
         (entry.time_range.first // width, entry.time_range.last // width)
-        for manifest in survey.manifests
-        for entry in manifest.parts
+        for _, entry in held_parts(survey.manifests)
         if entry.time_range is not None
     )
     reached: int | None = None

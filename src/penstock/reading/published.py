@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from penstock.errors import ManifestError
-from penstock.model.manifest import Manifest, PartEntry, parse_manifest
+from penstock.model.manifest import Manifest, PartEntry, held_parts, parse_manifest
 from penstock.publishing.destination import ExportDestination, Readable
 from penstock.publishing.lineage import LineageDestination
-from penstock.reading.chain import read_chain
+from penstock.reading.chain import chain_of
 from penstock.reading.part import proven
 from penstock.reading.verify import sums_up
 from penstock.reading.verify_chain import contradictions
@@ -35,7 +35,7 @@ def manifests_of(source: ExportDestination | LineageDestination) -> Sequence[Man
     Raises :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.ManifestError`.
     """
     if isinstance(source, LineageDestination):
-        chain = read_chain(source.runs())
+        chain = chain_of(source)
         if not chain:
             raise ManifestError(f"{source.place} holds no committed run", hint="check the path")
         manifests = [link.manifest for link in chain]
@@ -49,8 +49,8 @@ def manifests_of(source: ExportDestination | LineageDestination) -> Sequence[Man
 
 
 def parts_of(manifests: Sequence[Manifest]) -> list[PublishedPart]:
-    """The parts of all manifests, in order."""
-    return [PublishedPart(manifest, entry) for manifest in manifests for entry in manifest.parts]
+    """The parts that the manifests hold, in order."""
+    return [PublishedPart(manifest, entry) for manifest, entry in held_parts(manifests)]
 
 
 def _contradictions(source: ExportDestination, manifest: Manifest) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penstock.model.manifest import Manifest, parse_manifest
+from penstock.model.manifest import Manifest, held_parts, parse_manifest
 from penstock.model.result import Problem, VerifyResult
 from penstock.model.sample import Sample
 from penstock.pipeline.digests import digest_hex
@@ -67,8 +67,8 @@ def check_parts(
     sample: Sample | None,
     observer: Observer | None,
 ) -> Read:
-    """Check the parts of all manifests in order, one after the other."""
-    parts = [(manifest, entry) for manifest in manifests for entry in manifest.parts]
+    """Check the parts that the manifests hold in order, one after the other."""
+    parts = held_parts(manifests)
     done, total = 0, sum(entry.bytes for _, entry in parts)
     problems: list[Problem] = []
     read: list[int] = []

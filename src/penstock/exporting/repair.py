@@ -1,0 +1,400 @@
+"""Repair: parts and runs of a lineage that are missing or damaged, made again from the store that still holds their
+rows.
+
+Nothing is believed of the store: what it gives counts only if it has the digest that the manifest names. Parts that
+come out byte for byte go back under their names. Others become parts of a run of maintenance, which removes the old
+ones, and does without manifests that are lost. No manifest is ever changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.errors import ManifestError
+from penstock.exporting.committing import close, commit, uninterrupted
+from penstock.exporting.crew import Workers
+from penstock.exporting.reread import without_held
+from penstock.exporting.resume import Plan
+from penstock.exporting.run import Run
+from penstock.model.dataset import Dataset
+from penstock.model.filter import ExportFilter
+from penstock.model.lineage import NO_TOTALS, run_name
+from penstock.model.maintenance import Removed, Waived
+from penstock.model.manifest import Manifest, PartEntry, RunKind, held_parts
+from penstock.model.partition import partition_numbers, split_name
+from penstock.model.result import Problem, RepairResult
+from penstock.pipeline.digests import digest_hex
+from penstock.ports.backend import Staged, Stat, Upload
+from penstock.ports.observer import Observer, Progress, tell
+from penstock.ports.source import Clock, Reading, Rows, Slice, Source, View
+from penstock.publishing.around import Stored
+from penstock.publishing.attempt import Attempt, Taken
+from penstock.publishing.lineage import LineageDestination, totals_of
+from penstock.publishing.shapes import Run as RunShape
+from penstock.reading.chain import Link, faults, read_link, without_waived
+from penstock.reading.part import damage
+
+_BELOW_ALL = -(1 << 63)
+_LAST_NUMBER = re.compile(r"-(-?\d+)-[0-9a-f]{8}(?:\.\w+)+\Z", re.ASCII)
+
+
+def repair(
+    storage: Source,
+    destination: LineageDestination,
+    plan: Plan,
+    *,
+    clock: Clock,
+    workers: Workers,
+    observer: Observer | None = None,
+) -> RepairResult:
+    """Make again what is missing or damaged; see :func:`penstock.repair`."""
+    publication: Attempt | None = None
+    try:
+        with uninterrupted():
+            publication = destination.begin(repairing=True)
+        with workers.pin(storage) as view:
+            work = _Repair(view, storage.dataset, destination, plan, publication, workers)
+            work.look_after_parts(observer)
+            work.look_after_runs()
+            manifest = work.manifest(clock)
+            if manifest is not None:
+                commit(publication, manifest, 0, observer)
+        publication.close()
+        with uninterrupted():
+            destination.clear([*(link.manifest for link in work.links), *([] if manifest is None else [manifest])])
+            destination.drop(work.unwanted)
+    finally:
+        close(publication)
+    return RepairResult(
+        path=destination.place,
+        restored=tuple(work.restored),
+        replaced=tuple(removed.name for removed in work.removed),
+        waived=tuple(lost.run for lost in work.waived),
+        left=tuple(work.left),
+        notes=(*publication.notes, *work.notes),
+        manifest=manifest,
+    )
+
+
+def links_of(destination: LineageDestination) -> list[Link]:
+    """All runs whose manifests can be read and follow each other, whatever is missing between them. Raises
+    :class:`~penstock.errors.ManifestError` if none is left, or if two contradict each other."""
+    links: list[Link] = []
+    for name, text in destination.runs():
+        try:
+            links.append(read_link(name, text))
+        except ManifestError:
+            continue
+    links = without_waived(links)
+    for last, link in pairwise(links):
+        for fault in faults(last, link):
+            raise ManifestError(fault.message, hint=fault.hint or "begin a new lineage in another directory")
+    if not links:
+        raise ManifestError(
+            f"{destination.place} has no manifest left that can be read: nothing says what it held",
+            hint="begin a new lineage in another directory",
+        )
+    return links
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A part that was made again, and what it is staged as."""
+
+    entry: PartEntry
+    staged: Staged
+
+
+class _Repair:
+    """The work on one lineage. ``links`` are its readable runs, ``next`` is the number of the run to come; what was
+    done and what could not be gathers in the other attributes."""
+
+    def __init__(
+        self,
+        view: View,
+        dataset: Dataset,
+        destination: LineageDestination,
+        plan: Plan,
+        publication: Attempt,
+        workers: Workers,
+    ) -> None:
+        self._view = view
+        self._destination = destination
+        self._publication = publication
+        self._threads = workers.threads
+        self._filter = plan.filter
+        self._options = plan.options
+        self._layout = plan.options.resolve(format=plan.format, codec=None, dataset=dataset)
+        self._rows: dict[int, Rows] = {}
+        self.links = links_of(destination)
+        self.next = destination.following()
+        self.restored: list[str] = []
+        self.removed: list[Removed] = []
+        self.waived: list[Waived] = []
+        self.left: list[Problem] = []
+        self.notes: list[str] = []
+        #: Files of runs that are waived, whose very bytes came out again.
+        self.unwanted: list[Stat] = []
+        self._made: list[_Made] = []
+        self._proven = True
+
+    def look_after_parts(self, observer: Observer | None) -> None:
+        """Read every part, and make those again that are not whole."""
+        held = held_parts([link.manifest for link in self.links])
+        links = {link.lineage.run: link for link in self.links}
+        done, total = 0, sum(entry.bytes for _, entry in held)
+        for manifest, entry in held:
+            version = self._destination.version(entry)
+            wrong = damage(self._destination.part(entry.name), manifest.layout, entry)
+            if wrong:
+                assert manifest.lineage is not None
+                self._restore(links[manifest.lineage.run], entry, version, wrong[0])
+            done += entry.bytes
+            tell(observer, Progress(done=done, total=total))
+
+    def _restore(self, link: Link, entry: PartEntry, version: str | None, why: str) -> None:
+        made = self._again(link, entry)
+        same = (made.entry.rows, made.entry.rows_digest, made.entry.seq_range) == (
+            entry.rows,
+            entry.rows_digest,
+            entry.seq_range,
+        )
+        if not same:
+            gone = f"{made.entry.rows:,} rows" if made.entry.rows != entry.rows else "as many rows, of other content,"
+            self.left.append(
+                Problem(
+                    part=entry.name,
+                    message=f"{why}; it held {entry.rows:,} rows, the store has {gone} in its place: not proven",
+                )
+            )
+        elif made.entry.sha256 == entry.sha256:
+            self._destination.put_back(entry, made.staged, over=version)
+            self.restored.append(entry.name)
+        else:
+            folders, _ = split_name(entry.name)
+            self._add(made, folders)
+            self.removed.append(
+                Removed(
+                    name=entry.name,
+                    rows=entry.rows,
+                    bytes=entry.bytes,
+                    sha256=entry.sha256,
+                    rows_digest=entry.rows_digest,
+                    why=why,
+                )
+            )
+
+    def _add(self, made: _Made, folders: str) -> None:
+        """Let it be a part of the run to come."""
+        shape, ending = RunShape(self.next), self._layout.file_ending
+        name = shape.part_name(len(self._made), made.entry, ending, folders)
+        self._made.append(_Made(replace(made.entry, name=name), made.staged))
+        self._publication.take(made.staged)
+
+    def _again(self, link: Link, entry: PartEntry) -> _Made:
+        """The rows of a part, made a part again."""
+        span = entry.seq_range
+        assert span is not None  # the part of a run has rows
+        rows, by = self._rows_of(link), self._layout.partition_by
+        if by is not None:
+            time = None if entry.time_range is None else entry.time_range.first
+            rows = _OfPartition(rows, str(self._layout.dataset.time), by, time)
+        staging = _Aside(self._publication)
+        run = self._run(
+            rows,
+            span.first - 1,
+            span.last,
+            begun=link.lineage.after,
+            layout=replace(self._layout, partition_by=None),
+            source=link.manifest.source,
+        )
+        made = run.write(staging, self._threads, None, single=True)
+        return _Made(made[0], staging.parts[0])
+
+    def _rows_of(self, link: Link) -> Rows:
+        """What a run had to read: where it read rows again, without those that the runs before it hold."""
+        run = link.lineage.run
+        if run not in self._rows:
+            before = [one for one in self.links if one.lineage.run < run]
+            again = link.lineage.broken is not None or any(link.lineage.after < one.lineage.reached for one in before)
+            self._rows[run] = self._view
+            if again:
+                self._rows[run] = without_held(
+                    self._view,
+                    self._filter,
+                    lineage=link.lineage,
+                    chain=before,
+                    destination=self._destination,
+                    dataset=self._layout.dataset,
+                )
+        return self._rows[run]
+
+    def look_after_runs(self) -> None:
+        """Read the rows of those runs again whose manifests are lost."""
+        known = {link.lineage.run for link in self.links}
+        known |= {lost.run for lost in self.links[-1].lineage.waived}
+        lost = [number for number in range(1, self.next) if number not in known]
+        for _, group in groupby(enumerate(lost), key=lambda each: each[1] - each[0]):
+            self._waive([number for _, number in group])
+
+    def _waive(self, lost: Sequence[int]) -> None:
+        """Do without these runs, which follow each other, if the store holds as many rows in their stretch."""
+        before = max((link for link in self.links if link.lineage.run < lost[0]), key=_run, default=None)
+        behind = min((link for link in self.links if link.lineage.run > lost[-1]), key=_run, default=None)
+        files = [stat for run in lost for stat in self._destination.parts_of_run(run)]
+        after = _BELOW_ALL if before is None else before.lineage.upto
+        upto = behind.lineage.follows if behind is not None else max([after, *(_last_number(stat) for stat in files)])
+        staging = _Aside(self._publication, RunShape(lost[0]))
+        source = {**self.links[-1].manifest.source, "horizon": upto}  # what an export says of itself inside its files
+        run = self._run(self._view, after, upto, source=source)
+        entries = run.write(staging, self._threads, None, single=False, keep_empty=False)
+        names = " to ".join(dict.fromkeys([run_name(lost[0]), run_name(lost[-1])]))
+        why = "its manifest was lost; no other tells what it held: the next run begins where the run before it ended"
+        if behind is not None:
+            had = totals_of(behind.lineage.removed, behind.lineage.totals, behind.manifest.parts)
+            base = NO_TOTALS if before is None else before.lineage.totals
+            rows = sum(entry.rows for entry in entries)
+            if rows != had.rows - base.rows:
+                told = f"was lost with {had.rows - base.rows:,} rows; the store has {rows:,} in their place: not proven"
+                self.left.append(Problem(part=names, message=told))
+                return
+            same = totals_of(entries, base) == had
+            how = "the very same parts came out" if same else "as many rows; that they are the same is not proven"
+            why = f"its manifest was lost; its rows were read from the store again: {how}"
+            self._proven &= same
+            for entry, staged in zip(entries, staging.parts, strict=True):
+                self._add(_Made(entry, staged), split_name(entry.name)[0])
+        self.notes.append(f"{names}: {why}")
+        self._look_at_files(entries, files)
+        for number in lost:
+            last = behind is not None and number == lost[-1]
+            mine = entries if last else []
+            self.waived.append(
+                Waived(
+                    run=number,
+                    manifest_sha256=behind.lineage.previous if behind is not None and last else None,
+                    rows=sum(entry.rows for entry in mine),
+                    rows_digest=digest_hex(sum(int(entry.rows_digest, 16) for entry in mine)),
+                    by=self.next,
+                    why=why,
+                )
+            )
+
+    def _run(self, rows: Rows, after: int, upto: int, **more: Any) -> Run:
+        """The work on the rows of a stretch, cut as a run that began there would cut them."""
+        planned = Run(rows, self._layout, self._filter, self._options, after=more.pop("begun", after)).slices
+        given = {"layout": self._layout, "source": self.links[-1].manifest.source, **more}
+        slices = list(_within(planned, after, upto))
+        return Run(rows, filter=self._filter, options=self._options, slices=slices, **given)
+
+    def _look_at_files(self, entries: Sequence[PartEntry], files: Sequence[Stat]) -> None:
+        """Parts of a run that is waived go if their very bytes came out again; others are left, and told."""
+        for stat in files:
+            made = [replace(entry, name=stat.key) for entry in entries if entry.bytes == stat.size]
+            if any(self._destination.holds(entry) == stat for entry in made):
+                self.unwanted.append(stat)
+            else:
+                self.notes.append(f"{stat.key} is of no run any more and was left; its rows may lie in another part")
+
+    def manifest(self, clock: Clock) -> Manifest | None:
+        """The manifest of the run to come; ``None`` if there is nothing for it to do."""
+        if not self._made and not self.waived:
+            return None
+        last = self.links[-1]
+        entries = [made.entry for made in self._made]
+        gone = {part.name for part in self.removed}
+        held = [entry for _, entry in held_parts([link.manifest for link in self.links]) if entry.name not in gone]
+        totals = totals_of(entries, last.lineage.totals, self.removed)
+        lineage = replace(
+            last.lineage,
+            run=self.next,
+            previous=last.digest,
+            after=last.lineage.upto,
+            broken=None,
+            totals=totals_of([*held, *entries], NO_TOTALS) if self.waived else totals,
+            removed=tuple(self.removed),
+            waived=(*last.lineage.waived, *self.waived),
+        )
+        run = self._run(self._view, last.lineage.upto, last.lineage.upto)
+        made = run.manifest(entries, clock, single=False, lineage=lineage)
+        guarantees = {} if self._proven else {"waived": "counted"}
+        return replace(made, kind=RunKind.MAINTENANCE, counts={}, guarantees=guarantees)
+
+
+class _Aside:
+    """Parts that are laid down beside those of the run to come, in order; ``shape`` gives them names, if any."""
+
+    def __init__(self, publication: Attempt, shape: RunShape | None = None) -> None:
+        self.parts: list[Staged] = []
+        self._publication = publication
+        self._shape = shape
+
+    def stage(self) -> Upload:
+        return Taken(self._publication.lay_down(), self.parts)
+
+    def read_back(self, index: int, entry: PartEntry) -> Stored:
+        return self._publication.staged(self.parts[index])
+
+    def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
+        return "" if self._shape is None else self._shape.part_name(index, entry, ending, folders)
+
+
+class _OfPartition:
+    """The rows of others that lie in the partition of a time, or have none."""
+
+    def __init__(self, rows: Rows, time: str, by: str, micros: int | None) -> None:
+        self._rows = rows
+        self._time = time
+        self._by = by
+        self._number = partition_numbers(pa.array([micros], pa.int64()), by)[0]
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        return self._rows.source
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        return self._rows.unread
+
+    @property
+    def streams(self) -> bool:
+        return self._rows.streams
+
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
+
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        reading = self._rows.read(span, filter)
+        return Reading(self._chosen(reading), reading.counts)
+
+    def _chosen(self, reading: Reading) -> Iterator[pa.RecordBatch]:
+        for batch in reading:
+            chosen = batch.filter(pc.equal(partition_numbers(batch[self._time], self._by), self._number))
+            if chosen.num_rows:
+                yield chosen
+
+
+def _within(slices: Sequence[Slice], after: int, upto: int) -> Iterator[Slice]:
+    """The slices that lie in a stretch, those at its ends cut there."""
+    for span in slices:
+        if span.upto <= after or span.after >= upto:
+            continue
+        whole = after <= span.after and span.upto <= upto
+        yield span if whole else replace(span, after=max(span.after, after), upto=min(span.upto, upto), rows=0)
+
+
+def _run(link: Link) -> int:
+    return link.lineage.run
+
+
+def _last_number(stat: Stat) -> int:
+    """The last arrival number that the name of a run's part tells."""
+    match = _LAST_NUMBER.search(stat.key)
+    return _BELOW_ALL if match is None else int(match[1])
