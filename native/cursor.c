@@ -161,7 +161,7 @@ static bool furnish(struct penstock_cursor *cursor, const struct gather *columns
     if (cursor->columns == NULL)
         return fail(cursor, FAULT_MEMORY);
     for (int64_t at = 0; at < count; at++) {
-        if (!text_reserve(&cursor->names, (size_t)columns[at].name_length))
+        if (!text_reserve(&cursor->names, (size_t)columns[at].name_length + 1))
             return fail(cursor, FAULT_MEMORY);
         text_put(&cursor->names, columns[at].name, (size_t)columns[at].name_length);
         cursor->columns[at] = columns[at];

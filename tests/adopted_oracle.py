@@ -251,6 +251,7 @@ def _payload(stored: Stored, name: str, members: list[tuple[str, Any]], row: _Ro
         free = member
         while free in taken or (free != member and free in [each for each, _ in members]):
             free += "_column"
+        taken |= {free} if free != member else set()
         row.notes["coerced_member_name"] += free != member
         own.append((free, value))
     return ("object", tuple(own))

@@ -224,47 +224,6 @@ def test_blobs_are_base64(store: Connection, blobs: list[bytes]) -> None:
     assert gathered(store, blobs, KINDS.PLAIN).batch["v"].to_pylist() == [base64.b64encode(b).decode() for b in blobs]
 
 
-PAYLOADS: list[tuple[Any, str, Note | None]] = [
-    (None, "{}", None),
-    (' {"a": 1 } ', '{"a":1}', None),
-    (b'{"a": 1}', '{"a":1}', None),
-    (b"[1]", '{"data":"WzFd"}', Note.BLOB),
-    ("[1, 2]", '{"data":[1,2]}', Note.NOT_OBJECT),
-    (7, '{"data":7}', Note.NOT_OBJECT),
-    (0.5, '{"data":0.5}', Note.NOT_OBJECT),
-    (float("inf"), '{"data":"Inf"}', Note.NOT_JSON),
-    ("no\t", r'{"data":"no\t"}', Note.NOT_JSON),
-    ('{"a":1}}', r'{"data":"{\"a\":1}}"}', Note.NOT_JSON),
-]
-
-
-@pytest.mark.parametrize(("value", "wanted", "note"), PAYLOADS)
-def test_a_payload_is_an_object(store: Connection, value: Any, wanted: str, note: Note | None) -> None:
-    columns = [Gather("data", KINDS.PAYLOAD), Gather("data", KINDS.PAYLOAD, members=("x", "y"))]
-    with store.cursor("SELECT ?, ?, 5, 'é'", [value, value], columns=columns) as cursor:
-        found = cursor.take(1, 1)
-    assert found is not None
-    plain, with_members = (column[0].as_py() for column in found.batch.columns)
-    assert plain == wanted
-    assert with_members == wanted[:-1] + ("" if wanted == "{}" else ",") + '"x":5,"y":"é"}'
-    assert found.notes.counts() == ({} if note is None else {(0, note): 1, (1, note): 1})
-
-
-def test_a_member_that_is_there_already_gets_another_name(store: Connection) -> None:
-    """However its name is escaped, and whatever else is called as it would be then."""
-    base = r'{"\u0078":1,"b_column":2,"b":3,"é\n":4}'
-    column = Gather("data", KINDS.PAYLOAD, members=("x", "b", "b_column", "é\n", "x_column"))
-    with store.cursor("SELECT ?, 10, 20, 30, 40, 50", [base], columns=[column]) as cursor:
-        found = cursor.take(1, 1)
-    assert found is not None
-    pairs = json.loads(found.batch["data"][0].as_py(), object_pairs_hook=list)
-    names = [name for name, _ in pairs]
-    assert len(names) == len(set(names)) == 9
-    assert names[4:] == ["x_column_column", "b_column_column", "b_column_column_column", "é\n_column", "x_column"]
-    assert [value for _, value in pairs[4:]] == [10, 20, 30, 40, 50]
-    assert found.notes.counts() == {(0, Note.RENAMED): 4}
-
-
 def test_an_object_is_made_of_members_alone(store: Connection) -> None:
     columns = [Gather("data", KINDS.OBJECT, members=("a", 'b"', "c")), Gather("none", KINDS.OBJECT)]
     with store.cursor("SELECT a, b, c FROM t", columns=columns) as cursor:

@@ -16,10 +16,11 @@ from typing import Any
 import pyarrow as pa
 
 from penstock.errors import InvalidMapping, UsageError
+from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import Peers, Reading, Slice
+from penstock.ports.source import RANGE_BYTES, Peers, Reading, Slice
 from penstock.sources.tables import query
 from penstock.sources.tables.events import Converter
 from penstock.sources.tables.mapping import adopt
@@ -28,7 +29,8 @@ from penstock.sources.tables.pinned import Pinned
 from penstock.sources.tables.slices import slices
 from penstock.sources.tables.table import describe
 
-_MEASURED = 65_536
+#: More bytes than any rows have.
+_WHOLE = 1 << 62
 
 
 class TableView(Closing):
@@ -51,6 +53,7 @@ class TableView(Closing):
             with self._pool.lend() as connection:
                 self._adoption = adopt(describe(connection, config.table), config.mapping)
                 self._numbering = self._adoption.numbering
+                self._columns = query.columns(self._adoption)
                 highest = connection.query(self._numbering.last())
         except BaseException:
             self.close()
@@ -108,11 +111,12 @@ class TableView(Closing):
             return reader.read_all()["seq"].combine_chunks()
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
-        converter = Converter(self._adoption, ExportFilter())
         sql = query.rows(self._adoption, self._numbering.among(numbers))
-        with self._pool.lend() as connection, connection.stream(sql, batch_rows=_MEASURED) as reader:
-            rows = reader.read_all().combine_chunks().to_batches()[0].slice(1)
-        return rows["seq"].to_pylist(), converter.convert(rows)
+        with self._pool.lend() as connection, connection.cursor(sql, columns=self._columns) as cursor:
+            rows = cursor.take(len(numbers), _WHOLE)
+        if rows is None:
+            return [], pa.RecordBatch.from_pylist([], EVENT_SCHEMA)
+        return rows.batch["seq"].to_pylist(), Converter(self._adoption, ExportFilter()).convert(rows)
 
     def make_durable(self) -> bool:
         return self._pinned.make_durable()
@@ -135,17 +139,11 @@ class TableView(Closing):
         if converter.full:
             return
         sql = query.rows(self._adoption, self._numbering.within(span.after, span.upto, span.places))
-        with (
-            self._pool.lend() as connection,
-            connection.stream(sql, batch_rows=self._batch_rows) as reader,
-        ):
-            for number, batch in enumerate(reader):
-                rows = batch if number else batch.slice(1)
+        with self._pool.lend() as connection, connection.cursor(sql, columns=self._columns) as cursor:
+            while not converter.full and (rows := cursor.take(self._batch_rows, RANGE_BYTES)) is not None:
                 events = converter.convert(rows)
                 if events.num_rows:
                     yield events
-                if converter.full:
-                    return
 
     def unmoved(self) -> bool:
         return self._pinned.unmoved()
