@@ -385,10 +385,29 @@ static bool put_exact(struct text *text, const struct gather *column, const stru
     return put_decimal(text, column, shifted, (size_t)used);
 }
 
-/* Put a text into its column where the value is one of its kind; else it is a misfit, or null for a reason. */
-static bool put_text(struct rows_made *made, const struct gather *column, struct text *text, const struct value *value,
-                     enum note *noted)
+/* An id or a session. */
+static bool put_id(struct rows_made *made, int at, struct text *text, const struct value *value, enum note *noted,
+                   bool *present)
 {
+    size_t before = text->used;
+    if (!put_any(text, value, false, noted))
+        return false;
+    size_t length = text->used - before;
+    *present = length > 0 && length <= LONGEST_ID && !text_controls(text->bytes + before, length);
+    if (*present)
+        return true;
+    text->used = before;
+    if (length == 0)
+        return note(made, at, NOTE_EMPTY, value);
+    *noted = NOTE_MISFIT;
+    return true;
+}
+
+/* Put a text into its column where the value is one of its kind; else it is null, for a reason. */
+static bool put_text(struct rows_made *made, int at, struct text *text, const struct value *value, enum note *noted,
+                     bool *present)
+{
+    const struct gather *column = &made->columns[at];
     bool is_text = value->type == SQLITE_TEXT, number = value->type == SQLITE_INTEGER || value->type == SQLITE_FLOAT;
     size_t before = text->used;
     switch (column->kind) {
@@ -399,6 +418,8 @@ static bool put_text(struct rows_made *made, const struct gather *column, struct
         if (column->kind == GATHER_NAMED && number)
             *noted = NOTE_NUMBER;
         return put_any(text, value, false, noted);
+    case GATHER_ID:
+        return put_id(made, at, text, value, noted, present);
     case GATHER_PAYLOAD:
         return put_payload(made, text, column, value, noted);
     case GATHER_BINARY:
@@ -413,6 +434,7 @@ static bool put_text(struct rows_made *made, const struct gather *column, struct
     case GATHER_JSON:
         if (infinite(value)) {
             *noted = NOTE_INFINITE;
+            *present = false;
             return true;
         }
         if (number) {
@@ -424,6 +446,7 @@ static bool put_text(struct rows_made *made, const struct gather *column, struct
         if (text->used - before == 4 && memcmp(text->bytes + before, "null", 4) == 0) {
             text->used = before;
             *noted = NOTE_JSON_NULL;
+            *present = false;
         }
         return true;
     default: /* text, verbatim */
@@ -434,6 +457,7 @@ static bool put_text(struct rows_made *made, const struct gather *column, struct
         return true;
     }
     *noted = NOTE_MISFIT;
+    *present = false;
     return true;
 }
 
@@ -601,10 +625,8 @@ static bool add_text(struct rows_made *made, int at, struct gathered *into, sqli
         if (value.bytes == NULL || !text_reserve(text, value.length + TEXT_DECIMAL))
             return false;
         present = value.type != SQLITE_NULL || object || column->kind == GATHER_ANY;
-        if (present && (!put_text(made, column, text, &value, &noted) || text->failed || made->scratch.failed))
+        if (present && (!put_text(made, at, text, &value, &noted, &present) || text->failed || made->scratch.failed))
             return false;
-        present = present && noted != NOTE_MISFIT && noted != NOTE_JSON_NULL &&
-                  !(noted == NOTE_INFINITE && column->kind == GATHER_JSON);
         if (noted != NOTE_NONE && !note(made, at, noted, &value))
             return false;
     }

@@ -23,12 +23,15 @@ enum gather_kind {
     GATHER_ANY,      /* any value as JSON; null is `null` */
     GATHER_PLAIN,    /* any value as text; null is null */
     GATHER_NAMED,    /* as GATHER_PLAIN, and numbers are noted */
+    GATHER_ID,       /* as GATHER_PLAIN, of 1 to LONGEST_ID bytes without control characters; an empty one is null, noted */
     GATHER_VERBATIM, /* UTF-8 without line feeds */
     GATHER_PAYLOAD,  /* any value as a JSON object: what is none becomes the member `name` of one */
     GATHER_OBJECT,   /* takes no value of the query: an object without members */
     GATHER_MEMBER,   /* any value as one more member, `name`, of the object that stands before */
     GATHER_COUNT
 };
+
+#define LONGEST_ID 1024
 
 /* One column; the layout is part of the library's interface. */
 struct gather {
@@ -50,6 +53,7 @@ enum note {
     NOTE_NOT_JSON,
     NOTE_RENAMED,
     NOTE_NUMBER,
+    NOTE_EMPTY,
 };
 
 /* Notes are columns too: row, column (of `struct gather`), note, how SQLite stores the value, and, of the first

@@ -8,6 +8,9 @@ typedef unsigned __int128 wide;
 
 /* Short decimals are found by trying: prices, percentages, seconds with their milliseconds. */
 #define MOST_TRIED 6
+#define MOST_POWER 1e6
+/* More than what one multiplication rounds away. */
+#define NEARLY 4.5e-16
 #define LEAST_LONG 1e15
 /* Below this no integer is left out. */
 #define MOST_EXACT 9007199254740992.0
@@ -17,6 +20,30 @@ typedef unsigned __int128 wide;
 #define LEAST_NORMAL 2.2250738585072014e-308
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1075
+
+#define MOST_POWERS 19
+static const uint64_t powers[MOST_POWERS + 1] = {
+    1ULL,
+    10ULL,
+    100ULL,
+    1000ULL,
+    10000ULL,
+    100000ULL,
+    1000000ULL,
+    10000000ULL,
+    100000000ULL,
+    1000000000ULL,
+    10000000000ULL,
+    100000000000ULL,
+    1000000000000ULL,
+    10000000000000ULL,
+    100000000000000ULL,
+    1000000000000000ULL,
+    10000000000000000ULL,
+    100000000000000000ULL,
+    1000000000000000000ULL,
+    10000000000000000000ULL,
+};
 
 static struct decimal stripped(uint64_t digits, int exponent)
 {
@@ -36,7 +63,10 @@ static bool tried(double value, struct decimal *found)
         *found = stripped((uint64_t)value, 0);
         return true;
     }
-    for (int places = 1; places <= MOST_TRIED && value * power < LEAST_LONG / 10; places++) {
+    double scaled = value * MOST_POWER, off = scaled - (double)(uint64_t)(scaled + 0.5);
+    if (scaled >= LEAST_LONG || off > scaled * NEARLY || off < -scaled * NEARLY)
+        return false;
+    for (int places = 1; places <= MOST_TRIED; places++) {
         power *= 10;
         uint64_t whole = (uint64_t)(value * power + 0.5);
         if (whole > 0 && (double)whole / power == value) {
@@ -61,16 +91,14 @@ static struct decimal searched(double value)
         scale /= 10;
     for (; scale < 0.1; power++)
         scale *= 10;
-    wide ten = 1;
-    for (int at = 0; at < power; at++)
-        ten *= 10;
+    wide ten = power > MOST_POWERS ? (wide)powers[MOST_POWERS] * powers[power - MOST_POWERS] : powers[power];
     wide exact = (wide)(4 * mantissa) * ten, above = exact + 2 * ten;
     wide below = exact - (mantissa == 1ULL << MANTISSA_BITS ? 1 : 2) * ten;
     bool closed = mantissa % 2 == 0; /* halfway rounds to even: the borders read as this real too */
     uint64_t number = (uint64_t)(exact >> shift), found = number;
     int exponent = -power;
-    uint64_t unit = 1;
-    for (int zeros = 0; zeros < 17; zeros++, unit *= 10) {
+    for (int zeros = 0; zeros < 17; zeros++) {
+        uint64_t unit = powers[zeros];
         uint64_t low = number - number % unit;
         wide under = (wide)low << shift, over = (wide)(low + unit) << shift;
         bool fits_low = under > below || (closed && under == below);

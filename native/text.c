@@ -5,12 +5,10 @@
 #define MICROS_A_SECOND 1000000
 #define MICROS_A_DAY (86400LL * MICROS_A_SECOND)
 
-bool text_reserve(struct text *text, size_t more)
+bool text_grow(struct text *text, size_t more)
 {
     if (text->failed)
         return false;
-    if (text->room - text->used >= more)
-        return true;
     size_t room = text->room + text->room / 2;
     if (room < text->used + more)
         room = text->used + more;
@@ -98,17 +96,6 @@ void text_time(struct text *text, int64_t micros, struct day *day)
     text->used += TEXT_TIME;
 }
 
-#define EVERY(byte) (0x0101010101010101ULL * (byte))
-/* Marks the high bit of (at least) the first byte of `word` that is below `limit`, which is at most 0x80. */
-#define BELOW(word, limit) (((word)-EVERY(limit)) & ~(word)&EVERY(0x80))
-
-static inline uint64_t load(const char *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
 static inline bool must_escape(unsigned char byte)
 {
     return byte < 0x20 || byte == '"' || byte == '\\';
@@ -119,8 +106,7 @@ bool json_plain(const char *bytes, size_t length)
     size_t at = 0;
     uint64_t found = 0;
     for (; at + 8 <= length; at += 8) {
-        uint64_t word = load(bytes + at);
-        found |= BELOW(word, 0x20) | BELOW(word ^ EVERY('"'), 1) | BELOW(word ^ EVERY('\\'), 1);
+        found |= json_odd(word_at(bytes + at));
     }
     if (found != 0)
         return false;
@@ -155,11 +141,27 @@ void text_json(struct text *text, const char *bytes, size_t length)
     text->used = (size_t)(out - text->bytes);
 }
 
+bool text_controls(const char *bytes, size_t length)
+{
+    size_t at = 0;
+    for (; at + 8 <= length; at += 8) {
+        uint64_t word = word_at(bytes + at);
+        if (BELOW(word, 0x20) | BELOW(word ^ EVERY(0x7F), 1) | BELOW(word ^ EVERY(0xC2), 1))
+            break;
+    }
+    for (; at < length; at++) {
+        unsigned char byte = (unsigned char)bytes[at];
+        if (byte < 0x20 || byte == 0x7F || (byte == 0xC2 && at + 1 < length && (unsigned char)bytes[at + 1] < 0xA0))
+            return true;
+    }
+    return false;
+}
+
 static bool csv_plain(const char *bytes, size_t length)
 {
     size_t at = 0;
     for (; at + 8 <= length; at += 8) {
-        uint64_t word = load(bytes + at);
+        uint64_t word = word_at(bytes + at);
         if (BELOW(word ^ EVERY('"'), 1) | BELOW(word ^ EVERY(','), 1) | BELOW(word ^ EVERY('\n'), 1) |
             BELOW(word ^ EVERY('\r'), 1))
             return false;
@@ -183,7 +185,7 @@ void text_csv(struct text *text, const char *bytes, size_t length, const char *n
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     /* Eight bytes at a time: what follows a quote is stored again, one byte further on. */
     for (; at + 8 <= length; at += 8, out += 8) {
-        uint64_t word = load(bytes + at), other = word ^ EVERY('"');
+        uint64_t word = word_at(bytes + at), other = word ^ EVERY('"');
         uint64_t quotes = ~(((other & EVERY(0x7F)) + EVERY(0x7F)) | other | EVERY(0x7F));
         memcpy(out, &word, 8);
         for (; quotes != 0; quotes &= quotes - 1) {
@@ -253,7 +255,7 @@ bool utf8_valid(const uint8_t *bytes, size_t length)
     while (at < length) {
         while (at + 32 <= length) {
             const char *in = (const char *)bytes + at;
-            if ((load(in) | load(in + 8) | load(in + 16) | load(in + 24)) & EVERY(0x80))
+            if ((word_at(in) | word_at(in + 8) | word_at(in + 16) | word_at(in + 24)) & EVERY(0x80))
                 break;
             at += 32;
         }

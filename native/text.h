@@ -14,7 +14,11 @@ struct text {
 };
 
 /* Make room for `more` bytes. False, and `failed`, if there is no memory. */
-bool text_reserve(struct text *text, size_t more);
+bool text_grow(struct text *text, size_t more);
+static inline bool text_reserve(struct text *text, size_t more)
+{
+    return (!text->failed && text->room - text->used >= more) || text_grow(text, more);
+}
 void text_free(struct text *text);
 
 /* The functions below write into room that was reserved; each names how much of it that may be. */
@@ -41,6 +45,23 @@ struct day {
 #define NO_DAY ((struct day){INT64_MIN, ""})
 void text_time(struct text *text, int64_t micros, struct day *day);
 
+#define EVERY(byte) (0x0101010101010101ULL * (byte))
+/* Marks the high bit of (at least) the first byte of `word` that is below `limit`, which is at most 0x80. */
+#define BELOW(word, limit) (((word) - EVERY(limit)) & ~(word) & EVERY(0x80))
+
+static inline uint64_t word_at(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* Marks in eight bytes what cannot stand inside a JSON string as it is. */
+static inline uint64_t json_odd(uint64_t word)
+{
+    return BELOW(word, 0x20) | BELOW(word ^ EVERY('"'), 1) | BELOW(word ^ EVERY('\\'), 1);
+}
+
 /* Whether bytes can stand inside a JSON string as they are. */
 bool json_plain(const char *bytes, size_t length);
 /* The inside of a JSON string: at most six times `length`. Escapes the quote, the backslash and what is below 0x20. */
@@ -52,6 +73,9 @@ void text_csv(struct text *text, const char *bytes, size_t length, const char *n
 /* Base64 with padding. */
 #define TEXT_BASE64(length) (((length) + 2) / 3 * 4)
 void text_base64(struct text *text, const char *bytes, size_t length);
+
+/* Whether there is a control character (C0, DEL, C1) in UTF-8. */
+bool text_controls(const char *bytes, size_t length);
 
 /* Whether bytes are well-formed UTF-8 (Unicode, table 3-7). */
 bool utf8_valid(const uint8_t *bytes, size_t length);

@@ -194,9 +194,12 @@ static void shapes_round(void)
 static void run(void)
 {
     state = seed * 0x100000001B3 ^ round_number;
-    switch (chance(4)) {
+    switch (chance(5)) {
     case 0:
         scan_round();
+        break;
+    case 2:
+        cursor_round();
         break;
     case 1:
         shapes_round();

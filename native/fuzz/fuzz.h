@@ -42,7 +42,21 @@ void made_free(struct made *made);
 struct arrow_schema *lend_schema(struct made *made);
 struct arrow_array *lend_array(struct made *made);
 
-/* Rows through a SQLite that is none, into a sink. */
+/* What a SQLite that is none hands out. */
+struct sqlite3_value {
+    int type;
+    int64_t number;
+    double real;
+    struct piece text;
+};
+#define MOST_ENTRIES 256
+/* Let the library be loaded by it, once. */
+void load(void);
+/* Its functions for cursors, each in its place. */
+void serve_cursors(sqlite3_entry *entries);
+
+/* Rows through that SQLite, into a sink, and out of a cursor. */
 void scan_round(void);
+void cursor_round(void);
 
 #endif

@@ -6,12 +6,6 @@
 
 #define MOST_VALUES (1 + MOST_MADE)
 
-struct sqlite3_value {
-    int type;
-    int64_t number;
-    struct piece text;
-};
-
 struct sqlite3_context {
     int64_t rows, result;
     bool refused;
@@ -76,9 +70,12 @@ static int create_function_v2(sqlite3 *database, const char *name, int count, in
 
 int penstock_scan_init(sqlite3 *database, char **error, const sqlite3_entry *entries);
 
-static void load(void)
+void load(void)
 {
-    static sqlite3_entry entries[PLACE_create_function_v2 + 1];
+    if (step != NULL)
+        return;
+    static sqlite3_entry entries[MOST_ENTRIES];
+    serve_cursors(entries);
     entries[PLACE_aggregate_context] = (sqlite3_entry)aggregate_context;
     entries[PLACE_result_error] = (sqlite3_entry)result_error;
     entries[PLACE_result_error_nomem] = (sqlite3_entry)result_error_nomem;
@@ -139,8 +136,7 @@ void scan_round(void)
     struct made made;
     struct sqlite3_context context = {0};
     struct arrow_array batch;
-    if (step == NULL)
-        load();
+    load();
     make(&made);
     int order = (int)chance((uint64_t)made.count);
     for (int at = 0; at < made.count && chance(20); at++) {

@@ -41,6 +41,7 @@ class GatherKind(StrEnum):
     ANY = "any"  #: anything, as JSON; blobs and invalid UTF-8 as base64, infinities as strings, null as ``null``
     PLAIN = "plain"  #: anything, as text: like ``ANY``, but not quoted, and null is null
     NAMED = "named"  #: like ``PLAIN``, and that a value was a number is noted
+    ID = "id"  #: like ``PLAIN``, of 1 to 1,024 bytes without control characters; an empty one is null (``EMPTY``)
     VERBATIM = "verbatim"  #: text that is UTF-8 without line feeds, as it is
     #: Anything, as a JSON object: what is no JSON object becomes the one member, called as the column is, of one.
     PAYLOAD = "payload"
@@ -60,6 +61,7 @@ class Note(IntEnum):
     NOT_JSON = 8  #: wrapped into an object as a string
     RENAMED = 9  #: the object had a member of this name already
     NUMBER = 10
+    EMPTY = 11
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -53,6 +54,7 @@ _COUNTED = {
             Note.NOT_JSON: f"coerced_{field}_not_json",
             Note.INFINITE: "coerced_infinity",
             Note.RENAMED: "coerced_member_name",
+            Note.EMPTY: f"coerced_empty_{field}",
         }.items()
     },
     ("event_type", Note.NUMBER): "coerced_event_type_number",
@@ -89,6 +91,9 @@ class Converter:
         self._adoption = adoption
         self._filter = filter
         self._prefix = pa.scalar(f"{adoption.shape.name}:", pa.string())
+        longest = f"{adoption.shape.name}:{-1 << 63}"
+        #: Whether every number makes an id.
+        self._numbers_are_ids = bool(allowed_ids(pa.array([longest], pa.string()))[0].as_py())
         self.rows = 0
         self.counts: Counter[str] = Counter()
 
@@ -146,11 +151,14 @@ class Converter:
     def _judge(self, gathered: Gathered) -> Judged:
         changed: list[tuple[str, pa.BooleanArray]] = []
         batch = gathered.batch
-        kinds = _looked_up(_text(gathered, "event_type"), _event_type)
-        implied = _looked_up(kinds, KNOWN_TYPES.get)
-        numbered = pc.binary_join_element_wise(self._prefix, batch["seq"].cast(pa.string()), _NOTHING)
-        ids = pc.coalesce(self._own_text(batch, "id", changed), numbered)
-        sessions = self._own_text(batch, "session_id", changed)
+        kinds, implied = _looked_up(_text(gathered, "event_type"), _event_type, KNOWN_TYPES.get)
+        ids, sessions = self._own_text(batch, "id"), self._own_text(batch, "session_id")
+        bad = {field: _noted(gathered, field, Note.MISFIT) for field in ("id", "session_id")}
+        if ids.null_count:
+            numbered = pc.binary_join_element_wise(self._prefix, batch["seq"].cast(pa.string()), _NOTHING)
+            if not self._numbers_are_ids:
+                bad["id"] = pc.and_(pc.is_null(ids), pc.invert(allowed_ids(numbered)) if bad["id"] is None else True)
+            ids = pc.coalesce(ids, numbered)
         return Judged(
             id=ids,
             timestamp=batch["timestamp"],
@@ -161,31 +169,21 @@ class Converter:
             misfits={
                 "skipped_bad_timestamp": pc.is_null(batch["timestamp"]),
                 "skipped_bad_event_type": pc.is_null(kinds),
-                "skipped_bad_id": pc.invert(allowed_ids(ids)),
-                "skipped_bad_session_id": pc.invert(allowed_ids(sessions)),
+                **{f"skipped_bad_{field}": where for field, where in bad.items() if where is not None},
             },
             changed=changed,
         )
 
-    def _own_text(
-        self, batch: pa.RecordBatch, field: str, changed: list[tuple[str, pa.BooleanArray]]
-    ) -> pa.StringArray:
+    def _own_text(self, batch: pa.RecordBatch, field: str) -> pa.StringArray:
         """The table's own id or session, null where there is none."""
-        if field not in self._adoption.fields:
-            return pa.nulls(batch.num_rows, pa.string())
-        own = batch[field]
-        empty = pc.equal(own, _NOTHING)
-        if not pc.any(empty).as_py():
-            return own
-        changed.append((f"coerced_empty_{field}", empty))
-        return pc.if_else(empty, None, own)
+        return batch[field] if field in self._adoption.fields else pa.nulls(batch.num_rows, pa.string())
 
     def _category(
         self, gathered: Gathered, implied: pa.StringArray, changed: list[tuple[str, pa.BooleanArray]]
     ) -> pa.StringArray:
         if "category" not in self._adoption.fields:
             return pc.coalesce(implied, _CUSTOM)
-        given = _looked_up(_text(gathered, "category"), lambda text: text if text in _CATEGORIES else None)
+        (given,) = _looked_up(_text(gathered, "category"), lambda text: text if text in _CATEGORIES else None)
         category = pc.coalesce(implied, given, _CUSTOM)
         kept = pc.fill_null(pc.equal(given, category), False)
         changed.append(("coerced_category", pc.and_not(pc.is_valid(gathered.batch["category"]), kept)))
@@ -194,7 +192,7 @@ class Converter:
     def _priority(self, gathered: Gathered, changed: list[tuple[str, pa.BooleanArray]]) -> pa.StringArray:
         if "priority" not in self._adoption.fields:
             return pa.repeat(_NORMAL, gathered.batch.num_rows)
-        given = _looked_up(_text(gathered, "priority"), _priority_named)
+        (given,) = _looked_up(_text(gathered, "priority"), _priority_named)
         changed.append(("coerced_priority", pc.and_(pc.is_valid(gathered.batch["priority"]), pc.is_null(given))))
         return pc.coalesce(given, _NORMAL)
 
@@ -214,14 +212,18 @@ def _events(batch: pa.RecordBatch, judged: Judged) -> pa.RecordBatch:
     return pa.record_batch([columns[field.name] for field in EVENT_SCHEMA], schema=EVENT_SCHEMA)
 
 
+def _noted(gathered: Gathered, field: str, *notes: Note) -> pa.BooleanArray | None:
+    """Where one of these was noted of a field; ``None`` when nowhere, or when there is no such column."""
+    if not len(gathered.notes) or field not in gathered.batch.schema.names:
+        return None
+    rows = gathered.notes.rows(gathered.batch.schema.names.index(field), *notes)
+    return pc.is_in(pa.array(range(gathered.batch.num_rows), pa.int64()), rows) if len(rows) else None
+
+
 def _text(gathered: Gathered, field: str) -> pa.StringArray:
     """A field that has to be text by itself: null where it is a blob or no UTF-8, whatever its base64 may say."""
-    column = gathered.batch[field]
-    rows = gathered.notes.rows(gathered.batch.schema.names.index(field), Note.BLOB, Note.INVALID_UTF8)
-    if not len(rows):
-        return column
-    odd = pc.is_in(pa.array(range(len(column)), pa.int64()), rows)
-    return pc.if_else(odd, None, column)
+    odd = _noted(gathered, field, Note.BLOB, Note.INVALID_UTF8)
+    return gathered.batch[field] if odd is None else pc.if_else(odd, None, gathered.batch[field])
 
 
 def _event_type(text: str) -> str | None:
@@ -238,11 +240,15 @@ def _priority_named(text: str) -> str | None:
     return name if name in PRIORITY_NAMES else None
 
 
-def _looked_up(column: pa.StringArray, look_up: Any) -> pa.StringArray:
-    """A text column with every value replaced, each different one looked up once."""
+def _looked_up(column: pa.StringArray, *look_ups: Callable[[str], str | None]) -> list[pa.StringArray]:
+    """A text column with every value replaced, in turn, each different one looked up once."""
     coded = column.dictionary_encode()
-    found = [look_up(value) for value in coded.dictionary.to_pylist()]
-    return pa.array([None if each is None else str(each) for each in found], pa.string()).take(coded.indices)
+    found, answers = [], coded.dictionary.to_pylist()
+    for look_up in look_ups:
+        answers = [None if each is None else look_up(each) for each in answers]
+        known = pa.array([None if each is None else str(each) for each in answers], pa.string())
+        found.append(known.take(coded.indices))
+    return found
 
 
 def _matching(judged: Judged, filter: ExportFilter) -> pa.BooleanArray:

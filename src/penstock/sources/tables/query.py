@@ -13,8 +13,8 @@ from penstock.sources.tables.mapping import Adoption
 _KINDS = {
     "timestamp": GatherKind.TIME,
     "event_type": GatherKind.NAMED,
-    "id": GatherKind.PLAIN,
-    "session_id": GatherKind.PLAIN,
+    "id": GatherKind.ID,
+    "session_id": GatherKind.ID,
     "category": GatherKind.PLAIN,
     "priority": GatherKind.PLAIN,
     "received_at": GatherKind.TIME,
