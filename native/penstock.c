@@ -7,6 +7,8 @@
 
 typedef void (*renderer)(struct rows *, const char *, size_t, struct text *, struct hash128 *);
 
+static const char no_texts[] = "these are no texts";
+
 static void release(struct arrow_schema *schema, struct arrow_array *array)
 {
     array->release(array);
@@ -68,6 +70,29 @@ const char *penstock_parse(const struct spelled *columns, int64_t count, const c
         complaint = no_memory;
     *parsed = (struct penstock_parsed){found.rows, found.culprit, found.settled};
     parsed_close(&found);
+    return complaint;
+}
+
+static bool are_texts(const struct arrow_schema *schema, const struct arrow_array *array)
+{
+    return strcmp(schema->format, "u") == 0 && schema->dictionary == NULL && array->buffers_count == 3;
+}
+
+const char *penstock_members_count(int64_t most, struct arrow_schema *schema, struct arrow_array *texts,
+                                   struct arrow_array *batch, struct members_told *told)
+{
+    const char *complaint = are_texts(schema, texts) ? members_count(texts, most, batch, told) : no_texts;
+    release(schema, texts);
+    return complaint;
+}
+
+const char *penstock_members_columns(const struct member *members, int64_t count, bool keeps_empty,
+                                     struct arrow_schema *schema, struct arrow_array *texts,
+                                     struct arrow_array *batch, struct members_told *told)
+{
+    const char *complaint =
+        are_texts(schema, texts) ? members_columns(members, count, keeps_empty, texts, batch, told) : no_texts;
+    release(schema, texts);
     return complaint;
 }
 

@@ -10,6 +10,7 @@
 #include "arrow.h"
 #include "columns.h"
 #include "cursor.h"
+#include "members.h"
 #include "xxh3.h"
 
 #define PENSTOCK_CALL __attribute__((visibility("default")))
@@ -35,6 +36,14 @@ struct penstock_parsed {
 /* NDJSON lines back into columns: a batch. */
 PENSTOCK_CALL const char *penstock_parse(const struct spelled *columns, int64_t count, const char *text, int64_t length,
                                          int64_t max_depth, struct arrow_array *batch, struct penstock_parsed *parsed);
+
+/* The members of JSON texts, counted, and as columns (members.h). The texts are an array of Arrow, format "u". */
+PENSTOCK_CALL const char *penstock_members_count(int64_t most, struct arrow_schema *schema,
+                                                 struct arrow_array *texts, struct arrow_array *batch,
+                                                 struct members_told *told);
+PENSTOCK_CALL const char *penstock_members_columns(const struct member *members, int64_t count, bool keeps_empty,
+                                                   struct arrow_schema *schema, struct arrow_array *texts,
+                                                   struct arrow_array *batch, struct members_told *told);
 
 /* The number of a new sink for `penstock_scan` (scan.h), or 0. */
 PENSTOCK_CALL int64_t penstock_sink_open(const struct spelled *columns, int64_t count, int64_t order, int64_t bytes);

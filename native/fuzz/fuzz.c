@@ -194,12 +194,15 @@ static void shapes_round(void)
 static void run(void)
 {
     state = seed * 0x100000001B3 ^ round_number;
-    switch (chance(5)) {
+    switch (chance(6)) {
     case 0:
         scan_round();
         break;
     case 2:
         cursor_round();
+        break;
+    case 3:
+        members_round();
         break;
     case 1:
         shapes_round();

@@ -24,6 +24,9 @@ struct piece piece_of(const struct text *text);
 /* UTF-8 with everything in it that must be escaped or quoted; JSON without white space. */
 void put_words(struct text *text);
 void put_json(struct text *text, int depth);
+/* The names of its members. */
+#define MADE_KEYS 5
+extern const char *const made_keys[MADE_KEYS];
 /* Put some of what JSON lines are made of, or of any bytes, in place of some of the text. */
 struct piece mutated(const char *bytes, size_t length);
 
@@ -41,6 +44,9 @@ void make(struct made *made);
 void made_free(struct made *made);
 struct arrow_schema *lend_schema(struct made *made);
 struct arrow_array *lend_array(struct made *made);
+
+/* Texts whose members are counted, and become columns. */
+void members_round(void);
 
 /* What a SQLite that is none hands out. */
 struct sqlite3_value {

@@ -33,10 +33,12 @@ void put_words(struct text *text)
         chance(30) ? put_all(text, PICK(words)) : put(text, "", 1);
 }
 
+const char *const made_keys[MADE_KEYS] = {"k", "a", "", "\xc3\xa9", "name"};
+
 void put_json(struct text *text, int depth)
 {
     static const char *const scalars[] = {
-        "null", "true", "false", "0", "-1.5e+9", "17", "1E3", "\"\"", "\"text\"", "\"\xc3\xa9\\n\"",
+        "null", "true", "false", "0", "-1.5e+9", "17", "1E3", "0.10000000000000001", "9007199254740993", "\"\"", "\"text\"", "\"\xc3\xa9\\n\"",
         "\"\\u00e9\\ud83d\\ude00\"", "\"\\ud800\"", "{}", "[]",
     };
     if (depth > 5 || chance(3) == 0) {
@@ -47,7 +49,11 @@ void put_json(struct text *text, int depth)
     put_all(text, object ? "{" : "[");
     for (uint64_t at = 0, count = chance(4); at < count; at++) {
         put_all(text, at > 0 ? "," : "");
-        put_all(text, object ? "\"k\":" : "");
+        if (object) {
+            put_all(text, "\"");
+            put_all(text, chance(9) ? PICK(made_keys) : "\\u0061\\ud800");
+            put_all(text, "\":");
+        }
         put_json(text, depth + 1);
     }
     put_all(text, object ? "}" : "]");

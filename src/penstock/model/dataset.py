@@ -271,8 +271,13 @@ def _decimal(precision: int, scale: int) -> pa.DataType | None:
     return pa.decimal128(precision, scale) if precision <= _MOST_DIGITS[128] else pa.decimal256(precision, scale)
 
 
+def is_name(name: str) -> bool:
+    """Whether a dataset or a column can be called so."""
+    return 1 <= len(name) <= _LONGEST_NAME and not _CONTROL.search(name) and name.isprintable()
+
+
 def _check_name(name: str, what: str) -> None:
-    if not 1 <= len(name) <= _LONGEST_NAME or _CONTROL.search(name) or not name.isprintable():
+    if not is_name(name):
         raise UsageError(f"{name[:60]!r} cannot be the name of a {what}", hint="rename it")
 
 

@@ -53,6 +53,8 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "penstock_csv": (c_char_p, (*_BATCH, c_char_p, c_int64, c_void_p, c_void_p)),
     "penstock_digest": (c_char_p, (*_BATCH, c_void_p)),
     "penstock_parse": (c_char_p, (*_COLUMNS, c_char_p, c_int64, c_int64, c_void_p, c_void_p)),
+    "penstock_members_count": (c_char_p, (c_int64, c_void_p, c_void_p, c_void_p, c_void_p)),
+    "penstock_members_columns": (c_char_p, (c_void_p, c_int64, c_bool, c_void_p, c_void_p, c_void_p, c_void_p)),
     "penstock_sink_open": (c_int64, (*_COLUMNS, c_int64, c_int64)),
     "penstock_sink_take": (c_char_p, (c_int64, c_void_p)),
     "penstock_sink_close": (None, (c_int64,)),
@@ -89,6 +91,17 @@ def _check(complaint: bytes | None) -> None:
         raise MemoryError
     if complaint is not None:
         raise ValueError(complaint.decode())
+
+
+def batch_of(name: str, given: tuple[Any, ...], texts: pa.Array, told: Any, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch that a function of the library makes of an array, told about in the structure ``told``.
+
+    Raises :class:`ValueError` with what it complains of.
+    """
+    lent, array, batch = _Schema(), _Array(), _Array()
+    texts._export_to_c(ctypes.addressof(array), ctypes.addressof(lent))
+    _check(getattr(library(), name)(*given, lent, array, batch, ctypes.addressof(told)))
+    return pa.RecordBatch._import_from_c(ctypes.addressof(batch), schema)
 
 
 def _exported(batch: pa.RecordBatch, spelling: Spelling) -> tuple[Any, ...]:
