@@ -15,6 +15,7 @@ from penstock.exporting.crew import Crew, Workers
 from penstock.exporting.run import Run
 from penstock.model.manifest import PartEntry
 from penstock.model.options import ExportOptions
+from penstock.pipeline.steps import stepped
 from penstock.ports.backend import Backend, Staged, Upload
 from penstock.ports.source import Ticket, View
 from penstock.ports.task import Joining, PartReceipt, PartTask
@@ -43,7 +44,8 @@ def make_part(task: PartTask) -> PartReceipt:
     """Read, write and stage what a task asks for. An error names the task."""
     try:
         staging = _Staging(wiring.backend_at(task.place), task)
-        run = Run(_views[task.view], task.layout, task.filter, task.options, slices=task.slices, source=task.source)
+        rows = stepped(_views[task.view], task.steps)
+        run = Run(rows, task.layout, task.filter, task.options, slices=task.slices, source=task.source)
         entries = run.write(staging, ThreadRunner(1), None, single=False, keep_empty=False)
         return PartReceipt(
             parts=tuple(

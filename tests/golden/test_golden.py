@@ -28,6 +28,8 @@ CASES: dict[str, dict[str, Any]] = {
     "null.csv": {"options": ExportOptions(csv_null="NULL")},
     "columns.csv": {"options": ExportOptions(columns=["seq", "session_id", "data", "timestamp"], csv_null="2")},
     "filtered.jsonl": {"filter": ExportFilter(priority="high", start="2026-11-01", end="2026-12-01", limit=7)},
+    "flat.ndjson": {"options": ExportOptions(flatten=["data", "metadata"])},
+    "flat.csv": {"options": ExportOptions(flatten=["data"], flatten_schema={"data.n": "float64", "data.a": "int64"})},
     "empty.json": {"filter": ExportFilter(limit=0)},
     "empty.csv": {"filter": ExportFilter(limit=0)},
     "empty.ndjson": {"filter": ExportFilter(limit=0)},

@@ -12,6 +12,7 @@ from penstock.cli.stopping import stopping
 from penstock.cli.talk import Bar, Talk, human
 from penstock.errors import LimitReached, PartialResult, UsageError
 from penstock.model.filter import ExportFilter
+from penstock.model.flatten import FLATTEN_COLUMNS, parse_given
 from penstock.model.options import RUNNERS, ExportOptions
 from penstock.model.result import ExportResult
 from penstock.model.storage_config import StorageConfig
@@ -30,6 +31,20 @@ from penstock.model.storage_config import StorageConfig
 @click.option("--compression", metavar="NAME", help="none, gzip, zstd; Parquet also snappy, lz4; Arrow zstd, lz4.")
 @click.option("--level", "compression_level", type=int, metavar="N", help="Compression level of the codec.")
 @click.option("--columns", metavar="A,B", help="Keep only these columns.")
+@click.option("--flatten", metavar="A,B", help="Make columns of the members of these JSON columns: data,metadata.")
+@click.option(
+    "--flatten-schema",
+    metavar="A:TYPE,B:TYPE",
+    help="With --flatten: these members and no others, as data.status:int64,data.user.name:text; bool, int64, float64, "
+    "text or json. By default a first pass finds members and types.",
+)
+@click.option(
+    "--flatten-columns",
+    type=int,
+    default=FLATTEN_COLUMNS,
+    metavar="N",
+    help=f"With --flatten: at most so many columns, {FLATTEN_COLUMNS} by default; the rest is in data_rest.",
+)
 @click.option("--pretty", is_flag=True, help="Indent JSON.")
 @click.option("--csv-null", default="", metavar="TEXT", help="How CSV spells null; by default the empty field.")
 @click.option("--part-size", metavar="SIZE", help="Cut a directory into parts: 64MiB (uncompressed), 100000rows.")
@@ -74,6 +89,8 @@ def command(store: str, dest: str, **given: Any) -> None:
     options = _options(given)
     if dry_run and incremental:
         raise UsageError("--dry-run does not go with --incremental", hint="leave one of them out")
+    if dry_run and options.flatten is not None:
+        raise UsageError("--dry-run reads no payloads, it cannot tell their members", hint="leave one of them out")
     if dry_run:
         _plan(talk, store, dest, filter, options, config)
         return
@@ -98,7 +115,11 @@ def _options(given: dict[str, Any]) -> ExportOptions:
     columns, part_size = given.pop("columns"), given.pop("part_size")
     max_bytes, memory_limit = given.pop("max_bytes"), given.pop("memory_limit")
     if columns is not None:
-        given["columns"] = [name.strip() for name in columns.split(",") if name.strip()]
+        given["columns"] = _names(columns)
+    if given["flatten"] is not None:
+        given["flatten"] = _names(given["flatten"])
+    if given["flatten_schema"] is not None:
+        given["flatten_schema"] = parse_given(given["flatten_schema"])
     if part_size is not None:
         given |= part_size_of(part_size)
     if max_bytes is not None:
@@ -106,6 +127,10 @@ def _options(given: dict[str, Any]) -> ExportOptions:
     if memory_limit is not None:
         given["memory_limit"] = size_of(memory_limit, what="--memory-limit")
     return ExportOptions(**given)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def part_size_of(text: str) -> dict[str, int]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from penstock.errors import EmptyExport, UsageError
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
 from penstock.exporting.run import Run
+from penstock.exporting.settling import flattening
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.matching import check_filter
+from penstock.pipeline.steps import stepped
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
 from penstock.publishing.destination import Destination, Publication
@@ -35,9 +39,17 @@ def export(
     with workers.pin(storage) as view:
         run = Run(view, layout, filter, options, streamed=destination.streamed)
         publication: Publication | None = None
+        notes: list[str] = []
         try:
             with uninterrupted():
                 publication = destination.begin(overwrite=overwrite, estimated_bytes=run.estimate())
+            asked = options.flattening
+            if asked is not None:
+                dataset = storage.dataset
+                step, notes = flattening(view, dataset, asked, filter, workers.threads, observer)
+                layout = replace(layout, dataset=options.written(step.bind(dataset)))
+                rows = stepped(view, [step])
+                run = Run(rows, layout, filter, options, streamed=destination.streamed, steps=[step])
             entries = workers.write(run, view, publication, observer, single=destination.single)
             manifest = run.manifest(entries, clock, single=destination.single)
             if options.fail_on_empty and not manifest.rows:
@@ -52,6 +64,6 @@ def export(
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
-        notes=tuple(publication.notes),
+        notes=(*notes, *publication.notes),
         reader=lambda: rows_of(destination, [manifest]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
 from penstock.exporting.reread import without_held
 from penstock.exporting.run import Run
+from penstock.exporting.settling import steps_of_lineage
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import NO_TOTALS, ROWS_BACK, Anchor, Lineage
@@ -19,10 +21,12 @@ from penstock.model.manifest import Manifest
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.digests import digest_hex
+from penstock.pipeline.flattening import Flattening
 from penstock.pipeline.matching import check_filter
 from penstock.pipeline.rowtext import KeyText, RowText
+from penstock.pipeline.steps import applied, bound_by, stepped
 from penstock.ports.observer import Observer
-from penstock.ports.source import Clock, Rows, Source, View
+from penstock.ports.source import Clock, Source, View
 from penstock.publishing.destination import Publication
 from penstock.publishing.lineage import LineageDestination, totals_of
 from penstock.reading.chain import Link, chain_of, last_link, pinned_differences
@@ -59,20 +63,27 @@ def export_incremental(
             publication = destination.begin()
         chain = last_link(destination)
         with workers.pin(storage) as view:
-            _check_pinned(chain, Run(view, layout, filter, options).manifest([], clock, single=False))
+            steps, notes = steps_of_lineage(chain, view, storage.dataset, filter, options, workers.threads, observer)
+            if steps:
+                layout = replace(layout, dataset=options.written(bound_by(steps, storage.dataset)))
+            draft = Run(view, layout, filter, options, steps=steps)
+            _check_pinned(chain, draft.manifest([], clock, single=False))
             before = chain[-1].lineage.totals if chain else NO_TOTALS
-            standing = _standing(chain, view, storage.dataset, layout)
+            standing = _standing(chain, view, storage.dataset, layout, steps)
             lineage = next_lineage(chain, standing)
-            rows: Rows = view
+            rows, shared = stepped(view, steps), True
             if chain and (lineage.broken is not None or lineage.after < chain[-1].lineage.reached):
                 chain = chain_of(destination)  # any run may hold what is read again
                 lineage = next_lineage(chain, standing)
+                all_rows = rows
                 rows = without_held(
-                    view, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
+                    rows, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
                 )
-            run = Run(rows, layout, filter, options, after=lineage.after)
-            shared = view if rows is view else None
-            entries = workers.write(run, shared, publication, observer, single=False, keep_empty=False)
+                shared = rows is all_rows
+            run = Run(rows, layout, filter, options, after=lineage.after, steps=steps)
+            entries = workers.write(
+                run, view if shared else None, publication, observer, single=False, keep_empty=False
+            )
             lineage = replace(lineage, totals=totals_of(entries, before))
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
             if not view.make_durable():
@@ -85,7 +96,7 @@ def export_incremental(
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
-        notes=(*_told(manifest, lineage), *publication.notes),
+        notes=(*notes, *_told(manifest, lineage), *publication.notes),
         reader=lambda: rows_of(destination, [manifest]),
     )
 
@@ -112,14 +123,16 @@ def _check_keyed(dataset: Dataset) -> None:
         )
 
 
-def _standing(chain: Sequence[Link], view: View, dataset: Dataset, layout: Layout) -> Standing:
+def _standing(
+    chain: Sequence[Link], view: View, dataset: Dataset, layout: Layout, steps: Sequence[Flattening]
+) -> Standing:
     """What the store shows of what the last run claims, and what the next run is to claim."""
     last = chain[-1].lineage if chain else None
     wanted = [anchor.seq for anchor in last.anchors] if last is not None else []
-    there = _facts(view, wanted, dataset, chain[-1].manifest.layout if chain else layout)
+    there = _facts(view, wanted, dataset, chain[-1].manifest.layout if chain else layout, steps)
     newest = view.numbers(ROWS_BACK[-1] + 1)
     numbers = newest.take(pa.array([back for back in ROWS_BACK if back < len(newest)], pa.int64())).to_pylist()
-    anchors = _facts(view, numbers, dataset, layout)
+    anchors = _facts(view, numbers, dataset, layout, steps)
     proven = bool(wanted) and all(seq in there for seq in wanted)
     ended_at_a_row = last is None or last.upto in wanted[:1]
     return Standing(
@@ -134,13 +147,15 @@ def _standing(chain: Sequence[Link], view: View, dataset: Dataset, layout: Layou
     )
 
 
-def _facts(view: View, numbers: Sequence[int], dataset: Dataset, layout: Layout) -> dict[int, list[Anchor]]:
+def _facts(
+    view: View, numbers: Sequence[int], dataset: Dataset, layout: Layout, steps: Sequence[Flattening]
+) -> dict[int, list[Anchor]]:
     """What is at these arrival numbers, each row as an anchor."""
     if not numbers:
         return {}
     rows, events = view.rows_at(numbers)
     found: dict[int, list[Anchor]] = {seq: [] for seq in rows}
-    text, own = RowText(layout.dataset), events.select(list(layout.columns))
+    text, own = RowText(layout.dataset), applied(steps, events, Counter()).select(list(layout.columns))
     for place, (seq, key) in enumerate(zip(events[dataset.order].to_pylist(), KeyText(dataset)(events), strict=True)):
         found[seq].append(Anchor(seq=seq, key=key, digest=digest_hex(text.digest(own.slice(place, 1)))))
     for seq in rows:

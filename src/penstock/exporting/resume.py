@@ -15,6 +15,7 @@ from penstock.model.manifest import Manifest
 from penstock.model.options import ExportFormat, ExportOptions
 from penstock.model.result import ResumeResult
 from penstock.model.storage_config import StorageConfig
+from penstock.pipeline.flattening import parse_steps
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
 from penstock.publishing.lineage import LineageDestination
@@ -105,6 +106,7 @@ def _options(manifest: Manifest, given: ExportOptions) -> ExportOptions:
         "csv_null": layout.csv_null,
         **{name: value for name, value in manifest.options.items() if name in _DEFAULTS},
         "columns": layout.columns,
+        **_flatten(manifest),
     }
     for name, value in pinned.items():
         asked = getattr(given, name)
@@ -114,6 +116,14 @@ def _options(manifest: Manifest, given: ExportOptions) -> ExportOptions:
                 hint="leave it out, or begin a new lineage in another directory",
             )
     return replace(given, **pinned)
+
+
+def _flatten(manifest: Manifest) -> dict[str, Any]:
+    """How the runs are flattened, as options."""
+    for step in parse_steps(manifest.steps):
+        asked = step.asked
+        return {"flatten": asked.columns, "flatten_schema": asked.schema, "flatten_columns": asked.most}
+    return {"flatten": None}
 
 
 def _adopted(source: Mapping[str, Any]) -> tuple[str | None, dict[str, str]]:

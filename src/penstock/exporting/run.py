@@ -36,6 +36,7 @@ from penstock.pipeline.digests import digest_hex
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.runner import Runner
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, Slice
+from penstock.ports.step import Step
 from penstock.ports.task import PartTask
 from penstock.publishing.destination import Staging
 from penstock.reading.part import damage
@@ -43,6 +44,8 @@ from penstock.reading.part import damage
 _LEAST_RANGE_BYTES = 1 << 20
 #: A range is at most this share of the memory limit; about three are in flight, each in three shapes.
 _RANGE_SHARE = 48
+#: A range has at most so many values, nulls among them: each takes its room, whatever the payloads take.
+_RANGE_VALUES = 1 << 20
 #: A row group is at most this share of it: the encoder needs several times its size.
 _GROUP_SHARE = 16
 #: Rows that are gathered for partitions are in memory up to this share of the limit.
@@ -57,7 +60,7 @@ class Run:
     """One export from an open view to its manifest, or, where ``slices`` are given, the work of a part of it.
 
     ``after`` leaves out what arrived up to that ``seq``. ``source`` is what is said of the source, the view's own words
-    if not given.
+    if not given. ``steps`` are those that the view's rows have been through.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Run:
         after: int | None = None,
         slices: Sequence[Slice] | None = None,
         source: Mapping[str, Any] | None = None,
+        steps: Sequence[Step] = (),
     ) -> None:
         self._view = view
         self._given = slices
@@ -79,13 +83,15 @@ class Run:
         self.filter = filter
         self.options = options
         self._streamed = streamed
+        self._steps = tuple(steps)
         text = FORMATS[layout.format].text
         self._encoder = text(layout) if text is not None else None
         self._extract = Extractor(view, filter, layout, self._encoder)
         partitioned = layout.partition_by is not None
         self._read = PartitionReader(view, filter, layout) if partitioned else self._extract
         range_bytes = max(min(options.memory_limit // _RANGE_SHARE, RANGE_BYTES), _LEAST_RANGE_BYTES)
-        self._most_rows = min(RANGE_ROWS, options.part_rows or RANGE_ROWS)
+        range_rows = max(min(RANGE_ROWS, _RANGE_VALUES // len(layout.columns)), 1)
+        self._most_rows = min(range_rows, options.part_rows or range_rows)
         self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
         self._after = after
         self._stopped: str | None = None
@@ -123,7 +129,7 @@ class Run:
     def estimate(self) -> int | None:
         """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
         plain = self.layout.codec == "none" and self.layout.format in (ExportFormat.NDJSON, ExportFormat.JSON)
-        whole = self.filter == ExportFilter() and self.options.columns is None
+        whole = self.filter == ExportFilter() and self.options.columns is None and self.options.flatten is None
         read = self.planned  # planned here: what cannot be is told before any writing
         return read if plain and whole else None
 
@@ -154,6 +160,7 @@ class Run:
             view=view,
             slices=slices,
             filter=self.filter,
+            steps=self._steps,
             options=self.options,
             layout=self.layout,
             source=self._source,
@@ -344,6 +351,7 @@ class Run:
         return {
             "penstock.version": VERSION,
             "penstock.filter": json.dumps(self.filter.to_json(), sort_keys=True),
+            **({"penstock.steps": json.dumps([step.to_json() for step in self._steps])} if self._steps else {}),
             "penstock.source": json.dumps(self._source, sort_keys=True),
         }
 
@@ -374,6 +382,7 @@ class Run:
             level=self.layout.level,
             options=self.layout.to_json(),
             filter=self.filter.to_json(),
+            steps=tuple(step.to_json() for step in self._steps),
             source=self._source,
             rows=sum(entry.rows for entry in entries),
             rows_digest=digest_hex(sum(int(entry.rows_digest, 16) for entry in entries)),

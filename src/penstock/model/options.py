@@ -14,6 +14,7 @@ from typing import Any
 from penstock.errors import InvalidFormat, UsageError
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset, check_choice
+from penstock.model.flatten import FLATTEN_COLUMNS, Flatten
 from penstock.model.partition import WIDTHS, check_partitions
 
 MIB = 1 << 20
@@ -104,21 +105,26 @@ class ExportOptions:
     """How to write. ``None`` means the default that the destination's name or the format implies.
 
     ``compression`` is none, gzip, zstd, and snappy or lz4 where the format has them; ``compression_level`` is the
-    codec's own scale and ``None`` its best trade. ``columns`` keeps only the named columns. ``pretty`` indents JSON.
-    ``csv_null`` is the text of a null in CSV, unquoted. ``part_rows`` and ``part_bytes`` (uncompressed) cut a
-    directory into parts; ``partition_by``, day or hour, puts them into folders by event time. ``row_group_rows`` sizes
-    Parquet row groups. ``workers`` is the number of threads, or, with the ``runner`` processes, the most processes that
-    make the parts of a directory. ``memory_limit`` is the ceiling in bytes that buffers are sized for.
-    ``include_metadata`` puts a description of the export inside Parquet and Arrow files. ``verify_written`` decodes
-    what was written before it is published. ``fail_on_empty`` publishes nothing when nothing matches. ``max_duration``
-    (seconds) and ``max_bytes`` (stored) end the export early: what was written by then is published and says so. Raises
-    :class:`InvalidFormat` or :class:`UsageError`.
+    codec's own scale and ``None`` its best trade. ``columns`` keeps only the named columns. ``flatten`` lays JSON
+    columns open: their members become columns, those that ``flatten_schema`` names with their types (``{"data.status":
+    "int64"}``), or at most ``flatten_columns`` that a first pass over all rows finds; what is in none of them stays in
+    a column ``data_rest``. ``pretty`` indents JSON. ``csv_null`` is the text of a null in CSV, unquoted. ``part_rows``
+    and ``part_bytes`` (uncompressed) cut a directory into parts; ``partition_by``, day or hour, puts them into folders
+    by event time. ``row_group_rows`` sizes Parquet row groups. ``workers`` is the number of threads, or, with the
+    ``runner`` processes, the most processes that make the parts of a directory. ``memory_limit`` is the ceiling in
+    bytes that buffers are sized for. ``include_metadata`` puts a description of the export inside Parquet and Arrow
+    files. ``verify_written`` decodes what was written before it is published. ``fail_on_empty`` publishes nothing when
+    nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end the export early: what was written by
+    then is published and says so. Raises :class:`InvalidFormat` or :class:`UsageError`.
     """
 
     format: ExportFormat | str | None = None
     compression: str | None = None
     compression_level: int | None = None
     columns: Sequence[str] | None = None
+    flatten: Sequence[str] | None = None
+    flatten_schema: Mapping[str, str] | None = None
+    flatten_columns: int = FLATTEN_COLUMNS
     pretty: bool = False
     csv_null: str = ""
     part_rows: int | None = None
@@ -140,6 +146,7 @@ class ExportOptions:
         if self.columns is not None:
             check_choice(self.columns)
             object.__setattr__(self, "columns", tuple(self.columns))
+        self._check_flatten()
         for name in ("part_rows", "part_bytes", "row_group_rows", "workers", "max_bytes"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -165,6 +172,33 @@ class ExportOptions:
         if any(mark in self.csv_null for mark in '",\r\n') or not self.csv_null.isprintable():
             raise UsageError("csv_null must be printable text without quotes, commas or line ends")
 
+    def _check_flatten(self) -> None:
+        if self.flatten is None:
+            if self.flatten_schema is not None or self.flatten_columns != FLATTEN_COLUMNS:
+                raise UsageError("members are named or numbered, and no column is flattened", hint="add --flatten data")
+            return
+        if self.flatten_schema is not None and self.flatten_columns != FLATTEN_COLUMNS:
+            raise UsageError("flatten_columns is about members that a first pass finds, and a schema is given")
+        if self.max_duration is not None and self.flatten_schema is None:
+            raise UsageError(
+                "max_duration does not go with a first pass over all rows", hint="name the members: --flatten-schema"
+            )
+        asked = Flatten(columns=self.flatten, schema=self.flatten_schema, most=self.flatten_columns)
+        object.__setattr__(self, "flatten", asked.columns)
+
+    @property
+    def flattening(self) -> Flatten | None:
+        """Which columns are laid open, and how."""
+        if self.flatten is None:
+            return None
+        return Flatten(columns=self.flatten, schema=self.flatten_schema, most=self.flatten_columns)
+
+    def written(self, dataset: Dataset) -> Dataset:
+        """The columns of a dataset that are written. Raises :class:`UsageError` for one that it does not have."""
+        written = dataset.select(self.columns)
+        check_partitions(dataset, written, self.partition_by)
+        return written
+
     @property
     def threads(self) -> int:
         """How many threads read and render: ``workers``, or one per core."""
@@ -177,7 +211,7 @@ class ExportOptions:
 
     def resolve(self, *, format: ExportFormat, codec: str | None, dataset: Dataset = EVENTS) -> Layout:
         """Settle format and compression against what the destination's name implies (``codec`` is the name's), and the
-        columns against the dataset's.
+        columns against the dataset's; those of a flattened one are settled when its members are known.
 
         Raises :class:`InvalidFormat` for a codec or level the format does not have, and for a contradiction;
         :class:`UsageError` for a column that the dataset does not have.
@@ -204,13 +238,14 @@ class ExportOptions:
             raise InvalidFormat(f"{format} cannot be pretty", hint="pretty belongs to the json format")
         if self.csv_null and format is not ExportFormat.CSV:
             raise InvalidFormat(f"{format} has no csv_null", hint="csv_null belongs to the csv format")
-        written = dataset.select(self.columns)
-        check_partitions(dataset, written, self.partition_by)
+        asked = self.flattening
+        if asked is not None:
+            asked.check(dataset)
         return Layout(
             format=format,
             codec=final,
             level=self.compression_level,
-            dataset=written,
+            dataset=dataset if asked is not None else self.written(dataset),
             pretty=self.pretty,
             csv_null=self.csv_null,
             row_group_rows=self.row_group_rows,

@@ -12,6 +12,7 @@ from penstock.model.manifest import PartEntry
 from penstock.model.options import ExportOptions, Layout
 from penstock.ports.backend import Staged
 from penstock.ports.source import Slice, SourceRef
+from penstock.ports.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,13 +26,14 @@ class Joining:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartTask:
     """The slices of the view ``view`` that become a part, or a few if that would be too large; read under ``filter``,
-    written as ``layout`` and ``options`` say, and staged for ``attempt`` at ``place``. ``source`` is what the files say
-    of the source."""
+    changed by ``steps``, written as ``layout`` and ``options`` say, and staged for ``attempt`` at ``place``. ``source``
+    is what the files say of the source."""
 
     number: int
     view: str
     slices: tuple[Slice, ...]
     filter: ExportFilter
+    steps: tuple[Step, ...]
     options: ExportOptions
     layout: Layout
     source: Mapping[str, Any]

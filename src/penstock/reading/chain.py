@@ -12,7 +12,7 @@ from penstock.model.maintenance import Waived
 from penstock.model.manifest import Manifest, held_parts, parse_manifest
 from penstock.publishing.lineage import LineageDestination, add_up
 
-_PINNED = ("dataset", "filter", "format", "compression", "options", "mapping")
+_PINNED = ("steps", "dataset", "filter", "format", "compression", "options", "mapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,7 @@ def own_digest(text: bytes) -> str:
 def pinned(manifest: Manifest) -> Mapping[str, Any]:
     """What every run of a lineage shares."""
     return {
+        "steps": [dict(step) for step in manifest.steps],
         "dataset": str(manifest.dataset),
         "filter": dict(manifest.filter),
         "format": str(manifest.format),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -14,10 +14,13 @@ from penstock.errors import UsageError
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.result import Difference, DifferenceKind, DiffResult
+from penstock.pipeline.flattening import parse_steps
 from penstock.pipeline.matching import check_filter, matching, needed
 from penstock.pipeline.rowtext import KeyText, RowText
+from penstock.pipeline.steps import bound_by, stepped
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Source
+from penstock.ports.step import Step
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.balance import Balance
@@ -46,12 +49,13 @@ def diff(
 ) -> DiffResult:
     """Compare the rows of two sides as multisets: by key, and by their canonical bytes where the key is on both.
 
-    Columns that one side lacks are compared on neither, which is noted. ``found`` gets each difference, in order of
+    A source is first flattened as the export on the other side is. Columns that one side lacks are compared on neither,
+    which is noted. ``found`` gets each difference, in order of
     keys, once both sides were read to their end and everything that was read proved whole. Raises
     :class:`~penstock.errors.IntegrityError` for a damaged export, :class:`~penstock.errors.UsageError` for one without
     its key, or without a column that the filter needs, and for sides that are of two datasets.
     """
-    sides = (_side(a, filter), _side(b, filter))
+    sides = _sides(a, b, filter)
     columns = _compared(sides[0].dataset, sides[1].dataset)
     counts: Counter[DifferenceKind] = Counter()
     with Balance() as balance:
@@ -90,6 +94,7 @@ class _Published:
         self._source = source
         self._manifests = manifests_of(source)
         self.dataset = self._manifests[0].dataset
+        self.steps = parse_steps(self._manifests[0].steps)
         why = dict.fromkeys(needed(filter, self.dataset), "the filter needs it")
         why |= dict.fromkeys(self.dataset.key, "its rows cannot be told apart")
         for name in why:
@@ -111,10 +116,11 @@ class _Published:
 class _Stored:
     """A source, as one view shows it. What of an adopted table is no event cannot be compared, and is counted."""
 
-    def __init__(self, source: Source, filter: ExportFilter) -> None:
+    def __init__(self, source: Source, filter: ExportFilter, steps: Sequence[Step]) -> None:
         check_filter(filter, source.dataset)
         self.name = str(getattr(source, "path", "the source"))
-        self.dataset = source.dataset
+        self.dataset = bound_by(steps, source.dataset)
+        self._steps = steps
         self.skipped: Mapping[str, int] = {}
         self._source = source
 
@@ -124,16 +130,26 @@ class _Stored:
             spans = plan if view.streams else list(plan)
             at.total += 0 if view.streams else sum(span.bytes_hint for span in spans)
             skipped = Counter(view.unread)
+            rows = stepped(view, self._steps)
             for span in spans:
-                reading = view.read(span, filter)
+                reading = rows.read(span, filter)
                 yield from reading
                 skipped.update(reading.counts)
                 at.done += span.bytes_hint
         self.skipped = {name: count for name, count in sorted(skipped.items()) if name.startswith("skipped_")}
 
 
-def _side(source: Rows, filter: ExportFilter) -> _Side:
-    return _Stored(source, filter) if isinstance(source, Source) else _Published(source, filter)
+def _sides(a: Rows, b: Rows, filter: ExportFilter) -> tuple[_Side, _Side]:
+    """Exports first: how one is flattened says how a source is."""
+    sides: dict[int, _Side] = {}
+    steps: Sequence[Step] = ()
+    for place, source in sorted(enumerate((a, b)), key=lambda one: isinstance(one[1], Source)):
+        if isinstance(source, Source):
+            sides[place] = _Stored(source, filter, steps)
+        else:
+            sides[place] = published = _Published(source, filter)
+            steps = published.steps
+    return sides[0], sides[1]
 
 
 def _compared(a: Dataset, b: Dataset) -> list[str]:

@@ -78,6 +78,11 @@ def restorable(source: ExportDestination | LineageDestination) -> Sequence[Publi
                 f"the export holds the dataset {manifest.dataset.name}, a store of events takes none but events",
                 hint="read it with any program that reads its format",
             )
+        if manifest.steps:
+            raise UsageError(
+                "the export is flattened: a store of events takes payloads, not columns of their members",
+                hint="restore from an export without --flatten",
+            )
         missing = [name for name in EVENT_FIELDS if name not in manifest.dataset.columns]
         if missing:
             raise UsageError(
