@@ -18,7 +18,8 @@ import pytest
 
 from adopted_tables import NEEDED, PLAIN, TIME, build, elsewhere, opened, seqs, spans
 from penstock import AdoptedTable, AnalyticsStorage, ExportFilter, SqliteAnalyticsStorage, StorageConfig
-from penstock.errors import InvalidMapping, NotAStore, NotFound, StoreBusy, UsageError
+from penstock.errors import Cancelled, InvalidMapping, NotAStore, NotFound, StoreBusy, UsageError
+from penstock.pipeline.cursor import Gather, GatherKind
 from penstock.ports.source import Slice
 from penstock.sources.tables import pinned as adopted
 
@@ -284,3 +285,24 @@ def test_the_storage_answers_for_an_adopted_table(hits: Path) -> None:
         SqliteAnalyticsStorage(hits, StorageConfig(table="hits", mapping=NEEDED))
     with pytest.raises(UsageError, match="no table is named"):
         AdoptedTable(hits, StorageConfig())
+
+
+def test_closing_ends_what_is_still_read(hits: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    pinned = adopted.Pinned(hits, StorageConfig(), readers=1)
+    started, ended = threading.Event(), threading.Event()
+
+    def read() -> None:
+        columns = [Gather("n", GatherKind.INT64)]
+        with pinned.pool.lend() as connection, connection.cursor(endless, columns=columns) as rows:
+            started.set()
+            with pytest.raises(Cancelled):
+                rows.take(1, 1)
+            ended.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    started.wait()
+    pinned.close()
+    reader.join()
+    assert ended.is_set()

@@ -132,6 +132,8 @@ class Cut:
 
 
 _PRECISION_128 = 38
+#: More than there are kinds of notes.
+_MOST_NOTES = 16
 _TYPES: Mapping[GatherKind, pa.DataType] = {
     GatherKind.INT64: pa.int64(),
     GatherKind.FLOAT64: pa.float64(),
@@ -186,8 +188,12 @@ class Notes:
         found = self._found
         if taken is not None and len(self):
             found = found.filter(taken.take(found["row"]))
-        pairs = zip(found["column"].to_pylist(), found["what"].to_pylist(), strict=True)
-        return Counter((self._columns[column], Note(what)) for column, what in pairs)
+        coded = pc.add(pc.multiply(found["column"], _MOST_NOTES), found["what"])
+        counted: Counter[tuple[int, Note]] = Counter()
+        for code, count in (each.values() for each in pc.value_counts(coded).to_pylist()):
+            column, what = divmod(code, _MOST_NOTES)
+            counted[self._columns[column], Note(what)] += count
+        return counted
 
 
 @dataclass(frozen=True)

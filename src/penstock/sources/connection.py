@@ -155,6 +155,9 @@ class Connection:
         try:
             yield cursor
             self.check_unchanged()
+        except ExportError:
+            self.check_unchanged()  # a file that was replaced or written explains more than what was read of it
+            raise
         finally:
             self._cursors.discard(cursor)
             cursor.close()

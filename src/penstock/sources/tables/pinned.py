@@ -82,7 +82,9 @@ class Pinned(Closing):
         return sync_log(self.path)
 
     def close(self) -> None:
-        """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
+        """Close every connection, once the threads that read from them gave them back, which end at once."""
+        for connection in self.connections:
+            connection.interrupt()
         self.pool.drain()
         while self.connections:
             self.connections.pop().close()

@@ -20,7 +20,7 @@ from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import RANGE_BYTES, Peers, Reading, Slice
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Peers, Reading, Slice
 from penstock.sources.tables import query
 from penstock.sources.tables.events import Converter
 from penstock.sources.tables.mapping import adopt
@@ -133,17 +133,18 @@ class TableView(Closing):
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         converter = Converter(self._adoption, filter)
-        return Reading(self._rows(span, converter), converter.counts)
+        most = RANGE_ROWS if filter.limit is None else self._batch_rows  # rows behind a limit are not looked at
+        return Reading(self._rows(span, converter, most), converter.counts)
 
-    def _rows(self, span: Slice, converter: Converter) -> Iterator[pa.RecordBatch]:
+    def _rows(self, span: Slice, converter: Converter, most: int) -> Iterator[pa.RecordBatch]:
         if converter.full:
             return
         sql = query.rows(self._adoption, self._numbering.within(span.after, span.upto, span.places))
         with self._pool.lend() as connection, connection.cursor(sql, columns=self._columns) as cursor:
-            while not converter.full and (rows := cursor.take(self._batch_rows, RANGE_BYTES)) is not None:
+            while not converter.full and (rows := cursor.take(most, RANGE_BYTES)) is not None:
                 events = converter.convert(rows)
-                if events.num_rows:
-                    yield events
+                for start in range(0, events.num_rows, self._batch_rows):
+                    yield events.slice(start, self._batch_rows)
 
     def unmoved(self) -> bool:
         return self._pinned.unmoved()
