@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from penstock.errors import SerializationError
+from penstock.formats.compact import MOST_VALUES, Compact
 
-_MOST_BYTES = 64 << 20
-_MOST_LEVELS = 32
-_MOST_VALUES = 2_000_000
+#: Largest footer that is read, and written.
+MOST_FOOTER_BYTES = 64 << 20
 #: The head of a page is read in the first of these sizes that it fits into.
 _HEADS = (256, 1 << 16, 16 << 20)
 #: Fields by number: of the footer, a row group, a column chunk, its facts, a page, and the heads of its kinds.
@@ -106,9 +106,9 @@ def _pages(stream: BinaryIO, begin: int, end: int) -> Iterator[dict[int, Any]]:
     while begin < end:
         for most in _HEADS:
             stream.seek(begin)
-            head = _Compact(stream.read(most))
+            head = Compact(stream.read(most))
             try:
-                page = head.structure(0)
+                page = head.structure()
                 break
             except IndexError:
                 if most == _HEADS[-1]:
@@ -123,78 +123,13 @@ def _footer(stream: BinaryIO) -> _Footer:
     size = stream.seek(0, 2)
     stream.seek(max(size - 8, 0))
     (length,) = struct.unpack("<I4x", stream.read(8))
-    if length > min(size - 8, _MOST_BYTES):
+    if length > min(size - 8, MOST_FOOTER_BYTES):
         raise ValueError(f"{length} bytes")
     stream.seek(size - 8 - length)
     return _Footer(stream.read(length))
 
 
-class _Compact:
-    """A reader of Thrift's compact protocol: structures as dictionaries by field number."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.at = 0
-        self._left = _MOST_VALUES
-
-    def _byte(self) -> int:
-        byte = self._data[self.at]
-        self.at += 1
-        return byte
-
-    def _number(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-            if shift > 63:
-                raise ValueError("a number without an end")
-
-    def _signed(self) -> int:
-        value = self._number()
-        return (value >> 1) ^ -(value & 1)
-
-    def structure(self, level: int) -> dict[int, Any]:
-        if level > _MOST_LEVELS:
-            raise ValueError("too many levels")
-        fields: dict[int, Any] = {}
-        number = 0
-        while head := self._byte():
-            number = number + (head >> 4) if head >> 4 else self._signed()
-            kind = head & 0x0F
-            fields[number] = kind == 1 if kind in (1, 2) else self._value(kind, level + 1)
-        return fields
-
-    def _value(self, kind: int, level: int) -> Any:
-        self._left -= 1
-        if not self._left:
-            raise ValueError("too many values")
-        if kind in (1, 2, 3):
-            return self._byte()
-        if kind in (4, 5, 6):
-            return self._signed()
-        if kind in (7, 8):
-            length = 8 if kind == 7 else self._number()
-            self.at += length
-            if self.at > len(self._data):
-                raise IndexError("text that is longer than the footer")
-            return self._data[self.at - length : self.at]
-        if kind in (9, 10):
-            inner, count = self._list()
-            return [self._value(inner, level + 1) for _ in range(count)]
-        if kind == 12:
-            return self.structure(level)
-        raise ValueError(f"a value of kind {kind}")
-
-    def _list(self) -> tuple[int, int]:
-        head = self._byte()
-        return head & 0x0F, head >> 4 if head >> 4 < 15 else self._number()
-
-
-class _Footer(_Compact):
+class _Footer(Compact):
     """The footer, of which one row group is held at a time. ``lengths`` are those of the values of each column that has
     values of a fixed length, known when the first row group is."""
 
@@ -203,14 +138,12 @@ class _Footer(_Compact):
         self.lengths: list[int] = []
 
     def groups(self) -> Iterator[dict[int, Any]]:
-        number = 0
-        while head := self._byte():
-            number = number + (head >> 4) if head >> 4 else self._signed()
+        for number, kind in self.fields():
             if number != _ROW_GROUPS:
-                value = self._value(head & 0x0F, 1)
+                value = self.value(kind)
                 if number == _SCHEMA:
                     self.lengths = [one.get(_TYPE_LENGTH, 0) for one in value if not one.get(_CHILDREN)]
                 continue
-            for _ in range(self._list()[1]):
-                self._left = _MOST_VALUES
+            for _ in range(self.elements()[1]):
+                self.left = MOST_VALUES
                 yield self.structure(1)
