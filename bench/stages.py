@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,15 +20,16 @@ from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportFormat, Layout
 from penstock.pipeline.canonical import render_csv, render_lines, rows_digest
 from penstock.pipeline.compression import compress
+from penstock.ports.format import Encoding
 from penstock.ports.source import Slice
-from penstock.sources.connection import EVENT_COLUMNS, Connection
+from penstock.sources.connection import Connection
 
 _ROUNDS = 5
 
 
 def _driver_scan(connection: Connection, spans: list[Slice]) -> Iterator[pa.RecordBatch]:
     for span in spans:
-        sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > {span.after} AND seq <= {span.upto}"
+        sql = f"SELECT * FROM events WHERE seq > {span.after} AND seq <= {span.upto}"
         with connection.stream(sql, batch_rows=65_536) as reader:
             yield from reader
 
@@ -35,10 +37,12 @@ def _driver_scan(connection: Connection, spans: list[Slice]) -> Iterator[pa.Reco
 def _encoded(format: ExportFormat, batches: list[pa.RecordBatch]) -> None:
     make = FORMATS[format].columnar
     assert make is not None
-    encoder = make(Layout(format=format, codec="zstd" if format is ExportFormat.PARQUET else "none"), id, {}, False)
-    for batch in batches:
-        encoder.write(batch)
-    encoder.finish()
+    layout = Layout(format=format, codec="zstd" if format is ExportFormat.PARQUET else "none")
+    with ThreadPoolExecutor(1) as executor:
+        encoder = make(layout, id, {}, False, Encoding(executor, 1, 32 << 20))
+        for batch in batches:
+            encoder.write(batch)
+        encoder.finish()
 
 
 def main() -> None:

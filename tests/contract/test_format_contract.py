@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -14,6 +15,7 @@ from penstock.formats import FORMATS
 from penstock.model.columns import EVENTS
 from penstock.model.options import ENDING_OF_CODEC, TRAITS, WRAPPERS, Layout, parse_ending, parse_format
 from penstock.pipeline.compression import compress, open_reader
+from penstock.ports.format import Encoding
 
 BATCH = naive_format.arrived(sample_events.varied(60))
 
@@ -61,10 +63,12 @@ def _encoded(layout: Layout, chunks: list[pa.RecordBatch]) -> bytes:
         return open_reader(layout.codec, io.BytesIO(packed)).read()
     assert row.columnar is not None
     pieces: list[bytes] = []
-    writer = row.columnar(layout, lambda piece: pieces.append(bytes(piece)), {}, False)
-    for chunk in chunks:
-        writer.write(chunk)
-    writer.finish()
+    with ThreadPoolExecutor(2) as executor:
+        encoding = Encoding(executor, 2, 1 << 20)
+        writer = row.columnar(layout, lambda piece: pieces.append(bytes(piece)), {}, False, encoding)
+        for chunk in chunks:
+            writer.write(chunk)
+        writer.finish()
     return b"".join(pieces)
 
 

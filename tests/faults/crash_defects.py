@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from backend_defects import BACKEND_DEFECTS
 from bounds_defects import BOUNDS_DEFECTS
+from encoding_defects import ENCODING_DEFECTS
 from flattening_defects import FLATTENING_DEFECTS
 from lineage_defects import LINEAGE_DEFECTS
 from reading_defects import READING_DEFECTS
@@ -394,7 +395,8 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
         _failure_leaves_all,
     )
 }
-DEFECTS |= BACKEND_DEFECTS | READING_DEFECTS | BOUNDS_DEFECTS | WORKER_DEFECTS | LINEAGE_DEFECTS | FLATTENING_DEFECTS
+DEFECTS |= BACKEND_DEFECTS | READING_DEFECTS | BOUNDS_DEFECTS | ENCODING_DEFECTS | WORKER_DEFECTS
+DEFECTS |= LINEAGE_DEFECTS | FLATTENING_DEFECTS
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import settings as limits
@@ -140,6 +141,20 @@ def test_five_formats_hold_the_same_rows_with_one_digest(rows: list[Row]) -> Non
             assert result.manifest.rows == result.metadata.event_count == len(rows)
             digests.add(result.manifest.rows_digest)
         assert digests == {_digest(place / "a.ndjson")}
+
+
+@limits(max_examples=40)
+@given(tables(), st.integers(1, 5), st.integers(1, 4), st.sampled_from([None, "none", "snappy"]))
+def test_row_groups_of_any_size_are_one_file_of_parquet(
+    rows: list[Row], group: int, workers: int, codec: str | None
+) -> None:
+    options = ExportOptions(row_group_rows=group, workers=workers, compression=codec)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "a.parquet")
+        result = Exporter(_source(rows)).export(path, options=options)
+        assert pq.read_metadata(path).num_row_groups == -(-len(rows) // group)
+        assert foreign_datasets.from_table(pq.read_table(path)) == _wanted(rows)
+        assert foreign_datasets.read(path) == _back(result) == _wanted(rows)
 
 
 @limits(max_examples=8)

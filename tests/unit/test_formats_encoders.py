@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import polars
 import pyarrow as pa
@@ -21,6 +22,7 @@ from penstock.errors import InvalidFormat
 from penstock.formats import FORMATS
 from penstock.model.columns import EVENTS
 from penstock.model.options import TRAITS, Layout
+from penstock.ports.format import Encoding
 
 FIXED = naive_format.arrived(sample_events.fixed())
 VARIED = naive_format.arrived(sample_events.varied(80))
@@ -42,10 +44,12 @@ def file_of(layout: Layout, batches: Sequence[pa.RecordBatch], *, streamed: bool
     make = FORMATS[layout.format].columnar
     assert make is not None
     pieces: list[bytes] = []
-    encoder = make(layout, lambda piece: pieces.append(bytes(piece)), {"penstock.version": "x"}, streamed)
-    for batch in batches:
-        encoder.write(batch)
-    encoder.finish()
+    with ThreadPoolExecutor(2) as executor:
+        encoding = Encoding(executor, 2, 32 << 20)
+        encoder = make(layout, lambda piece: pieces.append(bytes(piece)), {"penstock.version": "x"}, streamed, encoding)
+        for batch in batches:
+            encoder.write(batch)
+        encoder.finish()
     return b"".join(pieces)
 
 
@@ -186,8 +190,13 @@ def test_an_abandoned_file_writes_nothing_more(format: ExportFormat) -> None:
     make = FORMATS[format].columnar
     assert make is not None
     pieces: list[bytes] = []
-    encoder = make(Layout(format=format), pieces.append, {}, False)
-    encoder.write(VARIED)
-    written = len(pieces)
-    encoder.abort()
+    with ThreadPoolExecutor(1) as executor:
+        encoder = make(
+            Layout(format=format, row_group_rows=7), pieces.append, {}, False, Encoding(executor, 1, 1 << 20)
+        )
+        encoder.write(VARIED)
+        encoder.settle()
+        encoder.write(VARIED)
+        written = len(pieces)
+        encoder.abort()
     assert len(pieces) == written

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from penstock.pipeline.ordered import ordered_map
+from penstock.pipeline.ordered import Ahead, ordered_map
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 5])
@@ -73,3 +73,51 @@ def test_closing_waits_for_what_has_begun_and_begins_nothing_more() -> None:
         done = len(ended)
         assert done <= 4
     assert len(ended) == done
+
+
+def test_results_that_are_handed_on_come_in_order_and_no_more_are_in_flight() -> None:
+    begun: list[int] = []
+    taken: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        return number
+
+    with ThreadPoolExecutor(3) as pool:
+        ahead = Ahead(pool, taken.append, most=2)
+        for number in range(9):
+            ahead.submit(work, number)
+            assert len(taken) >= number - 1
+        ahead.settle()
+        assert taken == list(range(9))
+        assert sorted(begun) == taken
+
+
+def test_what_was_handed_out_and_given_up_is_not_taken_and_has_ended() -> None:
+    gate, ended, taken = threading.Event(), threading.Event(), list[None]()
+
+    def work() -> None:
+        gate.wait(10)
+        ended.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = Ahead(pool, taken.append, most=3)
+        for _ in range(3):
+            ahead.submit(work)
+        threading.Timer(0.1, gate.set).start()
+        ahead.drop()
+        assert ended.is_set()
+        ahead.settle()
+    assert taken == []
+
+
+def test_a_failure_beside_is_raised_at_its_place() -> None:
+    taken: list[float] = []
+    with ThreadPoolExecutor(2) as pool:
+        ahead = Ahead(pool, taken.append, most=5)
+        for number in (2, 0, 1):
+            ahead.submit(lambda number: 1 / number, number)
+        with pytest.raises(ZeroDivisionError):
+            ahead.settle()
+        ahead.drop()
+    assert taken == [0.5]

@@ -14,7 +14,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.manifest import PartEntry
 from penstock.model.options import ExportOptions
 from penstock.ports.observer import Observer, Progress, tell
-from penstock.ports.runner import Runner
+from penstock.ports.runner import Runner, Threads
 from penstock.ports.source import Slice, Source, Ticket, View
 from penstock.ports.task import Joining, PartReceipt, PartTask
 from penstock.publishing.destination import Publication
@@ -113,7 +113,7 @@ def _too_small(
 class Workers:
     """Who does the work of an export: ``threads`` of this process, and a ``crew`` of others if that was asked for."""
 
-    threads: Runner
+    threads: Threads
     crew: Crew | None = None
 
     def pin(self, source: Source) -> View:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
-
-import pyarrow as pa
 
 from penstock.exporting.extract import Chunk
 from penstock.formats import FORMATS
@@ -18,22 +15,15 @@ from penstock.model.span import Span, joined
 from penstock.pipeline.compression import compress
 from penstock.pipeline.digests import Meter, digest_hex
 from penstock.ports.backend import Upload
-from penstock.ports.format import TextEncoder
-
-#: Chunks that may wait for a columnar encoder while the next ones are read.
-_CHUNKS_BEHIND = 6
+from penstock.ports.format import Encoding, TextEncoder
 
 
 @dataclass(frozen=True, slots=True)
-class Threads:
-    """Two executors of one thread each, beside those that read: one encodes columnar parts, one hashes bytes.
+class Hands:
+    """Who works beside those that read: some threads encode columnar parts, one hashes bytes."""
 
-    ``group_bytes`` is how much a columnar encoder may gather; the format's own measure may be less.
-    """
-
-    encoding: Executor
+    encoding: Encoding
     hashing: Executor
-    group_bytes: int
 
 
 class PartWriter(Protocol):
@@ -44,6 +34,11 @@ class PartWriter(Protocol):
 
     @property
     def stored_bytes(self) -> int: ...
+
+    @property
+    def full(self) -> bool:
+        """Whether the next chunk has to go into another part, if there may be one."""
+        ...
 
     def add(self, chunk: Chunk) -> None: ...
 
@@ -97,11 +92,13 @@ class _Tally:
 class TextPart(_Tally):
     """A part of a text format: the joiner of chunks, to which prologue, separators and epilogue belong."""
 
-    def __init__(self, layout: Layout, encoder: TextEncoder, staged: Upload, threads: Threads) -> None:
-        super().__init__(staged, threads.hashing)
+    full = False
+
+    def __init__(self, layout: Layout, encoder: TextEncoder, staged: Upload, hands: Hands) -> None:
+        super().__init__(staged, hands.hashing)
         self._layout = layout
         self._encoder = encoder
-        self._content = self._stored if layout.codec == "none" else Meter(threads.hashing)
+        self._content = self._stored if layout.codec == "none" else Meter(hands.hashing)
         self._frame(encoder.prologue)
 
     def _frame(self, text: bytes) -> None:
@@ -139,52 +136,36 @@ class TextPart(_Tally):
 
 
 class ColumnarPart(_Tally):
-    """A part of a columnar format: one encoder, fed in order on a thread of its own."""
+    """A part of a columnar format: one encoder, fed in order."""
 
     def __init__(
-        self, layout: Layout, staged: Upload, threads: Threads, description: Mapping[str, str], *, streamed: bool
+        self, layout: Layout, staged: Upload, hands: Hands, description: Mapping[str, str], *, streamed: bool
     ) -> None:
-        super().__init__(staged, threads.hashing)
-        self._encoding = threads.encoding
-        self._group_bytes = threads.group_bytes
-        self._gathered = 0
-        self._behind: deque[Future[None]] = deque()
+        super().__init__(staged, hands.hashing)
         make = FORMATS[layout.format].columnar
         assert make is not None
-        self._encoder = make(layout, self._store, description, streamed)
+        self._encoder = make(layout, self._store, description, streamed, hands.encoding)
 
     @property
     def stored_bytes(self) -> int:
         """What was stored once everything that was added is encoded, so that it does not depend on chance."""
-        self._catch_up(0)
+        self._encoder.settle()
         return super().stored_bytes
+
+    @property
+    def full(self) -> bool:
+        return self._encoder.full
 
     def add(self, chunk: Chunk) -> None:
         self._count(chunk)
-        self._behind.append(self._encoding.submit(self._encode, chunk.batches))
-        self._catch_up(_CHUNKS_BEHIND)
-
-    def _encode(self, batches: Sequence[pa.RecordBatch]) -> None:
-        for batch in batches:
+        for batch in chunk.batches:
             self._encoder.write(batch)
-            self._gathered += batch.nbytes
-            if self._gathered >= self._group_bytes:
-                self._encoder.cut()
-                self._gathered = 0
-
-    def _catch_up(self, left: int) -> None:
-        while len(self._behind) > left:
-            self._behind.popleft().result()
 
     def finish(self) -> PartEntry:
-        self._catch_up(0)
         self._encoder.finish()
         return self._entry(self._stored)
 
     def abort(self) -> None:
-        for encoding in self._behind:
-            encoding.cancel()
-        wait(self._behind)
         self._encoder.abort()
         self._staged.abort()
 

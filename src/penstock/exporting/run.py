@@ -21,7 +21,7 @@ import pyarrow as pa
 from penstock.errors import IntegrityError, UsageError
 from penstock.exporting.extract import Chunk, Extractor
 from penstock.exporting.partitions import Gathered, PartitionReader
-from penstock.exporting.parts import ColumnarPart, PartWriter, TextPart, Threads, named
+from penstock.exporting.parts import ColumnarPart, Hands, PartWriter, TextPart, named
 from penstock.formats import FORMATS
 from penstock.model import times
 from penstock.model.filter import ExportFilter
@@ -33,8 +33,9 @@ from penstock.model.partition import partition_folders
 from penstock.model.span import Span, joined
 from penstock.model.version import VERSION
 from penstock.pipeline.digests import digest_hex
+from penstock.ports.format import Encoding
 from penstock.ports.observer import Observer, Progress, tell
-from penstock.ports.runner import Runner
+from penstock.ports.runner import Threads
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, Slice
 from penstock.ports.step import Step
 from penstock.ports.task import PartTask
@@ -171,7 +172,7 @@ class Run:
     def write(
         self,
         publication: Staging,
-        threads: Runner,
+        threads: Threads,
         observer: Observer | None,
         *,
         single: bool,
@@ -181,10 +182,10 @@ class Run:
         ``keep_empty`` no row is no part, and so it is with partitions, since no row is in none of them."""
         with (
             ThreadPoolExecutor(1, thread_name_prefix="penstock-hash") as hashing,
-            ThreadPoolExecutor(1, thread_name_prefix="penstock-encode") as encoding,
+            threads.lent() as encoding,
             closing(self._chunks(threads, observer)) as chunks,
         ):
-            self._threads = Threads(encoding, hashing, self.options.memory_limit // _GROUP_SHARE)
+            self._hands = Hands(Encoding(encoding, threads.count, self.options.memory_limit // _GROUP_SHARE), hashing)
             if self.layout.partition_by is not None:
                 return self._write_partitions(publication, chunks, threads, self.layout.partition_by)
             return self._write_in_order(publication, chunks, single, keep_empty)
@@ -220,7 +221,7 @@ class Run:
         return entries
 
     def _write_partitions(
-        self, publication: Staging, chunks: Iterator[Chunk], threads: Runner, by: str
+        self, publication: Staging, chunks: Iterator[Chunk], threads: Threads, by: str
     ) -> list[PartEntry]:
         """As rows come, they are gathered by partition; see :mod:`penstock.exporting.partitions`."""
         entries: list[PartEntry] = []
@@ -273,7 +274,7 @@ class Run:
                 part.abort()
                 raise
 
-    def _chunks(self, threads: Runner, observer: Observer | None) -> Generator[Chunk, None, None]:
+    def _chunks(self, threads: Threads, observer: Observer | None) -> Generator[Chunk, None, None]:
         """Chunks in order, cut off exactly at the filter's limit."""
         self._deadline = None if self.options.max_duration is None else time.monotonic() + self.options.max_duration
         left = self.filter.limit
@@ -309,9 +310,9 @@ class Run:
         staged = publication.stage()
         try:
             if self._encoder is not None:
-                return TextPart(self.layout, self._encoder, staged, self._threads)
+                return TextPart(self.layout, self._encoder, staged, self._hands)
             description = self._description() if self.options.include_metadata else {}
-            return ColumnarPart(self.layout, staged, self._threads, description, streamed=self._streamed)
+            return ColumnarPart(self.layout, staged, self._hands, description, streamed=self._streamed)
         except BaseException:
             staged.abort()
             raise
@@ -335,8 +336,10 @@ class Run:
 
     def _full(self, part: PartWriter, chunk: Chunk) -> bool:
         most_rows, most_bytes = self.options.part_rows, self.options.part_bytes
-        return (most_rows is not None and part.rows + chunk.rows > most_rows) or (
-            most_bytes is not None and part.size + chunk.size > most_bytes
+        return (
+            (most_rows is not None and part.rows + chunk.rows > most_rows)
+            or (most_bytes is not None and part.size + chunk.size > most_bytes)
+            or part.full
         )
 
     def _past_limit(self, stored: int) -> bool:

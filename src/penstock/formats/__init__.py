@@ -10,29 +10,36 @@ from dataclasses import dataclass
 
 from penstock.formats import arrow, csv, json_array, ndjson
 from penstock.model.options import ExportFormat, Layout
-from penstock.ports.format import ColumnarEncoder, Decoder, TextEncoder
+from penstock.ports.format import Buffer, ColumnarEncoder, Decoder, Encoding, TextEncoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
     """How to write and read one format. Exactly one of ``text`` and ``columnar`` is set.
 
-    ``columnar(layout, write, description, streamed)`` gets the callable that takes the file's bytes, key-value text to
-    put inside the file, and whether nobody can seek in the result. ``seekable`` says that the decoder must seek.
+    ``columnar(layout, write, description, streamed, encoding)`` gets the callable that takes the file's bytes,
+    key-value text to put inside the file, whether nobody can seek in the result, and who encodes. ``seekable`` says
+    that the decoder must seek.
     """
 
     decoder: Callable[[Layout], Decoder]
     text: Callable[[Layout], TextEncoder] | None = None
-    columnar: Callable[[Layout, Callable[[bytes], object], Mapping[str, str], bool], ColumnarEncoder] | None = None
+    columnar: (
+        Callable[[Layout, Callable[[Buffer], object], Mapping[str, str], bool, Encoding], ColumnarEncoder] | None
+    ) = None
     seekable: bool = False
 
 
 def _parquet_encoder(
-    layout: Layout, write: Callable[[bytes], object], description: Mapping[str, str], streamed: bool
+    layout: Layout,
+    write: Callable[[Buffer], object],
+    description: Mapping[str, str],
+    streamed: bool,
+    encoding: Encoding,
 ) -> ColumnarEncoder:
     from penstock.formats.parquet import ParquetEncoder  # with it come file systems of Arrow's and TLS: 20 ms
 
-    return ParquetEncoder(layout, write, description, streamed)
+    return ParquetEncoder(layout, write, description, streamed, encoding)
 
 
 def _parquet_decoder(layout: Layout) -> Decoder:

@@ -12,17 +12,27 @@ from penstock.formats.arrow_messages import footer_blocks, messages
 from penstock.formats.columnar import ByteSink, check_batch, check_schema, plain_schema
 from penstock.model.dataset import Dataset
 from penstock.model.options import Layout
+from penstock.pipeline.ordered import Ahead
+from penstock.ports.format import Buffer, Encoding
 
 #: What a file begins with, before the messages that a stream begins with.
 _MAGIC_BYTES = 8
 
 
 class ArrowEncoder:
-    """One Arrow IPC file, or stream; nothing is valid until ``finish``."""
+    """One Arrow IPC file, or stream: one batch is written while the next is read. Nothing is valid until ``finish``."""
+
+    full = False
 
     def __init__(
-        self, layout: Layout, write: Callable[[bytes], object], description: Mapping[str, str], streamed: bool
+        self,
+        layout: Layout,
+        write: Callable[[Buffer], object],
+        description: Mapping[str, str],
+        streamed: bool,
+        encoding: Encoding,
     ) -> None:
+        self._ahead: Ahead[None] = Ahead(encoding.executor, _nothing, most=1)
         schema = plain_schema(layout.dataset)
         self._sink = ByteSink(write)
         codec = None if layout.codec == "none" else pa.Codec(layout.codec, compression_level=layout.level)
@@ -34,18 +44,24 @@ class ArrowEncoder:
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write_batch(batch)
+        self._ahead.submit(self._writer.write_batch, batch)
 
-    def cut(self) -> None:
-        """Nothing is gathered: a batch is written as it comes."""
+    def settle(self) -> None:
+        self._ahead.settle()
 
     def finish(self) -> None:
+        self._ahead.settle()
         self._writer.close()
         self._sink.drop()
 
     def abort(self) -> None:
+        self._ahead.drop()
         self._sink.drop()
         self._writer.close()
+
+
+def _nothing(_: None) -> None:
+    """There is nothing to take: the writer hands its bytes on by itself."""
 
 
 def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:

@@ -14,16 +14,25 @@ import pyarrow.parquet as pq
 
 from penstock.errors import SerializationError
 from penstock.formats.bounds import check_group, check_record
-from penstock.formats.columnar import ByteSink, check_batch, check_schema, plain_schema
-from penstock.formats.parquet_footer import groups_of
+from penstock.formats.columnar import check_batch, check_schema, plain_schema
+from penstock.formats.parquet_footer import MOST_FOOTER_BYTES, groups_of
+from penstock.formats.parquet_joined import MAGIC, MOST_GROUPS, GroupFile, JoinedFile, taken_apart
 from penstock.model.dataset import Dataset, is_json
 from penstock.model.options import Layout
+from penstock.pipeline.ordered import Ahead
+from penstock.ports.format import Buffer, Encoding
 
 #: JSON whose values repeat, as text that is no key mostly does; others would only fill a dictionary page for nothing.
 _REPEATING_JSON = ("metadata",)
 #: On event text level 1 is both smaller and faster than level 3, as it is for text formats.
 _ZSTD_LEVEL = 1
-_ROW_GROUP_BYTES = 32 << 20
+_ROW_GROUP_BYTES = 12 << 20
+#: More are not encoded at the same time, however many threads there are: each takes several times its size.
+_MOST_IN_FLIGHT = 3
+#: After so many groups each has to have twice as many rows, and after so many again.
+_GROUPS_UNTIL_TWICE_THE_ROWS = 1024
+#: A file that could have only so many groups more is full: no slice becomes as many.
+_GROUPS_LEFT = 512
 _ROWS = 4096
 #: Most bytes that rows become whose values stand in a dictionary once for all of them.
 _PIECE_BYTES = 8 << 20
@@ -33,22 +42,66 @@ _ENCODINGS = _DICTIONARIES | {0, 3, 4}  # PLAIN, RLE, BIT_PACKED
 
 
 class ParquetEncoder:
-    """One Parquet file. ``write`` gathers rows into row groups; nothing is valid until ``finish``."""
+    """One Parquet file. ``write`` gathers rows into row groups, which are encoded side by side, each as a file of its
+    own, and joined in order; nothing is valid until ``finish``."""
 
     def __init__(
-        self, layout: Layout, write: Callable[[bytes], object], description: Mapping[str, str], streamed: bool
+        self,
+        layout: Layout,
+        write: Callable[[Buffer], object],
+        description: Mapping[str, str],
+        streamed: bool,
+        encoding: Encoding,
     ) -> None:
         schema = plain_schema(layout.dataset)
         self._schema = schema.with_metadata(dict(description)) if description else schema
-        self._sink = ByteSink(write)
-        self._rows_wanted = layout.row_group_rows
+        self._layout = layout
+        self._most_bytes = min(encoding.group_bytes, _ROW_GROUP_BYTES)
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = self._pending_bytes = 0
-        level = layout.level
-        if layout.codec == "zstd" and level is None:
-            level = _ZSTD_LEVEL
-        self._writer = pq.ParquetWriter(
-            self._sink,
+        self._cut = 0
+        self._write = write
+        self._ahead: Ahead[GroupFile] = Ahead(
+            encoding.executor, self._join, most=min(encoding.threads, _MOST_IN_FLIGHT)
+        )
+        self._joined = JoinedFile(self._encoded(self._schema.empty_table()))
+        write(MAGIC)
+
+    @property
+    def full(self) -> bool:
+        told = self._joined.footer_sizes[max(self._cut - _MOST_IN_FLIGHT, 0)]
+        return self._cut > MOST_GROUPS - _GROUPS_LEFT or told > MOST_FOOTER_BYTES // 2
+
+    @property
+    def _wanted(self) -> int:
+        """How many rows the next group is to have: more and more, since a file has only so many groups."""
+        return self._layout.row_group_rows << self._cut // _GROUPS_UNTIL_TWICE_THE_ROWS
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        start = 0
+        while start < batch.num_rows:
+            piece = batch.slice(start, self._wanted - self._pending_rows)
+            self._pending.append(piece)
+            self._pending_rows += piece.num_rows
+            self._pending_bytes += piece.nbytes
+            start += piece.num_rows
+            if self._pending_rows >= self._wanted or self._pending_bytes >= self._most_bytes:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            table = pa.Table.from_batches(self._pending).replace_schema_metadata(self._schema.metadata)
+            self._pending = []
+            self._pending_rows = self._pending_bytes = 0
+            self._cut += 1
+            self._ahead.submit(self._encoded, table)
+
+    def _encoded(self, table: pa.Table) -> GroupFile:
+        """The rows as one row group of a file of its own, by any thread."""
+        layout, sink = self._layout, pa.BufferOutputStream()
+        level = _ZSTD_LEVEL if layout.codec == "zstd" and layout.level is None else layout.level
+        writer = pq.ParquetWriter(
+            sink,
             self._schema,
             compression=layout.codec,
             compression_level=level,
@@ -56,36 +109,25 @@ class ParquetEncoder:
             write_statistics=[field.name for field in layout.dataset.schema if _is_compared(field)],
             version="2.6",
         )
+        if table.num_rows:
+            writer.write_table(table, row_group_size=table.num_rows)
+        writer.close()
+        pa.default_memory_pool().release_unused()  # or each thread keeps what its largest group took
+        return taken_apart(sink.getvalue())
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        start = 0
-        while start < batch.num_rows:
-            piece = batch.slice(start, self._rows_wanted - self._pending_rows)
-            self._pending.append(piece)
-            self._pending_rows += piece.num_rows
-            self._pending_bytes += piece.get_total_buffer_size() if piece.num_rows == batch.num_rows else piece.nbytes
-            start += piece.num_rows
-            if self._pending_rows >= self._rows_wanted or self._pending_bytes >= _ROW_GROUP_BYTES:
-                self._flush()
+    def _join(self, group: GroupFile) -> None:
+        self._write(self._joined.add(group))
 
-    def cut(self) -> None:
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._pending:
-            table = pa.Table.from_batches(self._pending).replace_schema_metadata(self._schema.metadata)
-            self._pending = []
-            self._pending_rows = self._pending_bytes = 0
-            self._writer.write_table(table, row_group_size=table.num_rows)
+    def settle(self) -> None:
+        self._ahead.settle()
 
     def finish(self) -> None:
         self._flush()
-        self._writer.close()
-        self._sink.drop()
+        self._ahead.settle()
+        self._write(self._joined.end())
 
     def abort(self) -> None:
-        self._sink.drop()
-        self._writer.close()
+        self._ahead.drop()
 
 
 def _repeats(field: pa.Field, dataset: Dataset) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import pyarrow as pa
@@ -43,14 +45,29 @@ class TextEncoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Where a columnar encoder works: the ``threads`` of an ``executor``. ``group_bytes`` is how much of rows may be
+    gathered for one of them; a format's own measure may be less."""
+
+    executor: Executor
+    threads: int
+    group_bytes: int
+
+
 class ColumnarEncoder(Protocol):
-    """Rows to one columnar file, in order, by one writer. Nothing is valid until ``finish``; after ``abort`` no more
-    bytes leave it, not even when it is collected."""
+    """Rows to one columnar file, in order; the same rows give the same bytes, whoever does the work. Nothing is valid
+    until ``finish``; after ``abort`` no more bytes leave it, not even when it is collected."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the file should end soon, since the format has a most of something. It may only depend on rows."""
+        ...
 
     def write(self, batch: pa.RecordBatch) -> None: ...
 
-    def cut(self) -> None:
-        """End the group of rows that is being gathered, where the format gathers any."""
+    def settle(self) -> None:
+        """Have all bytes written that what came so far is certain to become."""
         ...
 
     def finish(self) -> None: ...

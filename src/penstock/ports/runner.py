@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 Task = TypeVar("Task")
@@ -46,4 +48,12 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """End all workers. Safe to call twice."""
+        ...
+
+
+class Threads(Runner, Protocol):
+    """A runner of this process."""
+
+    def lent(self) -> AbstractContextManager[Executor]:
+        """Its threads, for work beside tasks, until the block ends; what is mapped meanwhile is done by the same."""
         ...
