@@ -24,8 +24,8 @@ from penstock.ports.runner import Outcome, Task
 
 #: How often a task is begun before it is given up: what ends its worker each time would do so again.
 _TRIES = 3
-#: What errors say, beside ``MemoryError``, where there is no memory left: those of Python, SQLite and the system.
-_OUT_OF_MEMORY = ("can't start new thread", "out of memory", "Cannot allocate memory")
+#: What errors say, beside ``MemoryError``, where there is no memory left: those of Python, SQLite, system and loader.
+_OUT_OF_MEMORY = ("can't start new thread", "out of memory", "Cannot allocate memory", "failed to map segment")
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
     " from penstock.runners.processes import serve; serve(int(sys.argv[1]))"
