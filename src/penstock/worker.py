@@ -45,7 +45,9 @@ def make_part(task: PartTask) -> PartReceipt:
     try:
         staging = _Staging(wiring.backend_at(task.place), task)
         rows = stepped(_views[task.view], task.steps)
-        run = Run(rows, task.layout, task.filter, task.options, slices=task.slices, source=task.source)
+        run = Run(
+            rows, task.layout, task.filter, task.options, slices=task.slices, source=task.source, steps=task.steps
+        )
         entries = run.write(staging, ThreadRunner(1), None, single=False, keep_empty=False)
         return PartReceipt(
             parts=tuple(

@@ -137,12 +137,13 @@ def test_named_members_alone_are_columns(place: Path, penstock: Command) -> None
     assert "rest other type: 1" in done.stderr
 
 
-def test_processes_flatten_as_threads_do(place: Path, penstock_process: Command) -> None:
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_processes_flatten_as_threads_do(place: Path, penstock_process: Command, format: str) -> None:
     more(place, *({"n": number, "odd" if number % 2 else "even": str(number)} for number in range(900)))
     for runner in ("threads", "processes"):
         done = penstock_process(
             *("export", "events.db", f"{runner}/", "--flatten", "data", "--runner", runner, "--part-size", "300rows"),
-            *("--format", "csv", "--workers", "2"),
+            *("--format", format, "--workers", "2"),
         )
         assert done.code == 0, done.stderr
         assert verify(place / runner).problems == ()
@@ -151,7 +152,7 @@ def test_processes_flatten_as_threads_do(place: Path, penstock_process: Command)
     for path in (place / "threads/data").iterdir():
         assert path.read_bytes() == (place / "processes/data" / path.name).read_bytes()
     with duckdb.connect() as database:
-        sql = f'SELECT sum("data.n"), count("data.odd") FROM \'{place}/processes/data/*.csv\''
+        sql = f'SELECT sum("data.n"), count("data.odd") FROM \'{place}/processes/data/*.{format}\''
         assert database.execute(sql).fetchone() == (900 * 899 // 2, 450)
 
 
@@ -194,6 +195,25 @@ def test_the_first_run_of_a_lineage_settles_the_columns_of_all(place: Path, pens
         done = penstock(*other)
         assert done.code == 2
         assert said in done.stderr
+
+
+def test_lost_parts_and_runs_of_a_flattened_lineage_are_made_again(place: Path, penstock: Command) -> None:
+    run = ("export", "events.db", "runs/", "--incremental", "--flatten", "data,metadata")
+    for number in range(3):
+        assert penstock(*run).code == 0
+        more(place, {"status": number, "late": {}})
+    (first, *_) = sorted((place / "runs/data").iterdir())
+    was = first.read_bytes()
+    first.unlink()
+    (place / "runs/_penstock/runs/000002.json").unlink()
+    done = penstock("repair", "runs", "--from", "events.db")
+    assert done.code == 0, done.stderr
+    assert first.read_bytes() == was
+    assert verify(place / "runs").problems == ()
+    assert penstock(*run).code == 0
+    frame = polars.read_parquet(f"{place}/runs/data/*.parquet").sort("seq")
+    assert frame["data.status"].to_list() == [200, 404, None, 500, None, 0, 1, 2]
+    assert frame["data_rest"].to_list()[-1] == '{"late":{}}'
 
 
 def test_a_lineage_does_not_begin_without_members(tmp_path: Path, penstock: Command) -> None:

@@ -31,6 +31,8 @@ from penstock.model.manifest import Manifest, PartEntry, RunKind, held_parts
 from penstock.model.partition import partition_numbers, split_name
 from penstock.model.result import Problem, RepairResult
 from penstock.pipeline.digests import digest_hex
+from penstock.pipeline.flattening import parse_steps
+from penstock.pipeline.steps import bound_by, stepped
 from penstock.ports.backend import Staged, Stat, Upload
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import Clock, Reading, Rows, Slice, Source, View
@@ -125,15 +127,17 @@ class _Repair:
         publication: Attempt,
         workers: Workers,
     ) -> None:
-        self._view = view
+        self.links = links_of(destination)
+        self._steps = parse_steps(self.links[-1].manifest.steps)
+        self._view = stepped(view, self._steps)
         self._destination = destination
         self._publication = publication
         self._threads = workers.threads
         self._filter = plan.filter
         self._options = plan.options
-        self._layout = plan.options.resolve(format=plan.format, codec=None, dataset=dataset)
+        layout = plan.options.resolve(format=plan.format, codec=None, dataset=dataset)
+        self._layout = replace(layout, dataset=plan.options.written(bound_by(self._steps, dataset)))
         self._rows: dict[int, Rows] = {}
-        self.links = links_of(destination)
         self.next = destination.following()
         self.restored: list[str] = []
         self.removed: list[Removed] = []
@@ -290,7 +294,7 @@ class _Repair:
     def _run(self, rows: Rows, after: int, upto: int, **more: Any) -> Run:
         """The work on the rows of a stretch, cut as a run that began there would cut them."""
         planned = Run(rows, self._layout, self._filter, self._options, after=more.pop("begun", after)).slices
-        given = {"layout": self._layout, "source": self.links[-1].manifest.source, **more}
+        given = {"layout": self._layout, "steps": self._steps, "source": self.links[-1].manifest.source, **more}
         slices = list(_within(planned, after, upto))
         return Run(rows, filter=self._filter, options=self._options, slices=slices, **given)
 
