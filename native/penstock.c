@@ -1,7 +1,9 @@
 #include "penstock.h"
 
+#include "members.h"
 #include "memory.h"
 #include "parse.h"
+#include "pick.h"
 #include "rows.h"
 #include "scan.h"
 
@@ -181,4 +183,19 @@ int64_t penstock_cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_
 void penstock_cursor_interrupt(struct penstock_cursor *cursor)
 {
     atomic_store(&cursor->interrupted, true);
+}
+
+const char *penstock_pick(const uint8_t *valid, const int32_t *offsets, const char *bytes, int64_t first, int64_t rows,
+                          const char *path, int64_t path_length, int32_t wanted, struct arrow_array *batch)
+{
+    struct jsons jsons = {valid, offsets, bytes, first, rows};
+    struct gathered columns[PICKED_COLUMNS] = {{{0}, {0}, {0}, 0}};
+    if (wanted < 0 || wanted >= WANTED_COUNT || !path_valid(path, (size_t)path_length))
+        return "this is no path";
+    if (!picked_gather(columns, &jsons, path, (size_t)path_length, wanted)) {
+        for (int at = 0; at < PICKED_COLUMNS; at++)
+            gathered_free(&columns[at]);
+        return no_memory;
+    }
+    return arrow_of_columns(batch, columns, picked_columns, PICKED_COLUMNS, rows) ? NULL : no_memory;
 }

@@ -44,6 +44,12 @@ PENSTOCK_CALL const char *penstock_members_count(int64_t most, struct arrow_sche
 PENSTOCK_CALL const char *penstock_members_columns(const struct member *members, int64_t count, bool keeps_empty,
                                                    struct arrow_schema *schema, struct arrow_array *texts,
                                                    struct arrow_array *batch, struct members_told *told);
+/* What the texts of a JSON column hold at a path (path.h), where it is `wanted`: a batch of integers, bits of doubles and
+ * texts, of which at most one is not null in a row. The texts are the buffers of an array of strings from `first` on, and
+ * stay the caller's. */
+PENSTOCK_CALL const char *penstock_pick(const uint8_t *valid, const int32_t *offsets, const char *bytes, int64_t first,
+                                        int64_t rows, const char *path, int64_t path_length, int32_t wanted,
+                                        struct arrow_array *batch);
 
 /* The number of a new sink for `penstock_scan` (scan.h), or 0. */
 PENSTOCK_CALL int64_t penstock_sink_open(const struct spelled *columns, int64_t count, int64_t order, int64_t bytes);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "pick.h"
 #include "memory.h"
 #include "sqlite_api.h"
 
@@ -210,6 +211,7 @@ __attribute__((visibility("default"))) int penstock_scan_init(sqlite3 *database,
         return SQLITE_ERROR; /* another SQLite in this process: its values are not the first one's to read */
     sqlite3_entries = entries;
     loaded = database;
-    return sqlite3_create_function_v2(database, "penstock_scan", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY,
-                                      NULL, NULL, step, finish, NULL);
+    int told = sqlite3_create_function_v2(database, "penstock_scan", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY,
+                                          NULL, NULL, step, finish, NULL);
+    return told != 0 ? told : pick_register(database);
 }

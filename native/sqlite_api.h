@@ -29,8 +29,10 @@ enum sqlite3_place {
     PLACE_errmsg = 53,
     PLACE_finalize = 57,
     PLACE_progress_handler = 75,
+    PLACE_result_double = 79,
     PLACE_result_error = 80,
     PLACE_result_int64 = 83,
+    PLACE_result_text = 85,
     PLACE_set_authorizer = 91,
     PLACE_step = 94,
     PLACE_value_blob = 102,
@@ -76,9 +78,12 @@ extern const sqlite3_entry *sqlite3_entries;
 #define sqlite3_db_mutex SQLITE_CALL(sqlite3_mutex *, db_mutex, sqlite3 *)
 #define sqlite3_stmt_readonly SQLITE_CALL(int, stmt_readonly, sqlite3_stmt *)
 #define sqlite3_aggregate_context SQLITE_CALL(void *, aggregate_context, sqlite3_context *, int)
+#define sqlite3_result_double SQLITE_CALL(void, result_double, sqlite3_context *, double)
 #define sqlite3_result_error SQLITE_CALL(void, result_error, sqlite3_context *, const char *, int)
 #define sqlite3_result_error_nomem SQLITE_CALL(void, result_error_nomem, sqlite3_context *)
 #define sqlite3_result_int64 SQLITE_CALL(void, result_int64, sqlite3_context *, int64_t)
+#define sqlite3_result_text                                                                                            \
+    SQLITE_CALL(void, result_text, sqlite3_context *, const char *, int, void (*)(void *))
 #define sqlite3_value_bytes SQLITE_CALL(int, value_bytes, sqlite3_value *)
 #define sqlite3_value_int64 SQLITE_CALL(int64_t, value_int64, sqlite3_value *)
 #define sqlite3_value_text SQLITE_CALL(const unsigned char *, value_text, sqlite3_value *)
@@ -99,7 +104,6 @@ extern const sqlite3_entry *sqlite3_entries;
 #define SQLITE_TEXT 3
 #define SQLITE_BLOB 4
 #define SQLITE_NULL 5
-#define SQLITE_TRANSIENT ((void (*)(void *))-1)
 /* What an authoriser answers, and what it is asked. */
 #define SQLITE_DENY 1
 #define SQLITE_PRAGMA 19
@@ -107,6 +111,7 @@ extern const sqlite3_entry *sqlite3_entries;
 #define SQLITE_DETACH 25
 #define SQLITE_FUNCTION 31
 #define SQLITE_UTF8 1
+#define SQLITE_TRANSIENT ((void (*)(void *))-1)
 #define SQLITE_DIRECTONLY 0x80000
 
 #endif

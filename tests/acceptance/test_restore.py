@@ -21,6 +21,7 @@ from penstock import AnalyticsEvent, Exporter, ExportFilter, ExportOptions, Sqli
 from penstock.errors import IntegrityError, UsageError
 from penstock.model.manifest import PartEntry, parse_manifest
 from penstock_command import Run
+from plain_filter import matches
 
 Command = Callable[..., Run]
 EIGHT = ("id", "category", "event_type", "timestamp", "session_id", "priority", "data", "metadata")
@@ -114,7 +115,7 @@ FILTERS = {
 def test_filters_choose_what_comes_back(
     filter: ExportFilter, arguments: tuple[str, ...], runs: Path, tmp_path: Path, penstock: Command
 ) -> None:
-    wanted = [event for event in SOME if filter.matches(event)][: filter.limit]
+    wanted = [event for event in SOME if matches(filter, event)][: filter.limit]
     said = penstock("restore", "runs", "--into", "back.db", "--json", *arguments).summary
     assert said["events"] == said["inserted"] == len(wanted) > 0
     assert in_file(tmp_path / "back.db") == foreign_readers.rows_of(wanted)

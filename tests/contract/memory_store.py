@@ -14,6 +14,7 @@ from penstock import AnalyticsEvent, AppendResult, ExportFilter
 from penstock.errors import UsageError
 from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENTS
 from penstock.ports.source import OnConflict, Peers, Reading, Slice
+from plain_filter import matches
 
 Row = tuple[AnalyticsEvent, int, datetime]
 
@@ -76,7 +77,7 @@ class MemoryView:
             yield Slice(after=after, upto=last, bytes_hint=size, rows=count)
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        rows = [row for row in self._rows if span.after < row[1] <= span.upto and filter.matches(row[0])]
+        rows = [row for row in self._rows if span.after < row[1] <= span.upto and matches(filter, row[0])]
         rows = rows[: filter.limit]
         return Reading(_batch(rows[start : start + 7]) for start in range(0, len(rows), 7))
 
@@ -150,7 +151,7 @@ class MemoryStorage:
         return MemoryView(self._rows, self._last, self._identity)
 
     def delete(self, filter: ExportFilter) -> int:
-        doomed = [row for row in self._rows if filter.matches(row[0])][: filter.limit]
+        doomed = [row for row in self._rows if matches(filter, row[0])][: filter.limit]
         self._rows = [row for row in self._rows if row not in doomed]
         return len(doomed)
 

@@ -26,7 +26,8 @@ from penstock import (
     StorageConfig,
 )
 from penstock.model.columns import EVENTS
-from penstock.pipeline.matching import matching
+from penstock.pipeline.matching import Matcher
+from plain_filter import matches
 from sample_events import START, uuid_of
 
 SESSIONS = [uuid_of(number) for number in range(3)]
@@ -86,10 +87,12 @@ def test_every_form_takes_the_same_events_and_the_limit_is_in_order_of_arrival(
         write_table(Path(name, "app.db"), TABLE, "hits", rows)
         table = AdoptedTable(Path(name, "app.db"), StorageConfig(table="hits", mapping=MAPPING))
         for wanted in conditions:
-            expected = [event.id for event in events if wanted.matches(event)][: wanted.limit]
+            expected = [event.id for event in events if matches(wanted, event)][: wanted.limit]
             assert _ids(store.scan(wanted)) == expected, wanted
             assert _ids(table.scan(wanted)) == expected, wanted
-            assert _ids(matching(batch, wanted, EVENTS) for batch in store.scan())[: wanted.limit] == expected, wanted
+            assert _ids(Matcher(wanted, EVENTS).rows(batch) for batch in store.scan())[: wanted.limit] == expected, (
+                wanted
+            )
             assert store.count(wanted) == len(expected), wanted
         last = conditions[-1]
         result = Exporter(store).export(Path(name, "out.ndjson"), filter=last)
@@ -104,7 +107,7 @@ def test_deleting_takes_exactly_what_the_filter_finds(events: list[AnalyticsEven
         return
     with tempfile.TemporaryDirectory() as name, SqliteAnalyticsStorage(Path(name, "events.db")) as store:
         store.append(events)
-        doomed = [event.id for event in events if wanted.matches(event)][: wanted.limit]
+        doomed = [event.id for event in events if matches(wanted, event)][: wanted.limit]
         assert store.delete(wanted) == len(doomed)
         left = [id for batch in store.scan() for id in batch["id"].to_pylist()]
         assert left == [event.id for event in events if event.id not in doomed]

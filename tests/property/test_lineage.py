@@ -53,6 +53,7 @@ from penstock.exporting.incremental import export_incremental
 from penstock.model.options import ExportFormat
 from penstock.runners.threads import ThreadRunner
 from penstock.testing.faults import Fail, Fault, FaultyOps, Meddle, Operation
+from plain_filter import matches
 from proof_ledger import Ledger
 from proof_size import SEED, TIMES
 
@@ -187,7 +188,7 @@ class Lineages(RuleBasedStateMachine):
         if there == self.runs:
             return False
         self.runs, self.died = there, False
-        self.covered += [text_of(event) for event in self.fresh if self.filter.matches(event)]
+        self.covered += [text_of(event) for event in self.fresh if matches(self.filter, event)]
         self.fresh = []
         surplus = Counter(read_runs(self.place)) - Counter(self.covered)
         back = [event for event in self.dropped if text_of(event) in surplus]

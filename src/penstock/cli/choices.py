@@ -21,6 +21,11 @@ _FILTER = (
     click.option("--event-type", metavar="NAME", multiple=True, help="Keep this event type; repeat for more."),
     click.option("--session", metavar="ID", help="Keep one session."),
     click.option("--priority", metavar="NAME", help="Keep this priority and higher: low, normal, high, critical."),
+    click.option(
+        "--where",
+        metavar="CONDITION",
+        help="Keep what this is true for, as \"data.status >= 400 and data.path like '/docs/%'\" (docs/where.md).",
+    ),
     click.option("--limit", metavar="N", type=int, help="Keep the first N matching events in arrival order."),
 )
 _STORE = (
@@ -65,6 +70,7 @@ def filter_of(given: dict[str, Any]) -> ExportFilter:
         event_types=event_types or None,
         session_id=given.pop("session"),
         priority=given.pop("priority"),
+        where=given.pop("where"),
         limit=given.pop("limit"),
     )
 

@@ -12,7 +12,6 @@ from penstock.exporting.settling import flattening
 from penstock.model.filter import ExportFilter
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
-from penstock.pipeline.matching import check_filter
 from penstock.pipeline.steps import stepped
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
@@ -33,7 +32,7 @@ def export(
     observer: Observer | None = None,
 ) -> ExportResult:
     """Write the matching events to the destination and commit them; see :meth:`penstock.Exporter.export`."""
-    check_filter(filter, storage.dataset)
+    filter.condition(storage.dataset)  # complains before anything is done
     if workers.crew is not None and filter.limit is not None:
         raise UsageError("a limit needs one process, which sees all rows in order", hint="leave --runner out")
     with workers.pin(storage) as view:

@@ -22,7 +22,6 @@ from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.flattening import Flattening
-from penstock.pipeline.matching import check_filter
 from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.pipeline.steps import applied, bound_by, stepped
 from penstock.ports.observer import Observer
@@ -56,7 +55,7 @@ def export_incremental(
     """
     _check_whole(filter, options)
     _check_keyed(storage.dataset)
-    check_filter(filter, storage.dataset)
+    filter.condition(storage.dataset)  # complains before anything is done
     publication: Publication | None = None
     try:
         with uninterrupted():

@@ -1,48 +1,29 @@
-"""Which events an export takes: half-open in time, by category, type, session and priority, with a limit at the end.
+"""Which rows an export takes: half-open in time, by category, type, session and priority, by any condition, with a
+limit at the end.
 
-A filter is a list of terms, from which every evaluator is made: :meth:`ExportFilter.matches` for one event here, masks
-over batches in ``pipeline/matching``, SQL in ``sources/sqlite/predicate``. A property test holds them equal.
+All of it but the limit is one condition (``model/condition.py``), evaluated over batches in ``pipeline/matching`` and,
+as far as that gives the same, as SQL in ``sources/pushdown``. A property test holds them equal.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from penstock.errors import InvalidEvent, InvalidFilter
 from penstock.model import times
-from penstock.model.event import (
-    AnalyticsEvent,
-    EventCategory,
-    EventPriority,
-    check_category,
-    check_event_type,
-)
+from penstock.model.checking import check
+from penstock.model.condition import Condition
+from penstock.model.dataset import Dataset
+from penstock.model.event import PRIORITY_NAMES, EventCategory, EventPriority, check_category, check_event_type
+from penstock.model.expression import Compare, Expression, In, Literal, Name, join, names, text_of
 from penstock.model.ids import check_id
+from penstock.model.where import parse
 
 #: No store numbers its events higher.
 _MOST_ROWS = (1 << 63) - 1
-Operator: TypeAlias = Literal[">=", "<", "in"]
-_HOLDS: Mapping[Operator, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<": operator.lt,
-    "in": lambda value, wanted: value in wanted,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One condition on one field of an event, which a null never meets.
-
-    ``value`` is microseconds for times; for ``in`` it is a tuple of texts, of categories or of priorities.
-    """
-
-    field: str
-    operator: Operator
-    value: Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +32,9 @@ class ExportFilter:
 
     ``start`` is inclusive and ``end`` exclusive (a datetime, RFC 3339 text, or ``24h ago``; without an offset it is
     UTC; kept as microseconds). ``categories`` and ``event_types`` keep events of any of the named; an empty list is an
-    error. ``session_id`` is compared as text. ``priority`` is the lowest that is kept. ``limit`` counts matching rows
-    in arrival (``seq``) order, after all other conditions. Raises :class:`InvalidFilter`.
+    error. ``session_id`` is compared as text. ``priority`` is the lowest that is kept. ``where`` is a condition in the
+    grammar of ``docs/where.md``, kept as the one text that its tree has. ``limit`` counts matching rows in arrival
+    (``seq``) order, after all other conditions. Raises :class:`InvalidFilter`.
     """
 
     start: int | datetime | str | None = None
@@ -61,9 +43,9 @@ class ExportFilter:
     event_types: Sequence[str] | None = None
     session_id: str | None = None
     priority: EventPriority | str | None = None
+    where: str | None = None
     limit: int | None = None
-    #: All conditions but ``limit``.
-    terms: tuple[Term, ...] = field(init=False, repr=False, compare=False)
+    _where: Expression | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -83,18 +65,45 @@ class ExportFilter:
             raise InvalidFilter(error.message, hint=error.hint) from None
         if self.limit is not None and not (type(self.limit) is int and 0 <= self.limit <= _MOST_ROWS):
             raise InvalidFilter(f"limit must be a whole number from 0 to {_MOST_ROWS}, not {self.limit}")
-        put(self, "terms", tuple(term for term in self._terms() if term.value is not None))
+        if self.where is not None:
+            put(self, "_where", parse(self.where))
+            put(self, "where", text_of(self._where))  # type: ignore[arg-type]  # it was parsed
 
-    def _terms(self) -> tuple[Term, ...]:
+    def condition(self, dataset: Dataset) -> Condition | None:
+        """All of it but ``limit``, as a condition on the rows of a dataset; ``None`` where every row matches.
+
+        Raises :class:`InvalidFilter` for a column that the dataset does not have, or that cannot be compared so.
+        """
+        parts = [*self._bounds(dataset), *self._lists()]
+        for column in (name for part in parts for name in names(part)):
+            if column not in dataset.columns:
+                raise InvalidFilter(f"{dataset.name} has no column {column!r}", hint="leave the condition out")
+        if self._where is not None:
+            parts.append(self._where)
+        return check(join("and", parts), dataset) if parts else None
+
+    def columns(self, dataset: Dataset) -> frozenset[str]:
+        """The columns that the condition names, whether or not the dataset has them."""
+        parts = [*self._bounds(dataset), *self._lists(), *([] if self._where is None else [self._where])]
+        return frozenset[str]().union(*map(names, parts))
+
+    def _bounds(self, dataset: Dataset) -> Iterator[Expression]:
+        for operator, micros in ((">=", self.start_micros), ("<", self.end_micros)):
+            if micros is not None:
+                if dataset.time is None:
+                    raise InvalidFilter(f"{dataset.name} has no time", hint="leave start and end out")
+                yield Compare(operator, Name(dataset.time), Literal(times.render(micros)))  # type: ignore[arg-type]
+
+    def _lists(self) -> Iterator[Expression]:
         lowest = None if self.priority is None else EventPriority.parse(self.priority)
-        return (
-            Term("timestamp", ">=", self.start_micros),
-            Term("timestamp", "<", self.end_micros),
-            Term("category", "in", self.categories),
-            Term("event_type", "in", self.event_types),
-            Term("session_id", "in", None if self.session_id is None else (self.session_id,)),
-            Term("priority", "in", None if lowest is None else tuple(EventPriority)[lowest:]),
-        )
+        for column, wanted in (
+            ("category", self.categories),
+            ("event_type", self.event_types),
+            ("session_id", None if self.session_id is None else (self.session_id,)),
+            ("priority", None if lowest is None else PRIORITY_NAMES[lowest:]),
+        ):
+            if wanted is not None:
+                yield In(Name(column), tuple(Literal(str(name)) for name in wanted))
 
     @property
     def start_micros(self) -> int | None:
@@ -106,15 +115,6 @@ class ExportFilter:
         """``end`` in microseconds since the epoch, UTC."""
         return self.end if isinstance(self.end, int) else None
 
-    def matches(self, event: AnalyticsEvent) -> bool:
-        """Whether the event meets every condition except ``limit``, which is about many."""
-        return all(
-            _HOLDS[term.operator](
-                event.timestamp_micros if term.field == "timestamp" else getattr(event, term.field), term.value
-            )
-            for term in self.terms
-        )
-
     def to_json(self) -> dict[str, Any]:
         """The conditions that are set, as the manifest records them."""
         given: dict[str, Any] = {
@@ -124,6 +124,7 @@ class ExportFilter:
             "event_types": None if self.event_types is None else list(self.event_types),
             "session_id": self.session_id,
             "priority": None if self.priority is None else str(self.priority),
+            "where": self.where,
             "limit": self.limit,
         }
         return {name: value for name, value in given.items() if value is not None}

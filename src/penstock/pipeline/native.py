@@ -6,6 +6,8 @@ Batches go in and come out over the Arrow C data interface; this is the one plac
 from __future__ import annotations
 
 import ctypes
+import json
+from collections.abc import Sequence
 from ctypes import c_bool, c_char_p, c_int32, c_int64, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -55,6 +57,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "penstock_parse": (c_char_p, (*_COLUMNS, c_char_p, c_int64, c_int64, c_void_p, c_void_p)),
     "penstock_members_count": (c_char_p, (c_int64, c_void_p, c_void_p, c_void_p, c_void_p)),
     "penstock_members_columns": (c_char_p, (c_void_p, c_int64, c_bool, c_void_p, c_void_p, c_void_p, c_void_p)),
+    "penstock_pick": (c_char_p, (*[c_void_p] * 3, c_int64, c_int64, c_char_p, c_int64, c_int32, c_void_p)),
     "penstock_sink_open": (c_int64, (*_COLUMNS, c_int64, c_int64)),
     "penstock_sink_take": (c_char_p, (c_int64, c_void_p)),
     "penstock_sink_close": (None, (c_int64,)),
@@ -161,6 +164,29 @@ def parse(text: bytes, spelling: Spelling, max_depth: int) -> tuple[pa.RecordBat
         raise MemoryError
     culprit = f"{spelling.columns[found.culprit].name} " if found.culprit >= 0 else ""
     return Complaint(found.rows, culprit + complaint.decode())
+
+
+_PICKED = pa.schema([("integer", pa.int64()), ("real", pa.int64()), ("text", pa.string())])
+
+
+def path_text(steps: Sequence[str | int]) -> str:
+    """A path into JSON, as the library and its function in SQLite take it."""
+    return json.dumps(steps, ensure_ascii=False, separators=(",", ":"))
+
+
+def picked(column: pa.StringArray, steps: Sequence[str | int], wanted: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """What JSON texts hold at a path: integers, floats and texts, of which at most one is not null in a row.
+
+    ``wanted`` is 0 for numbers, 1 for texts, 2 for true (1) and false (0), 3 for 1 where there is anything but null.
+    """
+    valid, offsets, values = (0 if buffer is None else buffer.address for buffer in column.buffers())
+    path, batch = path_text(steps).encode(), _Array()
+    address = ctypes.addressof(batch)
+    rows = len(column)
+    call = library().penstock_pick
+    _check(call(valid, offsets, values, column.offset, rows, path, len(path), wanted, address))
+    integers, bits, texts = pa.RecordBatch._import_from_c(address, _PICKED).columns
+    return integers, bits.view(pa.float64()), texts
 
 
 class Sink:

@@ -10,12 +10,13 @@ from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
-from penstock.errors import UsageError
+from penstock.errors import InvalidFilter, UsageError
+from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.result import Difference, DifferenceKind, DiffResult
 from penstock.pipeline.flattening import parse_steps
-from penstock.pipeline.matching import check_filter, matching, needed
+from penstock.pipeline.matching import Matcher
 from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.pipeline.steps import bound_by, stepped
 from penstock.ports.observer import Observer, Progress, tell
@@ -95,7 +96,8 @@ class _Published:
         self._manifests = manifests_of(source)
         self.dataset = self._manifests[0].dataset
         self.steps = parse_steps(self._manifests[0].steps)
-        why = dict.fromkeys(needed(filter, self.dataset), "the filter needs it")
+        ours = EVENTS.columns if self.dataset.name == EVENTS.name else ()
+        why = {name: "the filter needs it" for name in ours if name in filter.columns(self.dataset)}
         why |= dict.fromkeys(self.dataset.key, "its rows cannot be told apart")
         for name in why:
             if name not in self.dataset.columns:
@@ -103,13 +105,14 @@ class _Published:
                     f"{self.name} was exported without the column {name}: {why[name]}",
                     hint=f"export again with {name} among the columns",
                 )
+        self._matcher = _matcher(self.name, filter, self.dataset)
 
     def batches(self, filter: ExportFilter, at: _Reading) -> Generator[pa.RecordBatch, None, None]:
         parts = parts_of(self._manifests)
         at.total += sum(part.entry.bytes for part in parts)
         for part in parts:
             for batch in part.rows(self._source):
-                yield matching(batch, filter, self.dataset)
+                yield self._matcher.rows(batch)
             at.done += part.entry.bytes
 
 
@@ -117,8 +120,8 @@ class _Stored:
     """A source, as one view shows it. What of an adopted table is no event cannot be compared, and is counted."""
 
     def __init__(self, source: Source, filter: ExportFilter, steps: Sequence[Step]) -> None:
-        check_filter(filter, source.dataset)
         self.name = str(getattr(source, "path", "the source"))
+        _matcher(self.name, filter, source.dataset)
         self.dataset = bound_by(steps, source.dataset)
         self._steps = steps
         self.skipped: Mapping[str, int] = {}
@@ -137,6 +140,14 @@ class _Stored:
                 skipped.update(reading.counts)
                 at.done += span.bytes_hint
         self.skipped = {name: count for name, count in sorted(skipped.items()) if name.startswith("skipped_")}
+
+
+def _matcher(name: str, filter: ExportFilter, dataset: Dataset) -> Matcher:
+    """The filter over the columns that one side has."""
+    try:
+        return Matcher(filter, dataset)
+    except InvalidFilter as error:
+        raise InvalidFilter(f"{name}: {error.message}", hint=error.hint) from None
 
 
 def _sides(a: Rows, b: Rows, filter: ExportFilter) -> tuple[_Side, _Side]:

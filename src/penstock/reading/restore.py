@@ -10,7 +10,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult, RestoreResult
 from penstock.pipeline.canonical import rows_digest
 from penstock.pipeline.digests import digest_hex
-from penstock.pipeline.matching import matching
+from penstock.pipeline.matching import Matcher
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import AnalyticsStorage, OnConflict
 from penstock.publishing.destination import ExportDestination
@@ -40,8 +40,9 @@ def restore(
     outcome = AppendResult()
     left = filter.limit
     for part in parts:
+        matcher = Matcher(filter, part.manifest.dataset)
         for batch in part.rows(source):
-            wanted = matching(batch, filter, EVENTS)
+            wanted = matcher.rows(batch)
             wanted = wanted if left is None else wanted.slice(0, left)
             if not wanted.num_rows:
                 continue

@@ -119,7 +119,7 @@ class Connection:
         SQLite hands each row to ``penstock_scan`` (``native/scan.c``), which puts it into column buffers: the driver's
         own way to Arrow takes more than twice as long. ``bytes_hint`` is about how long all verbatim texts are.
         """
-        self._loaded()
+        self.load()
         sink = native.Sink(columns, order, bytes_hint)
         only = "" if where == "1" else f" FILTER (WHERE {where})"
         call = f"penstock_scan({sink.number}, {', '.join(map(quote_name, columns.names))}){only}"
@@ -147,7 +147,7 @@ class Connection:
         any other, and what :meth:`query` raises.
         """
         try:
-            native_cursor = NativeCursor(self._loaded(), sql, parameters, columns, guarded=guarded)
+            native_cursor = NativeCursor(self.load(), sql, parameters, columns, guarded=guarded)
         except CursorFault as fault:
             raise of_cursor(fault, self.path, guarded=guarded) from None
         cursor = Cursor(native_cursor, self.path, guarded=guarded, still_wanted=still_wanted)
@@ -167,7 +167,7 @@ class Connection:
         for cursor in tuple(self._cursors):
             cursor.interrupt()
 
-    def _loaded(self) -> int:
+    def load(self) -> int:
         """The connection as the native library knows it, which is loaded into it now if it is not yet; nothing else may
         be, neither before nor after."""
         if self._handle is None:

@@ -12,7 +12,7 @@ from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.closing import Closing
-from penstock.pipeline.matching import matching
+from penstock.pipeline.matching import Matcher
 from penstock.ports.source import Peers, Reading, Slice, View
 
 
@@ -126,9 +126,9 @@ class ArrowView(Closing):
         return Reading(self._matching(span, filter))
 
     def _matching(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
-        left = filter.limit
+        left, matcher = filter.limit, Matcher(filter, self._dataset)
         for batch in self._rows.slice(span.after, span.upto - span.after).to_batches():
-            wanted = matching(batch, filter, self._dataset).slice(0, left)
+            wanted = matcher.rows(batch).slice(0, left)
             left = None if left is None else left - wanted.num_rows
             if wanted.num_rows:
                 yield wanted

@@ -14,8 +14,10 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from penstock.model.columns import EVENTS, batch_of
 from penstock.model.event import AnalyticsEvent, EventPriority
 from penstock.model.filter import ExportFilter
+from penstock.pipeline.matching import Matcher
 from penstock.pipeline.summary import count, scan, survey
 from penstock.ports.source import Slice, Source, View
 
@@ -72,7 +74,8 @@ def _ids(batches: Iterator[pa.RecordBatch], source: Source) -> list[str]:
 
 
 def _matching(given: Sequence[AnalyticsEvent], filter: ExportFilter) -> list[str]:
-    return [event.id for event in given if filter.matches(event)]
+    batch = batch_of(given)
+    return list(Matcher(filter, EVENTS).rows(batch)["id"].to_pylist())
 
 
 def _read(view: View, spans: Sequence[Slice], source: Source, filter: ExportFilter = FILTERS[0]) -> list[str]:

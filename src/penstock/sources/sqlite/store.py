@@ -127,15 +127,20 @@ class SqliteAnalyticsStorage(SqliteFile):
         The file does not shrink. Running exports notice, and read on from their own snapshot. A filter without any
         condition is refused: :class:`~penstock.errors.UsageError`.
         """
-        where = predicate(filter)
-        if where.sql == "1" and filter.limit is None:
+        if filter == ExportFilter():
             raise UsageError("this filter would delete every event", hint="give at least one condition")
+        where = predicate(filter)
         limit = "" if filter.limit is None else f" ORDER BY seq LIMIT {filter.limit}"
         writer = self._require_writer()
+        writer.load()
         with self._lock, writer.transaction():
-            doomed = f"SELECT seq FROM events WHERE {where.sql}{limit}"
             before = schema.changes(writer)
-            writer.query(f"DELETE FROM events WHERE seq IN ({doomed}) RETURNING 1 AS gone", where.parameters)
+            if where.rest is None:
+                doomed = f"SELECT seq FROM events WHERE {where.sql}{limit}"
+                writer.query(f"DELETE FROM events WHERE seq IN ({doomed}) RETURNING 1 AS gone", where.parameters)
+            else:
+                for batch in [found.select(["seq"]) for found in self.scan(filter)]:
+                    writer.run("DELETE FROM events WHERE seq = ?", batch)
             return schema.changes(writer) - before
 
     def _require_writer(self) -> Connection:

@@ -170,9 +170,10 @@ class EventsView(Closing):
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         current: Slice | None = None
         rows, done = 0, -1 if after is None else after
+        first_time, last_time = predicate(filter).times
         for block in self._blocks(done):
             after, done = done, min(((block["block"] + 1) << schema.BLOCK_BITS) - 1, self.upto)
-            if after >= done or _outside(block, filter):
+            if after >= done or block["last_time"] < first_time or block["first_time"] > last_time:
                 continue
             upto, told = done, block["rows"]
             if after >= block["block"] << schema.BLOCK_BITS:
@@ -252,7 +253,7 @@ class EventsView(Closing):
         source = f"events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto}"
         scanned: dict[str, Any] = {"columns": _STORED, "order": "seq", "bytes_hint": span.bytes_hint}
         with self._pool.lend() as connection:
-            if filter.limit is None:
+            if filter.limit is None or where.rest is not None:
                 stored, seen = connection.scan(source, where.parameters, where=where.sql, **scanned)
             else:
                 few = f"(SELECT {', '.join(COLUMNS)} FROM {source} AND {where.sql} ORDER BY seq LIMIT {filter.limit})"
@@ -260,6 +261,8 @@ class EventsView(Closing):
                 seen = int(connection.query(f"SELECT count(*) AS seen FROM {source}")[0]["seen"])
             self._check_rows(connection, span, seen)
         batch = _events(stored, self._name)
+        if where.rest is not None:
+            batch = where.rest.rows(batch).slice(0, filter.limit)
         for start in range(0, batch.num_rows, self._config.batch_rows):
             yield batch.slice(start, self._config.batch_rows)
 
@@ -332,9 +335,3 @@ def _numbers(path: Path, row: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value, int):
             raise schema.changed(path, f"{name} is {value!r}, a number is meant")
     return row
-
-
-def _outside(block: Mapping[str, Any], filter: ExportFilter) -> bool:
-    return (filter.start_micros is not None and block["last_time"] < filter.start_micros) or (
-        filter.end_micros is not None and block["first_time"] >= filter.end_micros
-    )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -24,13 +24,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.errors import InvalidEvent
-from penstock.model.columns import EVENT_SCHEMA
+from penstock.model.columns import EVENT_SCHEMA, EVENTS
+from penstock.model.condition import All, Condition, columns, conjuncts
 from penstock.model.dataset import MICROS_UTC
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, EventCategory, check_event_type
 from penstock.model.filter import ExportFilter
 from penstock.model.ids import allowed_ids
 from penstock.pipeline.cursor import Gathered, Note
-from penstock.pipeline.matching import meets
+from penstock.pipeline.matching import truth
 from penstock.sources.tables.mapping import Adoption
 
 #: Constants are typed scalars: pyarrow looks for pandas, in vain, whenever it has to find out a type.
@@ -41,6 +42,8 @@ _NOTHING = pa.scalar("", pa.string())
 _CATEGORIES = frozenset(str(category) for category in EventCategory)
 #: The fields of :class:`Judged` that go into the event as they are.
 _DECIDED = ("id", "timestamp", "event_type", "category", "session_id", "priority")
+#: What is known of a row before it is an event.
+_EARLY = {*_DECIDED, "seq"}
 _RANK = re.compile(r"[0-3](?:\.0)?\Z", re.ASCII)
 #: By what name a note counts, where it does by itself.
 _COUNTED = {
@@ -90,6 +93,9 @@ class Converter:
     def __init__(self, adoption: Adoption, filter: ExportFilter) -> None:
         self._adoption = adoption
         self._filter = filter
+        parts = conjuncts(filter.condition(EVENTS))
+        self._early = [part for part in parts if columns(part) <= _EARLY]
+        self._late = [part for part in parts if not columns(part) <= _EARLY]
         self._prefix = pa.scalar(f"{adoption.shape.name}:", pa.string())
         longest = f"{adoption.shape.name}:{-1 << 63}"
         #: Whether every number makes an id.
@@ -106,8 +112,11 @@ class Converter:
         """The events of a batch, in order; maybe none."""
         batch = gathered.batch
         judged = self._judge(gathered)
-        matching = _matching(judged, self._filter)
+        matching = _matching(judged, batch["seq"], self._early)
         taken = reduce(pc.and_not, judged.misfits.values(), matching)
+        if self._late:
+            broken = self._broken(batch, judged, taken)
+            matching, taken = pc.and_not(matching, broken), pc.and_not(taken, broken)
         reached = self._reached(taken)
         if reached < batch.num_rows:
             inside = pa.array([row < reached for row in range(batch.num_rows)])
@@ -116,10 +125,14 @@ class Converter:
         count = pc.sum(taken).as_py() or 0
         self.rows += count
         if count < batch.num_rows:
-            keep = pc.indices_nonzero(taken)
-            batch = batch.take(keep)
-            judged = replace(judged, **{name: getattr(judged, name).take(keep) for name in _DECIDED})
+            batch, judged = _chosen(batch, judged, taken)
         return _events(batch, judged)
+
+    def _broken(self, batch: pa.RecordBatch, judged: Judged, taken: pa.BooleanArray) -> pa.BooleanArray:
+        """Which of the rows that would be taken break a condition on what only whole events have."""
+        events = _events(*_chosen(batch, judged, taken))
+        met = pc.fill_null(truth(events, All(tuple(self._late))), False)
+        return pc.replace_with_mask(taken, taken, pc.invert(met))
 
     def _reached(self, taken: pa.BooleanArray) -> int:
         """How many rows are looked at until the limit is full: rows behind that are not even counted."""
@@ -251,12 +264,18 @@ def _looked_up(column: pa.StringArray, *look_ups: Callable[[str], str | None]) -
     return found
 
 
-def _matching(judged: Judged, filter: ExportFilter) -> pa.BooleanArray:
-    """Where no condition of the filter is broken. What a row that is no event does not have breaks none, but for the
-    event type: no name that a filter can ask for is an invalid one."""
+def _chosen(batch: pa.RecordBatch, judged: Judged, taken: pa.BooleanArray) -> tuple[pa.RecordBatch, Judged]:
+    keep = pc.indices_nonzero(taken)
+    return batch.take(keep), replace(judged, **{name: getattr(judged, name).take(keep) for name in _DECIDED})
+
+
+def _matching(judged: Judged, numbers: pa.Int64Array, conditions: Sequence[Condition]) -> pa.BooleanArray:
+    """Where no condition is broken. What a row that is no event does not have breaks none, but for the event type: no
+    name that a filter can ask for is an invalid one."""
+    seen = pa.record_batch({**{name: getattr(judged, name) for name in _DECIDED}, "seq": numbers})
     unknown = {"timestamp": pc.is_null(judged.timestamp), "category": pc.is_null(judged.event_type)}
     met = pc.is_valid(judged.priority)
-    for term in filter.terms:
-        own = meets(getattr(judged, term.field), term)
-        met = pc.and_(met, pc.or_(own, unknown[term.field]) if term.field in unknown else own)
+    for condition in conditions:
+        own = pc.fill_null(truth(seen, condition), False)
+        met = pc.and_(met, reduce(pc.or_, [unknown[name] for name in columns(condition) if name in unknown], own))
     return met
