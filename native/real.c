@@ -110,25 +110,30 @@ static struct decimal searched(double value)
     return stripped(found, exponent);
 }
 
+static bool reads_as(uint64_t digits, int exponent, double value)
+{
+    char said[40];
+    snprintf(said, sizeof said, "%llue%d", (unsigned long long)digits, exponent);
+    return strtod(said, NULL) == value;
+}
+
 /* The very large and the very small, by the C library. The locale's point is passed over. */
 static struct decimal printed(double value)
 {
-    char said[40];
-    for (int places = value < LEAST_NORMAL ? 0 : 14; places <= 16; places++) {
+    for (int places = value < LEAST_NORMAL ? 0 : 14;; places++) {
+        char said[40];
         snprintf(said, sizeof said, "%.*e", places, value);
-        if (strtod(said, NULL) == value)
-            break;
+        uint64_t digits = 0;
+        const char *at = said;
+        for (; *at != 'e'; at++)
+            if (*at >= '0' && *at <= '9')
+                digits = digits * 10 + (uint64_t)(*at - '0');
+        int exponent = atoi(at + 1) - places;
+        if (places == 16 || reads_as(digits, exponent, value))
+            return stripped(digits, exponent);
+        if (reads_as(digits + 1, exponent, value)) /* above a power of two there is more room than below */
+            return stripped(digits + 1, exponent);
     }
-    uint64_t digits = 0;
-    int count = 0;
-    const char *at = said;
-    for (; *at != 'e'; at++) {
-        if (*at >= '0' && *at <= '9') {
-            digits = digits * 10 + (uint64_t)(*at - '0');
-            count++;
-        }
-    }
-    return stripped(digits, atoi(at + 1) - (count - 1));
 }
 
 struct decimal decimal_of(double value)

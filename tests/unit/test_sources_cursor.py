@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -116,6 +117,14 @@ def test_of_many_misfits_some_are_shown_and_all_are_counted(store: Connection) -
     assert gathered(store, [1, 2], KINDS.INT64).more_misfits == {}
 
 
+def test_powers_and_their_neighbours_are_spelled_as_python_spells_them(store: Connection) -> None:
+    powers = [2.0**power for power in range(-1074, 1024)] + [10.0**power for power in range(-320, 309)]
+    reals = [math.nextafter(real, toward) for real in powers for toward in (0.0, real, math.inf)]
+    for start in range(0, len(reals), 1000):
+        some = [real for real in reals[start : start + 1000] if math.isfinite(real)]
+        assert gathered(store, some, KINDS.ANY).batch["v"].to_pylist() == [repr(real) for real in some]
+
+
 @given(st.lists(st.floats(allow_nan=False) | st.floats(-1e7, 1e7).map(lambda real: round(real, 3)), min_size=1))
 @settings(max_examples=300)
 def test_reals_are_spelled_as_python_spells_them(store: Connection, reals: list[float]) -> None:
@@ -200,6 +209,12 @@ def test_json_is_what_jsontext_takes_and_as_it_compacts_it(store: Connection, te
         except InvalidEvent:
             wanted = "null"
         assert value == (None if wanted == "null" else wanted), text
+
+
+def test_white_space_joins_nothing(store: Connection) -> None:
+    texts = ["1 2", "[1 2]", "tr ue", "- 1", "1 .5", '"a" "b"', '{"a" 1}', "1\n", " [ 1 ,\t2 ] ", '["a b"]']
+    kept = [None] * 7 + ["1", "[1,2]", '["a b"]']
+    assert gathered(store, texts, KINDS.JSON).batch["v"].to_pylist() == kept
 
 
 def test_json_is_nested_as_deeply_as_elsewhere(store: Connection) -> None:
