@@ -400,3 +400,27 @@ def test_columns_have_to_be_those_of_the_query(store: Connection) -> None:
         store.cursor("SELECT a, b FROM t", columns=[Gather("a", KINDS.ANY)]),
     ):
         pass
+
+
+def test_rows_that_come_from_several_places_are_told_apart(store: Connection) -> None:
+    """SQLite has the values of a row elsewhere in each part of a compound query."""
+    parts = [
+        "SELECT 1, 'a', 1.5",
+        "SELECT a, b, NULL FROM t",
+        "SELECT 9, x'00', 2.5",
+        "VALUES (7, 'v', 0), (8, 'w', 1)",
+    ]
+    columns = [Gather(name, KINDS.ANY) for name in ("a", "b", "c")]
+    with store.cursor(" UNION ALL ".join(parts), columns=columns) as cursor:
+        found = cursor.take(100, 1 << 20)
+    assert found is not None
+    wanted = [
+        ["1", '"a"', "1.5"],
+        ["1", '"one"', "null"],
+        ["2", '"two"', "null"],
+        ["3", '"three"', "null"],
+        ["9", '"AA=="', "2.5"],
+        ["7", '"v"', "0"],
+        ["8", '"w"', "1"],
+    ]
+    assert [list(row.values()) for row in found.batch.to_pylist()] == wanted
