@@ -28,6 +28,7 @@ static int denied(struct penstock_cursor *cursor, const char *what, const char *
 static int authorise(void *data, int action, const char *first, const char *second, const char *database,
                      const char *within)
 {
+    static const char *const functions[] = {"load_extension", "penstock_scan"};
     struct penstock_cursor *cursor = data;
     (void)database;
     (void)within;
@@ -39,8 +40,9 @@ static int authorise(void *data, int action, const char *first, const char *seco
     case SQLITE_PRAGMA: /* full-text tables ask for one */
         return first != NULL && strcasecmp(first, "data_version") == 0 ? SQLITE_OK : denied(cursor, "PRAGMA", first);
     case SQLITE_FUNCTION:
-        return second != NULL && strcasecmp(second, "load_extension") == 0 ? denied(cursor, "the function", second)
-                                                                           : SQLITE_OK;
+        for (size_t at = 0; second != NULL && at < sizeof functions / sizeof *functions; at++)
+            if (strcasecmp(second, functions[at]) == 0)
+                return denied(cursor, "the function", second);
     }
     return SQLITE_OK;
 }

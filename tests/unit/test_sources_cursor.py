@@ -301,6 +301,7 @@ REFUSED = {
     "PRAGMA journal_mode": "may not use PRAGMA journal_mode",
     "SELECT name FROM pragma_database_list": "may not use PRAGMA",
     "SELECT load_extension('x')": "load_extension",
+    "SELECT penstock_scan(256, 1)": "may not use the function penstock_scan",
     "BEGIN": "gives no rows",
     "SELECT missing FROM t": "no such column: missing",
     "SELECT * FROM missing": "no such table: missing",
