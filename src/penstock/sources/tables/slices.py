@@ -37,7 +37,7 @@ def slices(pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, a
             except CursorFault as fault:
                 raise InvalidMapping(
                     f"the column {numbering.column!r} holds {fault.said} twice: it cannot be the arrival number",
-                    hint="map seq to a column whose values are unique, or leave it out",
+                    hint="name a column whose values are unique, or leave it out",
                 ) from None
         yield from found
         if len(found) < _AT_ONCE or numbering.place is not None:
