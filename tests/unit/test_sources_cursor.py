@@ -120,6 +120,8 @@ def test_of_many_misfits_some_are_shown_and_all_are_counted(store: Connection) -
 def test_powers_and_their_neighbours_are_spelled_as_python_spells_them(store: Connection) -> None:
     powers = [2.0**power for power in range(-1074, 1024)] + [10.0**power for power in range(-320, 309)]
     reals = [math.nextafter(real, toward) for real in powers for toward in (0.0, real, math.inf)]
+    reals += [odd * 2.0**-power for power in range(15, 60) for odd in range(1, 200, 2)]  # halfway between two spellings
+    reals += [85.14694213867188, 95.68527221679688, 3190.3549194335938]
     for start in range(0, len(reals), 1000):
         some = [real for real in reals[start : start + 1000] if math.isfinite(real)]
         assert gathered(store, some, KINDS.ANY).batch["v"].to_pylist() == [repr(real) for real in some]
