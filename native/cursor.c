@@ -28,7 +28,6 @@ static int denied(struct penstock_cursor *cursor, const char *what, const char *
 static int authorise(void *data, int action, const char *first, const char *second, const char *database,
                      const char *within)
 {
-    static const char *const functions[] = {"load_extension", "penstock_scan"};
     struct penstock_cursor *cursor = data;
     (void)database;
     (void)within;
@@ -40,9 +39,8 @@ static int authorise(void *data, int action, const char *first, const char *seco
     case SQLITE_PRAGMA: /* full-text tables ask for one */
         return first != NULL && strcasecmp(first, "data_version") == 0 ? SQLITE_OK : denied(cursor, "PRAGMA", first);
     case SQLITE_FUNCTION:
-        for (size_t at = 0; second != NULL && at < sizeof functions / sizeof *functions; at++)
-            if (strcasecmp(second, functions[at]) == 0)
-                return denied(cursor, "the function", second);
+        return second != NULL && strcasecmp(second, "load_extension") == 0 ? denied(cursor, "the function", second)
+                                                                           : SQLITE_OK;
     }
     return SQLITE_OK;
 }
@@ -208,23 +206,6 @@ void cursor_close(struct penstock_cursor *cursor)
     free(cursor);
 }
 
-/* Where the values of the row are. To ask for each takes longer than to read it; but SQLite keeps a row in an array, and
- * mostly each in the same one: where the first value is, where it was, all others are where they were. That they lie in
- * an array is seen first. */
-static void look_up(struct penstock_cursor *cursor)
-{
-    sqlite3_value **values = cursor->values, *first = sqlite3_column_value(cursor->statement, 0);
-    if (cursor->array && values[0] == first)
-        return;
-    values[0] = first;
-    cursor->array = true;
-    for (int at = 1; at < cursor->count; at++) {
-        values[at] = sqlite3_column_value(cursor->statement, at);
-        intptr_t step = (intptr_t)values[at] - (intptr_t)values[at - 1];
-        cursor->array &= step > 0 && step == (intptr_t)values[1] - (intptr_t)first;
-    }
-}
-
 /* See that a row is there, with its values; false at the end, and where it fails. */
 static bool next_row(struct penstock_cursor *cursor)
 {
@@ -238,7 +219,8 @@ static bool next_row(struct penstock_cursor *cursor)
         if (code != SQLITE_ROW)
             return cursor->over ? false : fail_as(cursor, code);
         cursor->pending = true;
-        look_up(cursor);
+        for (int at = 0; at < cursor->count; at++)
+            cursor->values[at] = sqlite3_column_value(cursor->statement, at);
     }
     return true;
 }
@@ -285,6 +267,7 @@ static void lengthen(struct penstock_cursor *cursor, int64_t number, int64_t siz
     int64_t place = sqlite3_value_int64(cursor->values[1]);
     if (cut->rows == 0)
         *cut = (struct cut){.first = number, .first_place = place, .last_place = place};
+    cursor->tied = cursor->numbered && number == cursor->last ? cursor->tied + 1 : 0;
     cursor->numbered = true;
     cursor->last = cut->last = number;
     cut->bytes += size;
@@ -293,8 +276,8 @@ static void lengthen(struct penstock_cursor *cursor, int64_t number, int64_t siz
     cut->last_place = place > cut->last_place ? place : cut->last_place;
 }
 
-int64_t cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, int64_t overhead, struct cut *cuts,
-                   int64_t most)
+int64_t cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, int64_t overhead, int64_t ties,
+                   struct cut *cuts, int64_t most)
 {
     struct cut *cut = &cursor->cut;
     int64_t found = 0;
@@ -302,9 +285,10 @@ int64_t cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, 
     while (found < most && cursor->count >= MEASURED && next_row(cursor)) {
         int64_t number = sqlite3_value_int64(cursor->values[0]);
         int64_t size = overhead + sqlite3_value_int64(cursor->values[2]) + measured(cursor, MEASURED);
-        if (cursor->numbered && number <= cursor->last) {
+        bool tied = cursor->numbered && number == cursor->last;
+        if (cursor->numbered && (number < cursor->last || (tied && cursor->tied >= ties))) {
             fail_for(cursor, FAULT_REPEATED, "", number);
-        } else if (cut->rows > 0 && (cut->rows >= rows || size > bytes - cut->bytes)) {
+        } else if (cut->rows > 0 && !tied && (cut->rows >= rows || size > bytes - cut->bytes)) {
             cuts[found++] = *cut; /* the row is looked at again */
             cut->rows = 0;
         } else {

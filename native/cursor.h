@@ -18,7 +18,7 @@ enum fault {
     FAULT_RESULTLESS,  /* it gives no rows */
     FAULT_WRITES,
     FAULT_COLUMNS,     /* it gives another number of columns than are gathered, or these cannot be gathered */
-    FAULT_REPEATED,    /* a number that slices are cut by comes twice, or does not ascend */
+    FAULT_REPEATED,    /* a number that slices are cut by comes too often, or does not ascend */
 };
 
 #define LONGEST_SAID 1024
@@ -44,7 +44,6 @@ struct penstock_cursor {
     struct rows_made made;
     sqlite3_value **values;
     int count;    /* values of a row */
-    bool array;   /* they lie in one, as far as was seen */
     bool guarded; /* somebody else's SQL */
     bool denied;  /* something that may have been what it failed by; `said` has it */
     bool pending; /* a row was stepped to, and not taken yet */
@@ -52,6 +51,7 @@ struct penstock_cursor {
     struct cut cut; /* in the making */
     int64_t last;   /* the number of the row before, if there was one */
     bool numbered;
+    int64_t tied; /* how many rows before it had its number too */
     enum fault fault;
     char said[LONGEST_SAID];
     atomic_bool interrupted;
@@ -65,8 +65,8 @@ struct penstock_cursor *cursor_open(sqlite3 *database, const char *sql, const st
 bool cursor_take(struct penstock_cursor *cursor, int64_t rows, int64_t bytes);
 /* The next slices of a query of numbers, places, sizes, and values to be measured beside; `overhead` counts for each row
  * too. How many they are, fewer than `most` at the end only; -1, and `fault`, where it fails. */
-int64_t cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, int64_t overhead, struct cut *cuts,
-                   int64_t most);
+int64_t cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, int64_t overhead, int64_t ties,
+                   struct cut *cuts, int64_t most);
 void cursor_close(struct penstock_cursor *cursor);
 
 #endif

@@ -50,11 +50,11 @@ const char *penstock_csv(const struct spelled *columns, int64_t count, struct ar
 }
 
 const char *penstock_digest(const struct spelled *columns, int64_t count, struct arrow_schema *schema,
-                            struct arrow_array *array, struct hash128 *sum)
+                            struct arrow_array *array, struct hash128 *sum, uint64_t *each)
 {
     struct rows rows;
     const char *complaint = rows_open(&rows, columns, count, schema, array);
-    if (complaint == NULL && !rows_digest(&rows, sum))
+    if (complaint == NULL && !rows_digest(&rows, sum, each))
         complaint = no_memory;
     rows_close(&rows);
     release(schema, array);
@@ -175,9 +175,9 @@ bool penstock_cursor_take(struct penstock_cursor *cursor, int64_t rows, int64_t 
 }
 
 int64_t penstock_cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes, int64_t overhead,
-                            struct cut *cuts, int64_t most)
+                            int64_t ties, struct cut *cuts, int64_t most)
 {
-    return cursor_cut(cursor, rows, bytes, overhead, cuts, most);
+    return cursor_cut(cursor, rows, bytes, overhead, ties, cuts, most);
 }
 
 void penstock_cursor_interrupt(struct penstock_cursor *cursor)

@@ -23,9 +23,9 @@ PENSTOCK_CALL const char *penstock_lines(const struct spelled *columns, int64_t 
 PENSTOCK_CALL const char *penstock_csv(const struct spelled *columns, int64_t count, struct arrow_schema *schema,
                                        struct arrow_array *array, const char *word, int64_t length,
                                        struct arrow_array *text, struct hash128 *sum);
-/* The sum alone. */
+/* The sum alone, and the lower half of the hash of `each` row, unless that is NULL. */
 PENSTOCK_CALL const char *penstock_digest(const struct spelled *columns, int64_t count, struct arrow_schema *schema,
-                                          struct arrow_array *array, struct hash128 *sum);
+                                          struct arrow_array *array, struct hash128 *sum, uint64_t *each);
 
 struct penstock_parsed {
     int64_t rows;    /* how many there are, or the line (from 0) that the complaint is about */
@@ -84,7 +84,7 @@ PENSTOCK_CALL bool penstock_cursor_take(struct penstock_cursor *cursor, int64_t 
                                         struct penstock_taken *taken);
 /* The next slices of a query that is measured (`cursor_cut`). */
 PENSTOCK_CALL int64_t penstock_cursor_cut(struct penstock_cursor *cursor, int64_t rows, int64_t bytes,
-                                          int64_t overhead, struct cut *cuts, int64_t most);
+                                          int64_t overhead, int64_t ties, struct cut *cuts, int64_t most);
 /* Ends what the cursor does now and ever does: safe from any thread. */
 PENSTOCK_CALL void penstock_cursor_interrupt(struct penstock_cursor *cursor);
 

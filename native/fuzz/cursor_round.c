@@ -216,7 +216,7 @@ static void cut_all(struct penstock_cursor *cursor)
     struct cut cuts[7];
     int64_t found, rows = 0, most = 1 + (int64_t)chance(7), upto = -1;
     do {
-        found = penstock_cursor_cut(cursor, 1 + (int64_t)chance(20), (int64_t)chance(3000), 10, cuts, most);
+        found = penstock_cursor_cut(cursor, 1 + (int64_t)chance(20), (int64_t)chance(3000), 10, 0, cuts, most);
         for (int64_t at = 0; at < found; at++) {
             check(cuts[at].first > upto && cuts[at].last >= cuts[at].first && cuts[at].rows > 0);
             upto = cuts[at].last;

@@ -254,7 +254,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "penstock_cursor_fault": (c_int32, (c_void_p, POINTER(c_char_p))),
     "penstock_cursor_column": (c_bool, (c_void_p, c_int64, POINTER(c_char_p), POINTER(c_char_p))),
     "penstock_cursor_take": (c_bool, (c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p)),
-    "penstock_cursor_cut": (c_int64, (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64)),
+    "penstock_cursor_cut": (c_int64, (c_void_p, *[c_int64] * 4, c_void_p, c_int64)),
     "penstock_cursor_interrupt": (None, (c_void_p,)),
 }
 
@@ -368,13 +368,14 @@ class NativeCursor:
             )
         return arrays, _renoted(noted, notes) if notes else noted, misfits
 
-    def cut(self, rows: int, size: int, *, overhead: int, most: int) -> Iterator[Sequence[Cut]]:
+    def cut(self, rows: int, size: int, *, overhead: int, most: int, ties: int = 0) -> Iterator[Sequence[Cut]]:
         """The next ``most`` slices, again and again, of a query whose columns are an ascending number, a place, a size
         in bytes, and values that are measured beside: none has more rows or bytes than these but for a single row.
-        ``overhead`` counts for each row too."""
+        ``overhead`` counts for each row too. So many more rows as ``ties`` may have the number of another; those of one
+        number are never cut apart."""
         cuts = (_Cut * most)()
         while True:
-            found = _library().penstock_cursor_cut(self._cursor, rows, size, overhead, cuts, most)
+            found = _library().penstock_cursor_cut(self._cursor, rows, size, overhead, ties, cuts, most)
             if found < 0:
                 self._check()
             if found:

@@ -48,10 +48,10 @@ class Cursor:
         """
         return self._run(lambda: self._native.take(rows, size))
 
-    def cut(self, rows: int, size: int, *, overhead: int, most: int) -> Iterator[Sequence[Cut]]:
+    def cut(self, rows: int, size: int, *, overhead: int, most: int, ties: int = 0) -> Iterator[Sequence[Cut]]:
         """The next ``most`` slices of at most so many rows and bytes, again and again (:meth:`NativeCursor.cut`).
-        Raises also :class:`~penstock.pipeline.cursor.CursorFault` for a number that comes twice."""
-        cuts = self._native.cut(rows, size, overhead=overhead, most=most)
+        Raises also :class:`~penstock.pipeline.cursor.CursorFault` for a number that comes too often."""
+        cuts = self._native.cut(rows, size, overhead=overhead, most=most, ties=ties)
         while (found := self._run(lambda: next(cuts, None))) is not None:
             yield found
 

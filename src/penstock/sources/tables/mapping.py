@@ -7,7 +7,7 @@ A mapping says ``FIELD=COLUMN``. A field that it does not name takes the column 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from penstock.errors import InvalidMapping
@@ -77,7 +77,7 @@ def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
     used = set(fields.values())
     return Adoption(
         shape=shape,
-        numbering=numbers,
+        numbering=replace(numbers, shared=numbers.checked and "id" in fields),  # else the number is the id
         fields=fields,
         units=units,
         rest=tuple(name for name in shape.columns if name not in used),

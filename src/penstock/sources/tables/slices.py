@@ -15,16 +15,18 @@ _AT_ONCE = 16
 
 
 def slices(pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, after: int | None) -> Iterator[Slice]:
-    """Slices of at most that many rows and bytes but for a single larger row, as they are found.
+    """Slices of at most that many rows and bytes but for a single larger row, or rows of one number, as they are found.
 
     Every row is measured. Between some slices and the next no connection is held, unless the rows have to be sorted:
-    then it is one pass. Raises :class:`~penstock.errors.InvalidMapping` if a number comes twice.
+    then it is one pass. Raises :class:`~penstock.errors.InvalidMapping` if a number comes twice and may not be shared,
+    or is shared by more rows than a slice has.
     """
     while True:
         found: list[Slice] = []
         with pool.lend() as connection, connection.cursor(numbering.sizes(after)) as cursor:
             try:
-                for cuts in cursor.cut(max_rows, max_bytes, overhead=ROW_OVERHEAD, most=_AT_ONCE):
+                ties = max_rows if numbering.shared else 0
+                for cuts in cursor.cut(max_rows, max_bytes, overhead=ROW_OVERHEAD, most=_AT_ONCE, ties=ties):
                     for cut in cuts:
                         before = cut.first - 1 if after is None else after
                         places = cut.places if numbering.place is not None else None
@@ -35,9 +37,11 @@ def slices(pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, a
                     if numbering.place is None:
                         break
             except CursorFault as fault:
+                often = f"more than {ties:,} times" if ties else "twice"
+                hint = "map seq to a column whose values are unique" + ("" if ties else ", or map the id as well")
                 raise InvalidMapping(
-                    f"the column {numbering.column!r} holds {fault.said} twice: it cannot be the arrival number",
-                    hint="name a column whose values are unique, or leave it out",
+                    f"the column {numbering.column!r} holds {fault.said} {often}: it cannot be the arrival number",
+                    hint=hint,
                 ) from None
         yield from found
         if len(found) < _AT_ONCE or numbering.place is not None:
