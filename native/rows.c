@@ -255,11 +255,16 @@ void rows_lines(struct rows *rows, const char *end, size_t end_length, struct te
     text_free(&scratch);
 }
 
-bool rows_digest(struct rows *rows, struct hash128 *sum)
+bool rows_digest(struct rows *rows, struct hash128 *sum, uint64_t *each)
 {
     struct text scratch = {0};
-    for (int64_t row = 0; !scratch.failed && row < rows->length; row++)
-        hash_row(rows, row, &scratch, sum);
+    for (int64_t row = 0; !scratch.failed && row < rows->length; row++) {
+        struct hash128 hash = {0};
+        hash_row(rows, row, &scratch, &hash);
+        add(sum, hash);
+        if (each != NULL)
+            each[row] = hash.low;
+    }
     bool done = !scratch.failed;
     text_free(&scratch);
     return done;

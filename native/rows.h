@@ -44,7 +44,7 @@ void rows_lines(struct rows *rows, const char *end, size_t end_length, struct te
 /* Append every row as a line of CSV; `sum` grows as above. */
 void rows_csv(struct rows *rows, const char *null, size_t null_length, struct text *text, struct hash128 *sum);
 
-/* The sum alone. False if there is no memory. */
-bool rows_digest(struct rows *rows, struct hash128 *sum);
+/* The sum alone, and the lower half of the hash of `each` row, unless that is NULL. False if there is no memory. */
+bool rows_digest(struct rows *rows, struct hash128 *sum, uint64_t *each);
 
 #endif

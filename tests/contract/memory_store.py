@@ -13,6 +13,7 @@ import pyarrow as pa
 from penstock import AnalyticsEvent, AppendResult, ExportFilter
 from penstock.errors import UsageError
 from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENTS
+from penstock.model.roll import Growth
 from penstock.ports.source import OnConflict, Peers, Reading, Slice
 from plain_filter import matches
 
@@ -44,6 +45,13 @@ class MemoryView:
 
     def first(self, after: int | None = None) -> int | None:
         return min((seq for _, seq, _ in self._rows if seq > (after or 0)), default=None)
+
+    @property
+    def growth(self) -> Growth:
+        return Growth.PROVEN
+
+    def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
+        yield pa.array([seq for _, seq, _ in self._rows if (after or 0) < seq <= upto], pa.int64())
 
     def numbers(self, count: int) -> pa.Array:
         return pa.array([seq for _, seq, _ in self._rows][::-1][:count], pa.int64())

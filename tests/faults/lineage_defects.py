@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from penstock.exporting import repair
-from penstock.model import manifest
+from penstock.exporting import compared, incremental, repair
+from penstock.model import manifest, result
+from penstock.pipeline import rolls
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading import chain, published, verify, verify_chain
 
@@ -45,6 +46,54 @@ def _removed_files_stay() -> Patches:
     return [(LineageDestination, "clear", lambda self, manifests: None)]
 
 
+def _counts_alone_compared() -> Patches:
+    """As many rows are taken for the same rows."""
+    known = rolls.Tally.known
+
+    def rows_alone(self: Any) -> Any:
+        return replace(known.fget(self), numbers="0" * 32)
+
+    return [(rolls.Tally, "known", property(rows_alone))]
+
+
+def _late_rows_by_number_alone() -> Patches:
+    """A row whose number is known is not looked at, though it ties with another."""
+    late = compared.Compared.late
+
+    def unknown(self: Any, first: int, last: int) -> dict[int, int]:
+        hashes = self.hashes(first, last)
+        return {seq: many for seq, many in late(self, first, last).items() if seq not in hashes}
+
+    return [(compared.Compared, "late", unknown)]
+
+
+def _returned_rows_exported_again() -> Patches:
+    """What vanished and came back is taken for new."""
+    return [(compared.Compared, "was_held", lambda self, record: False)]
+
+
+def _vanished_rows_stay_known() -> Patches:
+    """Rows that vanished are told, and kept on the roll."""
+    return [(compared.Compared, "went", lambda self: iter(()))]
+
+
+def _old_late_rows_forgotten() -> Patches:
+    """Late rows that are older than the overlap are told once, and known from then on."""
+    late = compared.Compared.late
+
+    def forgotten(self: Any, floor: int) -> int:
+        rows = late(self, compared._FIRST, floor)
+        self.put([(seq, 0, compared._NEW) for seq, many in rows.items() for _ in range(many)])
+        return sum(rows.values())
+
+    return [(compared.Compared, "leave", forgotten)]
+
+
+def _assumed_in_silence() -> Patches:
+    """That growing is assumed stands in the manifest alone."""
+    return [(result.ExportResult, "growth", property(lambda self: "checked")), (incremental, "_told", lambda *_: ())]
+
+
 LINEAGE_DEFECTS: dict[str, Callable[[], Patches]] = {
     make.__name__.strip("_").replace("_", "-"): make
     for make in (
@@ -52,5 +101,11 @@ LINEAGE_DEFECTS: dict[str, Callable[[], Patches]] = {
         _removed_parts_are_held,
         _waived_runs_are_counted,
         _removed_files_stay,
+        _counts_alone_compared,
+        _late_rows_by_number_alone,
+        _returned_rows_exported_again,
+        _vanished_rows_stay_known,
+        _old_late_rows_forgotten,
+        _assumed_in_silence,
     )
 }

@@ -89,6 +89,7 @@ _LINEAGE = "acceptance/test_lineage.py::"
 _HISTORIES = "property/test_lineage.py"
 _TABLES = "property/test_table_lineage.py"
 _CURSOR = "acceptance/test_cursor.py::test_"
+_GROWTH = "acceptance/test_growth.py::test_"
 _REPAIR = "acceptance/test_repair.py::test_"
 _LOG = "faults/test_store_log.py::test_"
 _INCIDENTS = "faults/test_incidents.py::test_incident_"
@@ -194,6 +195,20 @@ _SEEN: list[tuple[str, str, str]] = [
     ("removed-parts-are-held", f"{_REPAIR}other_bytes_with_the_same_rows_take_a_run_of_maintenance", "assert 4 == 0"),
     ("waived-runs-are-counted", f"{_REPAIR}a_manifest_that_comes_back_counts_nothing_twice", "assert 4 == 0"),
     ("removed-files-stay", f"{_REPAIR}other_bytes_with_the_same_rows_take_a_run_of_maintenance", "assert not True"),
+    ("counts-alone-compared", f"{_GROWTH}a_late_row_and_a_deletion_do_not_cancel_out", "assert {} =="),
+    ("late-rows-by-number-alone", f"{_GROWTH}rows_older_than_and_equal_to_the_newest_are_not_lost", "assert"),
+    (
+        "returned-rows-exported-again",
+        f"{_GROWTH}rows_that_vanish_are_told_once_and_are_no_late_rows_when_they_return",
+        "assert",
+    ),
+    (
+        "vanished-rows-stay-known",
+        f"{_GROWTH}rows_that_vanish_are_told_once_and_are_no_late_rows_when_they_return",
+        "assert",
+    ),
+    ("old-late-rows-forgotten", f"{_GROWTH}a_late_row_outside_of_the_overlap_is_told_until_it_is_let_in", "assert"),
+    ("assumed-in-silence", f"{_GROWTH}where_no_index_serves_it_growing_is_assumed_on_every_run", "assert"),
     ("broken-cursor-not-told", f"{_CURSOR}the_newest_row_of_a_table_may_be_deleted", "assert (0, 0) == (3, 0)"),
     ("log-not-synced", f"{_LOG}the_log_and_its_name_are_durable_before_the_run_counts", "is not in list"),
     ("log-error-swallowed", f"{_LOG}a_log_that_cannot_be_synced_is_told", "assert []"),

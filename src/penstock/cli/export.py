@@ -11,7 +11,6 @@ from penstock.cli.choices import config_of, filter_of, filter_options, size_of, 
 from penstock.cli.stopping import stopping
 from penstock.cli.talk import Bar, Talk, human
 from penstock.errors import LimitReached, PartialResult, UsageError
-from penstock.model.columns import EVENTS
 from penstock.model.filter import ExportFilter
 from penstock.model.flatten import FLATTEN_COLUMNS, parse_given
 from penstock.model.options import RUNNERS, ExportOptions
@@ -56,6 +55,13 @@ from penstock.model.storage_config import StorageConfig
 )
 @click.option("--overwrite", is_flag=True, help="Replace an export that is there already.")
 @click.option("--incremental", is_flag=True, help="Add a run to the directory DEST: what arrived since the run before.")
+@click.option(
+    "--overlap",
+    metavar="N|TIME",
+    help="With --incremental, of a table: compare the last N rows below the cursor, or those of the last 90s, 15m, 1h, "
+    "7d, with what was exported.",
+)
+@click.option("--updates", is_flag=True, help="Export rows again that changed within the overlap.")
 @click.option("--manifest", metavar="FILE", help="With DEST '-': write the manifest to this file.")
 @click.option("--verify-written", is_flag=True, help="Decode what was written before it is published.")
 @click.option("--fail-on-empty", is_flag=True, help="Exit 9 and publish nothing when nothing matches.")
@@ -147,11 +153,10 @@ def _plan(
     from penstock.pipeline.summary import count
     from penstock.wiring import open_source, resolve_target
 
+    layout = resolve_target(dest, options).layout
     with closing(open_source(store, config)) as source:
-        layout = resolve_target(dest, options, dataset=source.dataset).layout
         matching = count(source, filter)
-    rows = "events" if layout.dataset.name == EVENTS.name else "rows"
-    talk.say(f"{matching:,} {rows} of {store} match; {dest} would be {layout.format}, compression {layout.codec}")
+    talk.say(f"{matching:,} events of {store} match; {dest} would be {layout.format}, compression {layout.codec}")
     talk.emit("summary", ok=True, dry_run=True, event_count=matching, format=layout.format, compression=layout.codec)
 
 
@@ -168,9 +173,11 @@ def report(talk: Talk, dest: str, result: ExportResult, **more: Any) -> None:
     stopped = next((name for name in manifest.counts if name.startswith("stopped_")), None)
     code = PartialResult.exit_code if result.partial else LimitReached.exit_code if stopped else 0
     where = "standard output" if dest == "-" else dest
-    rows = "events" if manifest.dataset.name == EVENTS.name else "rows"
-    talk.say(f"{manifest.rows:,} {rows}, {human(result.file_size)} to {where} ({manifest.format}, {manifest.codec})")
-    talk.say(f"sha256 {manifest.checksum}  {rows} {manifest.rows_digest}")
+    talk.say(f"{manifest.rows:,} events, {human(result.file_size)} to {where} ({manifest.format}, {manifest.codec})")
+    talk.say(f"sha256 {manifest.checksum}  events {manifest.rows_digest}")
+    run = None if manifest.lineage is None else manifest.lineage.run
+    if run is not None:
+        talk.say(f"run {run}, growing is {result.growth}")
     talk.emit(
         "summary",
         ok=code == 0,
@@ -182,6 +189,7 @@ def report(talk: Talk, dest: str, result: ExportResult, **more: Any) -> None:
         events_digest=manifest.rows_digest,
         parts=len(manifest.parts),
         counts=dict(manifest.counts),
+        **({} if run is None else {"run": run, "growth": result.growth}),
         **more,
     )
     if code:

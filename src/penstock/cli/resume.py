@@ -20,6 +20,10 @@ from penstock.model.options import ExportOptions
 )
 @click.option("--part-size", metavar="SIZE", help="Cut the run into parts: 64MiB (uncompressed), 100000rows.")
 @click.option("--verify-written", is_flag=True, help="Decode what was written before it is published.")
+@click.option(
+    "--overlap", metavar="N|TIME", help="Of a table: compare the last N rows, or those of the last 1h, again."
+)
+@click.option("--updates", is_flag=True, help="Export rows again that changed within the overlap.")
 @click.option("--memory-limit", metavar="SIZE", help="Size buffers for this ceiling; 512MiB by default.")
 @click.option("--workers", type=int, metavar="N", help="Threads that read and render; one per core by default.")
 @talk_options
@@ -57,7 +61,6 @@ def command(store: str, dir: str, verify_full: bool, **given: Any) -> None:
         talk,
         dir,
         result.export,
-        run=None if result.export.manifest.lineage is None else result.export.manifest.lineage.run,
         recovered=list(result.recovered),
         runs_before=there.runs,
         events_before=there.event_count,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,22 +12,24 @@ import pyarrow as pa
 from penstock.errors import UsageError
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
+from penstock.exporting.growth import Check, growth_of
 from penstock.exporting.reread import without_held
 from penstock.exporting.run import Run
 from penstock.exporting.settling import steps_of_lineage
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import NO_TOTALS, ROWS_BACK, Anchor, Lineage
-from penstock.model.manifest import Manifest
+from penstock.model.manifest import Manifest, PartEntry
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.result import ExportMetadata, ExportResult
+from penstock.model.roll import Growth
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.flattening import Flattening
 from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.pipeline.steps import applied, bound_by, stepped
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source, View
-from penstock.publishing.destination import Publication
+from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination, totals_of
 from penstock.reading.chain import Link, chain_of, last_link, pinned_differences
 from penstock.reading.cursor import Standing, next_lineage
@@ -56,37 +59,38 @@ def export_incremental(
     _check_whole(filter, options)
     _check_keyed(storage.dataset)
     filter.condition(storage.dataset)  # complains before anything is done
-    publication: Publication | None = None
+    publication: Attempt | None = None
     try:
         with uninterrupted():
             publication = destination.begin()
         chain = last_link(destination)
-        with workers.pin(storage) as view:
+        last = chain[-1] if chain else None
+        with workers.pin(storage) as view, ExitStack() as stack:
             steps, notes = steps_of_lineage(chain, view, storage.dataset, filter, options, workers.threads, observer)
             if steps:
                 layout = replace(layout, dataset=options.written(bound_by(steps, storage.dataset)))
             draft = Run(view, layout, filter, options, steps=steps)
             _check_pinned(chain, draft.manifest([], clock, single=False))
-            before = chain[-1].lineage.totals if chain else NO_TOTALS
-            standing = _standing(chain, view, storage.dataset, layout, steps)
+            growth = growth_of(view, None if last is None else last.lineage, options)
+            standing = _standing(chain, view, storage.dataset, layout, steps, growth)
             lineage = next_lineage(chain, standing)
-            rows, shared = stepped(view, steps), True
-            if chain and (lineage.broken is not None or lineage.after < chain[-1].lineage.reached):
+            source = rows = stepped(view, steps)
+            check: Check | None = None
+            if growth is Growth.CHECKED:
+                check = stack.enter_context(Check(view, steps, layout, filter, options))
+                rows = check.rows
+            if last is not None and (lineage.broken is not None or lineage.after < last.lineage.reached):
                 chain = chain_of(destination)  # any run may hold what is read again
                 lineage = next_lineage(chain, standing)
-                all_rows = rows
                 rows = without_held(
                     rows, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
                 )
-                shared = rows is all_rows
             run = Run(rows, layout, filter, options, after=lineage.after, steps=steps)
-            entries = workers.write(
-                run, view if shared else None, publication, observer, single=False, keep_empty=False
-            )
-            lineage = replace(lineage, totals=totals_of(entries, before))
+            shared = view if rows is source else None
+            entries, lineage = _written(run, shared, check, lineage, last, destination, publication, workers, observer)
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
-            if not view.make_durable():
-                manifest = replace(manifest, guarantees={"store_durable": "assumed"})
+            durable = {} if view.make_durable() else {"store_durable": "assumed"}
+            manifest = replace(manifest, guarantees={"growth": str(growth), **durable})
         commit(publication, manifest, run.planned, observer)
     finally:
         close(publication)
@@ -98,6 +102,30 @@ def export_incremental(
         notes=(*notes, *_told(manifest, lineage), *publication.notes),
         reader=lambda: rows_of(destination, [manifest]),
     )
+
+
+def _written(
+    run: Run,
+    shared: View | None,
+    check: Check | None,
+    lineage: Lineage,
+    last: Link | None,
+    destination: LineageDestination,
+    publication: Attempt,
+    workers: Workers,
+    observer: Observer | None,
+) -> tuple[list[PartEntry], Lineage]:
+    """Lay down all parts of a run, those of what is found below its cursor too, and the roll."""
+    if check is not None:
+        check.rows.begin()
+    entries = workers.write(run, shared, publication, observer, single=False, keep_empty=False)
+    if check is not None:
+        found = check.settle(lineage, last, destination, publication, workers.threads, before=len(entries))
+        entries = [*entries, *found.entries]
+        run.counts.update(found.counts)
+        lineage = replace(lineage, known=found.known, roll=found.roll)
+    totals = totals_of(entries, NO_TOTALS if last is None else last.lineage.totals)
+    return entries, replace(lineage, totals=totals)
 
 
 def _check_whole(filter: ExportFilter, options: ExportOptions) -> None:
@@ -123,14 +151,20 @@ def _check_keyed(dataset: Dataset) -> None:
 
 
 def _standing(
-    chain: Sequence[Link], view: View, dataset: Dataset, layout: Layout, steps: Sequence[Flattening]
+    chain: Sequence[Link],
+    view: View,
+    dataset: Dataset,
+    layout: Layout,
+    steps: Sequence[Flattening],
+    growth: Growth,
 ) -> Standing:
     """What the store shows of what the last run claims, and what the next run is to claim."""
     last = chain[-1].lineage if chain else None
     wanted = [anchor.seq for anchor in last.anchors] if last is not None else []
     there = _facts(view, wanted, dataset, chain[-1].manifest.layout if chain else layout, steps)
     newest = view.numbers(ROWS_BACK[-1] + 1)
-    numbers = newest.take(pa.array([back for back in ROWS_BACK if back < len(newest)], pa.int64())).to_pylist()
+    taken = newest.take(pa.array([back for back in ROWS_BACK if back < len(newest)], pa.int64())).to_pylist()
+    numbers = list(dict.fromkeys(taken))  # rows may share one
     anchors = _facts(view, numbers, dataset, layout, steps)
     proven = bool(wanted) and all(seq in there for seq in wanted)
     ended_at_a_row = last is None or last.upto in wanted[:1]
@@ -143,6 +177,7 @@ def _standing(
         deletions=view.deletions,
         there=there,
         anchors=tuple(anchors[seq][0] for seq in numbers),
+        shared=growth is Growth.CHECKED,
     )
 
 
@@ -170,6 +205,8 @@ def _told(manifest: Manifest, lineage: Lineage) -> Iterator[str]:
             f"the store is not as run {lineage.run - 1} left it: {broken.why}; it was read again from arrival number"
             f" {lineage.after + 1} on, and what no run holds yet was exported: {manifest.rows:,} rows"
         )
+    if manifest.guarantees["growth"] == Growth.ASSUMED:
+        yield "growing is assumed: no index finds the rows below the cursor, so that a late one would not be seen"
     if "store_durable" in manifest.guarantees:
         yield "the log of the store could not be synced: that its last rows outlive a power failure is assumed"
 

@@ -322,6 +322,7 @@ class _Repair:
             previous=last.digest,
             after=last.lineage.upto,
             broken=None,
+            roll=None,
             totals=totals_of([*held, *entries], NO_TOTALS) if self.waived else totals,
             removed=tuple(self.removed),
             waived=(*last.lineage.waived, *self.waived),

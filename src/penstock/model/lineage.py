@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from penstock.model.maintenance import Removed, Waived, parse_removed, parse_waived
+from penstock.model.roll import Known, Roll, parse_known, parse_roll
 
 #: Where the manifests and the sums of a lineage's runs lie.
 RUNS = "_penstock/runs/"
@@ -72,7 +73,8 @@ class Lineage:
     ``upto`` of this run and those before: up to there the lineage may hold rows above ``after``, which are not held
     twice. With ``broken`` the run begins at an older proven row than where the run before ended. ``totals`` are of the
     parts that the lineage holds with this run. ``removed`` are parts of runs before that it holds no more. ``waived``
-    are all runs, of this and those before, whose manifests were lost.
+    are all runs, of this and those before, whose manifests were lost. ``known`` says of which rows the lineage knows at
+    or below ``upto``, and ``roll`` where those lie that this run found; ``None`` where the growing is not checked.
     """
 
     run: int
@@ -87,6 +89,8 @@ class Lineage:
     totals: Totals = NO_TOTALS
     removed: tuple[Removed, ...] = ()
     waived: tuple[Waived, ...] = ()
+    known: Known | None = None
+    roll: Roll | None = None
 
     @property
     def follows(self) -> int:
@@ -108,6 +112,8 @@ class Lineage:
             "totals": self.totals.to_json(),
             "removed": [part.to_json() for part in self.removed],
             "waived": [run.to_json() for run in self.waived],
+            "known": None if self.known is None else self.known.to_json(),
+            "roll": None if self.roll is None else self.roll.to_json(),
         }
 
 
@@ -127,6 +133,8 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         totals=_totals(raw["totals"]),
         removed=tuple(parse_removed(part) for part in raw["removed"]),
         waived=tuple(parse_waived(lost) for lost in raw["waived"]),
+        known=None if raw["known"] is None else parse_known(raw["known"]),
+        roll=None if raw["roll"] is None else parse_roll(raw["roll"]),
     )
     if run < 1 or (previous is None) is not (run == 1) or (broken is not None and run == 1):
         raise ValueError("the run's number and predecessor do not fit together")
@@ -139,6 +147,8 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         raise ValueError("the anchors are too many, above the cursor or in no order")
     if any(not lost.run < lost.by <= run for lost in found.waived):
         raise ValueError("a run is waived by one that is not behind it")
+    if found.roll is not None and (found.known is None or found.roll.name != roll_name(run)):
+        raise ValueError("the roll is not that of the run")
     return found
 
 
@@ -171,6 +181,11 @@ def run_name(run: int) -> str:
 def sums_name(run: int) -> str:
     """Where the sums of a run's parts lie."""
     return f"{RUNS}{run:06d}.sha256"
+
+
+def roll_name(run: int) -> str:
+    """Where a run's roll lies."""
+    return f"{RUNS}{run:06d}.roll"
 
 
 def run_number(name: str, *, naming: Callable[[int], str] = run_name) -> int | None:

@@ -20,6 +20,7 @@ from penstock.model.dataset import Dataset, parse_dataset
 from penstock.model.lineage import Lineage, parse_lineage
 from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
 from penstock.model.partition import DATA, WIDTHS, folders_at, split_name
+from penstock.model.roll import Roll
 from penstock.model.span import Span
 
 MANIFEST_VERSION = 1
@@ -27,6 +28,8 @@ MANIFEST_VERSION = 1
 MAX_MANIFEST_BYTES = 48 << 20
 #: Commas, colons and brackets of a manifest: more than the most parts have, and as many as fit into memory when read.
 _MOST_TOKENS = 2_000_000
+#: Rows that came below the cursor of the run before, and rows that were changed there.
+MARKS = ("late", "changed")
 _TAIL = re.compile(rb',\n  "manifest_sha256": "([0-9a-f]{64})"\n\}\n\Z')
 _HEX = {"sha256": 64, "content_sha256": 64, "rows_digest": 32}
 #: A name may not leave its directory, hide itself, or mean something to a shell or another file system.
@@ -54,7 +57,8 @@ class Shape(StrEnum):
 class PartEntry:
     """One file of the export. ``bytes``/``sha256`` are of what is stored, ``content_*`` of it uncompressed.
 
-    For Parquet and Arrow, which compress inside, the two pairs are equal. ``rows_digest`` is 32 hex digits.
+    For Parquet and Arrow, which compress inside, the two pairs are equal. ``rows_digest`` is 32 hex digits. ``mark`` is
+    one of :data:`MARKS` where the rows lie below the stretch of their run.
     """
 
     name: str
@@ -66,10 +70,12 @@ class PartEntry:
     rows_digest: str
     time_range: Span | None = None
     seq_range: Span | None = None
+    mark: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
+            **({} if self.mark is None else {"mark": self.mark}),
             "rows": self.rows,
             "bytes": self.bytes,
             "sha256": self.sha256,
@@ -114,6 +120,12 @@ class Manifest:
     guarantees: Mapping[str, Any] = field(default_factory=dict)
     lineage: Lineage | None = None
     parts: tuple[PartEntry, ...] = ()
+
+    @property
+    def stored(self) -> tuple[PartEntry | Roll, ...]:
+        """All that has a key beside the manifest and the sums: the parts, and the roll of a run."""
+        roll = None if self.lineage is None else self.lineage.roll
+        return self.parts if roll is None else (*self.parts, roll)
 
     @property
     def layout(self) -> Layout:
@@ -297,8 +309,15 @@ def _part(raw: Mapping[str, Any], *, alone: bool) -> PartEntry:
         content_bytes=_count(raw["content_bytes"]),
         time_range=_times(raw["time_range"]),
         seq_range=_span(raw["seq_range"]),
+        mark=_mark(raw.get("mark")),
         **{name: _hex(raw[name], length) for name, length in _HEX.items()},
     )
+
+
+def _mark(value: Any) -> str | None:
+    if value not in (None, *MARKS):
+        raise ValueError(f"unknown mark {value!r}")
+    return None if value is None else str(value)
 
 
 def _check_partitions(parts: tuple[PartEntry, ...], by: object) -> None:

@@ -15,6 +15,7 @@ from penstock.errors import InvalidFormat, UsageError
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset, check_choice
 from penstock.model.flatten import FLATTEN_COLUMNS, Flatten
+from penstock.model.overlap import parse_overlap
 from penstock.model.partition import WIDTHS, check_partitions
 
 MIB = 1 << 20
@@ -115,7 +116,9 @@ class ExportOptions:
     bytes that buffers are sized for. ``include_metadata`` puts a description of the export inside Parquet and Arrow
     files. ``verify_written`` decodes what was written before it is published. ``fail_on_empty`` publishes nothing when
     nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end the export early: what was written by
-    then is published and says so. Raises :class:`InvalidFormat` or :class:`UsageError`.
+    then is published and says so. ``overlap`` (a number of rows, or a time as ``1h``) is how far below its cursor a
+    run of a lineage compares the rows of a table with what its runs found; with ``updates`` those that changed there
+    are exported again. Raises :class:`InvalidFormat` or :class:`UsageError`.
     """
 
     format: ExportFormat | str | None = None
@@ -139,6 +142,8 @@ class ExportOptions:
     workers: int | None = None
     runner: str = "threads"
     memory_limit: int = 512 * MIB
+    overlap: str | int | None = None
+    updates: bool = False
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -160,6 +165,10 @@ class ExportOptions:
             )
         if self.workers is not None and self.workers > MAX_WORKERS:
             raise UsageError(f"workers must be 1 to {MAX_WORKERS}, not {self.workers}")
+        if self.overlap is not None:
+            parse_overlap(self.overlap)
+        if self.updates and self.overlap is None:
+            raise UsageError("updates are looked for in the overlap, and none is given", hint="add --overlap 1h")
         if self.runner not in RUNNERS:
             raise UsageError(f"runner must be {' or '.join(RUNNERS)}, not {self.runner!r}")
         for name in ("max_bytes", "max_duration", "partition_by"):

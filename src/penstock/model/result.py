@@ -72,6 +72,13 @@ class ExportResult:
         return self.reader().__arrow_c_stream__(requested_schema)
 
     @property
+    def growth(self) -> str | None:
+        """Of a run of a lineage, on what it rests that rows only come above those that were exported: ``proven``,
+        ``checked`` or ``assumed``."""
+        said = self.manifest.guarantees.get("growth")
+        return None if said is None else str(said)
+
+    @property
     def partial(self) -> bool:
         """Whether rows of the source had to be left out, as the manifest's counts say, or a run of a lineage could not
         begin where the run before ended, as its ``lineage`` says."""

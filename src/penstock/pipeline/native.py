@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+from array import array
 from collections.abc import Sequence
 from ctypes import c_bool, c_char_p, c_int32, c_int64, c_uint64, c_void_p
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ _BATCH = (*_COLUMNS, c_void_p, c_void_p)
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "penstock_lines": (c_char_p, (*_BATCH, c_char_p, c_int64, c_void_p, c_void_p)),
     "penstock_csv": (c_char_p, (*_BATCH, c_char_p, c_int64, c_void_p, c_void_p)),
-    "penstock_digest": (c_char_p, (*_BATCH, c_void_p)),
+    "penstock_digest": (c_char_p, (*_BATCH, c_void_p, c_void_p)),
     "penstock_parse": (c_char_p, (*_COLUMNS, c_char_p, c_int64, c_int64, c_void_p, c_void_p)),
     "penstock_members_count": (c_char_p, (c_int64, c_void_p, c_void_p, c_void_p, c_void_p)),
     "penstock_members_columns": (c_char_p, (c_void_p, c_int64, c_bool, c_void_p, c_void_p, c_void_p, c_void_p)),
@@ -138,8 +139,16 @@ def csv(batch: pa.RecordBatch, spelling: Spelling, null: bytes) -> tuple[pa.Buff
 def digest(batch: pa.RecordBatch, spelling: Spelling) -> int:
     """The sum alone."""
     total = _Sum()
-    _check(library().penstock_digest(*_exported(batch, spelling), ctypes.addressof(total)))
+    _check(library().penstock_digest(*_exported(batch, spelling), ctypes.addressof(total), None))
     return int(total)
+
+
+def row_hashes(batch: pa.RecordBatch, spelling: Spelling) -> array[int]:
+    """The lower 64 bits of the hash of each row's canonical bytes, as signed numbers."""
+    each = array("q", bytes(8 * batch.num_rows))
+    total = _Sum()
+    _check(library().penstock_digest(*_exported(batch, spelling), ctypes.addressof(total), each.buffer_info()[0]))
+    return each
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import json
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from penstock.model import times
 from penstock.model.dataset import Dataset, instants, is_json, type_name
 from penstock.model.spelling import Kind
+from penstock.pipeline import native
 from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_csv, render_lines, rows_digest
 
 _LINES_AT_ONCE = 4096
@@ -99,6 +101,11 @@ class RowText:
     def digest(self, batch: pa.RecordBatch) -> int:
         """The rows digest alone."""
         return rows_digest(self.spelled(batch), self.spelling)
+
+    def numbers(self, batch: pa.RecordBatch) -> array[int]:
+        """What stands for the content of each row, a signed 64-bit number: the lower half of the hash that the rows
+        digest sums."""
+        return native.row_hashes(self.spelled(batch), self.spelling)
 
     def hashes(self, batch: pa.RecordBatch) -> list[bytes]:
         """What stands for the content of each row, 16 bytes: a hash of its line, in which a line feed is always

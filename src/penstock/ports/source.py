@@ -18,6 +18,7 @@ from penstock.model.dataset import Dataset
 from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
 from penstock.model.result import AppendResult
+from penstock.model.roll import Growth
 from penstock.model.storage_config import StorageConfig
 
 #: What to do with an event whose id is stored with other content: keep the stored one, refuse the batch, or replace it.
@@ -119,8 +120,7 @@ class View(Rows, Protocol):
     ``upto`` is the ``seq`` of its last row, 0 if there is none.
     """
 
-    @property
-    def upto(self) -> int: ...
+    upto: int
 
     @property
     def identity(self) -> str:
@@ -130,6 +130,16 @@ class View(Rows, Protocol):
     @property
     def given(self) -> int:
         """The highest arrival number that the store knows it gave out: no new row gets one up to it."""
+        ...
+
+    @property
+    def growth(self) -> Growth:
+        """On what it rests that no row appears, changes or goes below another: the store itself proves it, its rows can
+        be counted by their numbers without reading all of them, or neither."""
+        ...
+
+    def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
+        """The arrival number of every row of ``after < seq <= upto``, in order."""
         ...
 
     @property

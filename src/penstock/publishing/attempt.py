@@ -232,9 +232,9 @@ class Attempt:
         expect = Expect.ANY if self._shape.single and self._overwrite else Expect.ABSENT
         moves = [
             Move(staged=self._taken[index], key=entry.name, expect=expect)
-            for index, entry in enumerate(manifest.parts if self._keyed else ())
+            for index, entry in enumerate(manifest.stored if self._keyed else ())
         ]
-        entries = {entry.name: entry for entry in manifest.parts}
+        entries = {entry.name: entry for entry in manifest.stored}
         self._gave = certain = True
         for _ in range(_TURNS):
             if not moves:

@@ -16,6 +16,7 @@ from penstock.model.lineage import RUNS, Totals, run_name, run_number, sums_name
 from penstock.model.maintenance import Removed
 from penstock.model.manifest import Manifest, PartEntry, check_part_name, removed_parts
 from penstock.model.partition import DATA, split_name
+from penstock.model.roll import Roll
 from penstock.ports.backend import Backend, Expect, Move, Staged, Stat
 from penstock.publishing.around import Stored, leftovers, local_path, look_at_sums, stored, strangers
 from penstock.publishing.attempt import Attempt
@@ -139,6 +140,10 @@ class LineageDestination:
         """What is stored of a published part."""
         return stored(self.backend, check_part_name(name))
 
+    def roll(self, roll: Roll) -> Stored:
+        """What is stored of the roll of a run."""
+        return stored(self.backend, roll.name)
+
     def version(self, entry: PartEntry) -> str | None:
         """What stands under a part's name, whatever it holds."""
         there = self.backend.stat(check_part_name(entry.name))
@@ -182,6 +187,11 @@ class LineageDestination:
             shape = Run(manifest.lineage.run)
             names = {entry.name for entry in manifest.parts}
             known |= {shape.manifest, shape.sums, *(names - gone)}
+            roll = manifest.lineage.roll
+            if roll is not None:
+                known.add(roll.name)
+                if Place(self.backend).holds(roll) is None:
+                    problems.append((roll.name, "the roll is missing, or is not what the manifest names"))
             wrong, more = look_at_sums(self.backend, shape, manifest, gone)
             problems += wrong
             notes += more

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from penstock.errors import Changed, ManifestError, NotFound
 from penstock.model.manifest import MAX_MANIFEST_BYTES, Manifest, PartEntry, parse_manifest
+from penstock.model.roll import Roll
 from penstock.ports.backend import Backend, Expect, Expectation, Move, Staged, Stat
 from penstock.publishing.recovery import (
     INTENT,
@@ -62,7 +63,7 @@ class Place:
         except NotFound:
             return None, None
 
-    def holds(self, entry: PartEntry) -> Stat | None:
+    def holds(self, entry: PartEntry | Roll) -> Stat | None:
         """What stands under an entry's name, if it is exactly what the entry says."""
         there = self.backend.stat(entry.name)
         if there is None or there.size != entry.bytes:
@@ -143,7 +144,7 @@ class Place:
                     told.append(note)
         return told
 
-    def _take_back(self, entry: PartEntry) -> None:
+    def _take_back(self, entry: PartEntry | Roll) -> None:
         there = self.holds(entry)
         if there is not None:
             self.backend.delete(entry.name, version=there.version)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from penstock.errors import ManifestError, NewerVersion
 from penstock.model.manifest import Manifest, PartEntry, parse_manifest
+from penstock.model.roll import Roll
 from penstock.publishing.shapes import Shape
 
 INTENT = "intent"
@@ -103,7 +104,7 @@ class Found:
 class TakeBack:
     """Remove what stands under an entry's name, if it is what the entry says."""
 
-    entry: PartEntry
+    entry: PartEntry | Roll
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,5 +189,5 @@ def _take_back(found: Found, intent: Intent) -> list[Action]:
     assert manifest is not None
     if not found.gave or (found.manifest is not None and there is None and not found.alive):
         return []  # a manifest that cannot be read may name any of them
-    kept = {entry.name for entry in there.parts} if there is not None else set()
-    return [TakeBack(entry) for entry in manifest.parts if entry.name not in kept]
+    kept = {entry.name for entry in there.stored} if there is not None else set()
+    return [TakeBack(entry) for entry in manifest.stored if entry.name not in kept]

@@ -23,7 +23,8 @@ _WAY_OUT = "begin a new lineage in another directory, or export from the store t
 class Standing:
     """What a store shows when a run begins. ``given`` is the highest arrival number that it will not give out again,
     ``lowest`` that of its first row, ``next`` that of the first row above the last run's newest anchor, both where they
-    matter. ``there`` are its rows at the numbers of the last run's anchors, ``anchors`` those of the next run."""
+    matter. ``there`` are its rows at the numbers of the last run's anchors, ``anchors`` those of the next run. Several
+    rows may have a number if it is ``shared``, and those that come late are counted."""
 
     store: str
     horizon: int
@@ -33,6 +34,7 @@ class Standing:
     deletions: int | None
     there: Mapping[int, Sequence[Anchor]]
     anchors: tuple[Anchor, ...]
+    shared: bool = False
 
 
 def next_lineage(chain: Sequence[Link], now: Standing) -> Lineage:
@@ -101,7 +103,8 @@ _ALL = -(1 << 64)
 
 
 def _holds(anchor: Anchor, now: Standing) -> bool:
-    return list(now.there.get(anchor.seq, ())) == [anchor]
+    there = now.there.get(anchor.seq, ())
+    return anchor in there if now.shared else list(there) == [anchor]
 
 
 def _another_row(last: Lineage, now: Standing) -> list[Doubt]:

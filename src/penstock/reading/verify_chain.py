@@ -14,6 +14,8 @@ from penstock.publishing.lineage import LineageDestination, totals_of
 from penstock.reading.chain import Link, chain_of
 from penstock.reading.verify import check_parts, sums_up
 
+_BELOW_ALL = -(1 << 63) - 1
+
 
 def verify_chain(
     destination: LineageDestination,
@@ -114,10 +116,18 @@ def _repeats(manifests: list[Manifest]) -> list[Problem]:
 
 
 def _outside(manifest: Manifest) -> list[str]:
-    """Whether a run holds events from outside its stretch of arrival order; one of maintenance has none of its own."""
-    lineage, span = manifest.lineage, manifest.seq_range
-    if lineage is None or span is None or manifest.kind is RunKind.MAINTENANCE:
+    """Whether a run holds events from outside its stretch of arrival order, but for those that it marks as below it;
+    one of maintenance has none of its own."""
+    lineage = manifest.lineage
+    if lineage is None or manifest.kind is RunKind.MAINTENANCE:
         return []
-    if lineage.after < span.first and span.last <= lineage.upto:
-        return []
-    return [f"events from {span.first} to {span.last} lie outside the run's stretch"]
+    below = any(entry.mark is not None for entry in manifest.parts)
+    spans = [(manifest.seq_range, _BELOW_ALL if below else lineage.after, lineage.upto)]
+    for entry in manifest.parts:
+        ends = (lineage.after, lineage.upto) if entry.mark is None else (_BELOW_ALL, lineage.after)
+        spans.append((entry.seq_range, *ends))
+    return [
+        f"events from {span.first} to {span.last} lie outside the run's stretch"
+        for span, after, upto in spans
+        if span is not None and not after < span.first <= span.last <= upto
+    ][:1]

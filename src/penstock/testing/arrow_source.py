@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
+from penstock.model.roll import Growth
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.matching import Matcher
@@ -96,6 +97,13 @@ class ArrowView(Closing):
     def first(self, after: int | None = None) -> int | None:
         first = (after or 0) + 1
         return first if first <= self.upto else None
+
+    @property
+    def growth(self) -> Growth:
+        return Growth.PROVEN
+
+    def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
+        yield pa.array(range((after or 0) + 1, min(upto, self.upto) + 1), pa.int64())
 
     def numbers(self, count: int) -> pa.Array:
         return pa.array(range(self.upto, max(self.upto - count, 0), -1), pa.int64())

@@ -19,10 +19,11 @@ from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENT_SPELLING
 from penstock.model.dataset import MICROS_UTC
 from penstock.model.event import PRIORITY_NAMES
 from penstock.model.filter import ExportFilter
+from penstock.model.roll import Growth
 from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import Peers, Reading, Slice, Ticket
+from penstock.ports.source import RANGE_ROWS, Peers, Reading, Slice, Ticket
 from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
@@ -146,6 +147,16 @@ class EventsView(Closing):
         with self._pool.lend() as connection:
             found = connection.query(f"SELECT min(seq) AS seq FROM events WHERE seq > {after or 0}")[0]["seq"]
         return None if found is None else int(found)
+
+    @property
+    def growth(self) -> Growth:
+        return Growth.PROVEN
+
+    def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
+        sql = f"SELECT seq FROM events WHERE seq > {after or 0} AND seq <= {upto} ORDER BY seq"
+        with self._pool.lend() as connection, connection.stream(sql, batch_rows=RANGE_ROWS) as reader:
+            for batch in reader:
+                yield batch["seq"]
 
     def numbers(self, count: int) -> pa.Array:
         sql = f"SELECT seq FROM events WHERE seq <= {self.upto} ORDER BY seq DESC LIMIT {count}"

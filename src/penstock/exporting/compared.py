@@ -1,0 +1,216 @@
+"""What a table holds at or below a cursor, against what the rolls of a lineage say it held: rows that came late, that
+vanished, and that were changed. Both sides are laid down in a scratch database, so that memory does not follow them."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.model.dataset import Dataset, instants
+from penstock.model.filter import ExportFilter
+from penstock.model.roll import Roll
+from penstock.pipeline.closing import Closing
+from penstock.pipeline.rolls import UNTAKEN, Record, Recorder, paired
+from penstock.pipeline.scratch import Scratch
+from penstock.ports.source import Reading, Rows, Slice, View
+from penstock.publishing.lineage import LineageDestination
+from penstock.reading.rolls import records_of
+
+#: What is laid down of rows: that the table holds one of a number, that a roll has one or misses one, and of those that
+#: are found now which come to be known, which cease to be, and which are left out since they are too old.
+_THERE, _KNOWN, _MISSED, _NEW, _GONE, _OLD = 0, 1, -1, 2, 3, 4
+_TABLE = "CREATE TABLE rows (seq INTEGER NOT NULL, hash INTEGER, what INTEGER NOT NULL)"
+_COUNTED = """CREATE VIEW counted AS SELECT seq, sum(what = 0) AS there, sum(what = 1) - sum(what = -1) AS known,
+    sum(what IN (2, 4)) AS found FROM rows GROUP BY seq"""
+_PUT = "INSERT INTO rows VALUES (?, ?, ?)"
+_LATE = "SELECT seq, there - known FROM counted WHERE seq BETWEEN ? AND ? AND there > known ORDER BY seq"
+_UNTAKEN = (
+    "SELECT seq, there - known - found FROM counted WHERE seq BETWEEN ? AND ? AND there > known + found ORDER BY seq"
+)
+_VANISHED = "SELECT seq, known - there FROM counted WHERE seq BETWEEN ? AND ? AND known > there ORDER BY seq"
+_HASHES = """SELECT seq, hash, sum(what) AS many FROM rows WHERE what IN (1, -1) AND seq BETWEEN ? AND ?
+    GROUP BY seq, hash HAVING many > 0 ORDER BY seq, hash"""
+_EVER = "SELECT 1 FROM rows WHERE seq = ? AND hash = ? AND what = 1 LIMIT 1"
+_FOUND = "SELECT seq, hash FROM rows WHERE what = ? ORDER BY seq"
+_FIRST, _LAST = -(1 << 63), (1 << 63) - 1
+
+
+class Compared(Closing):
+    """What a table holds at or below ``upto``, against what the rolls of a lineage say it held: ``above`` leaves out
+    what lies at or below it. Calls from several threads do not disturb each other."""
+
+    def __init__(
+        self, view: View, destination: LineageDestination, rolls: Sequence[Roll], *, above: int, upto: int
+    ) -> None:
+        self.above, self.upto = above, upto
+        self._lock = threading.Lock()
+        self._scratch = Scratch(_TABLE, purpose="compare rows")
+        known = ((*record, what) for record, what in records_of(destination, rolls))
+        self._scratch.put(_PUT, (row for row in known if row[0] > above))
+        for numbers in view.arrivals(above if above > _FIRST else None, upto):
+            self._scratch.put(_PUT, ((number, None, _THERE) for number in numbers.to_pylist()))
+        self.rows("CREATE INDEX by_seq ON rows (seq)")
+        self.rows(_COUNTED)
+
+    def rows(self, statement: str, *values: Any) -> list[Any]:
+        """All rows of a small result."""
+        with self._lock:
+            return list(self._scratch.rows(statement, values))
+
+    def put(self, rows: Sequence[tuple[int, int | None, int]]) -> None:
+        with self._lock:
+            self._scratch.put(_PUT, rows)
+
+    def late(self, first: int, last: int) -> dict[int, int]:
+        """The numbers of a span that the table has more often than the lineage knows, and how much more often."""
+        return dict(self.rows(_LATE, first, last))
+
+    def hashes(self, first: int, last: int) -> dict[int, Counter[int]]:
+        """What the lineage knows of each number of a span: hashes, and how many rows have them."""
+        found: dict[int, Counter[int]] = {}
+        for seq, hash, many in self.rows(_HASHES, first, last):
+            found.setdefault(seq, Counter())[hash] = many
+        return found
+
+    def leave(self, floor: int) -> int:
+        """Leave out the rows up to a number that came late; how many these are."""
+        late = self.late(_FIRST, floor)
+        self.put([(seq, None, _OLD) for seq, many in late.items() for _ in range(many)])
+        return sum(late.values())
+
+    def was_held(self, record: Record) -> bool:
+        """Whether a run found this very row, also if it vanished since."""
+        return bool(self.rows(_EVER, *record))
+
+    def came(self) -> Iterator[Record]:
+        """The rows that come to be known, those that were not taken too."""
+        yield from self.rows(_FOUND, _NEW)
+        for seq, many in self.rows(_UNTAKEN, self.above + 1, self.upto):
+            yield from [(seq, UNTAKEN)] * many
+
+    def went(self) -> Iterator[Record]:
+        """The rows that cease to be known."""
+        yield from self.rows(_FOUND, _GONE)
+        for seq, many in self.rows(_VANISHED, _FIRST, _LAST):
+            left = list(self.hashes(seq, seq)[seq].elements())
+            yield from ((seq, hash) for hash in left[:many])
+
+    def vanished(self) -> int:
+        """How many rows are missing that the lineage knows of."""
+        return sum(many for _, many in self.rows(_VANISHED, _FIRST, self.upto))
+
+    def close(self) -> None:
+        self._scratch.close()
+
+
+class _Chosen(ABC):
+    """Of the rows of a view those that a comparison chooses, slice by slice."""
+
+    def __init__(self, rows: Rows, compared: Compared, written: Dataset, oldest: int | None) -> None:
+        self._rows = rows
+        self._compared = compared
+        self._record = Recorder(written, str(written.order))
+        self._time = written.time
+        self._oldest = oldest
+        self.count = self.old = 0
+        self._counting = threading.Lock()
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        return self._rows.source
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        return {}
+
+    @property
+    def streams(self) -> bool:
+        return False
+
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
+
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        reading = self._rows.read(span, filter)
+        return Reading(self._taken(span, reading), reading.counts)
+
+    def _taken(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
+        batches = list(reading)
+        if not batches:
+            return
+        rows = pa.concat_batches(batches)
+        recent = [True] * rows.num_rows
+        if self._oldest is not None and self._time is not None:
+            recent = pc.fill_null(pc.greater_equal(instants(rows[self._time]), self._oldest), False).to_pylist()
+        records = list(zip(paired(self._record(rows)), recent, strict=True))
+        taken = self._choose(span, records)
+        if any(taken):
+            yield rows.filter(pa.array(taken, pa.bool_()))
+
+    @abstractmethod
+    def _choose(self, span: Slice, records: Sequence[tuple[Record, bool]]) -> list[bool]:
+        """Which of these rows are taken; each comes with whether it is recent enough."""
+
+    def _tell(self, count: int, old: int) -> None:
+        with self._counting:
+            self.count += count
+            self.old += old
+
+
+class Late(_Chosen):
+    """The rows that came late and that no run exported before."""
+
+    def _choose(self, span: Slice, records: Sequence[tuple[Record, bool]]) -> list[bool]:
+        first, last = span.after + 1, span.upto
+        late, known = self._compared.late(first, last), self._compared.hashes(first, last)
+        found: list[tuple[int, int | None, int]] = []
+        taken = []
+        for record, recent in records:
+            seq, hash = record
+            newcomer = late.get(seq, 0) > 0 and not known.get(seq, Counter())[hash]
+            if newcomer:
+                late[seq] -= 1
+                found.append((seq, hash, _NEW if recent else _OLD))
+            elif seq in known:
+                known[seq][hash] -= 1
+            taken.append(newcomer and recent and not self._compared.was_held(record))
+        self._compared.put(found)
+        self._tell(sum(taken), sum(what == _OLD for _, _, what in found))
+        return taken
+
+
+class Changed(_Chosen):
+    """The rows that have other content than the run that found them saw. With ``updates`` the lineage comes to know
+    what they are now."""
+
+    def __init__(self, *given: Any, updates: bool) -> None:
+        super().__init__(*given)
+        self._updates = updates
+
+    def _choose(self, span: Slice, records: Sequence[tuple[Record, bool]]) -> list[bool]:
+        first, last = span.after + 1, span.upto
+        late, known = self._compared.late(first, last), self._compared.hashes(first, last)
+        same = []
+        for (seq, hash), _ in records:
+            same.append(known.get(seq, Counter())[hash] > 0)
+            if same[-1]:
+                known[seq][hash] -= 1
+        taken = []
+        found: list[tuple[int, int | None, int]] = []
+        for ((seq, hash), recent), unchanged in zip(records, same, strict=True):
+            left = list((+known.get(seq, Counter())).elements())
+            changed = not unchanged and recent and seq not in late and bool(left)
+            taken.append(changed)
+            if changed:
+                known[seq][left[0]] -= 1
+                found += [(seq, hash, _NEW), (seq, left[0], _GONE)]
+        if self._updates:
+            self._compared.put(found)
+        self._tell(sum(taken), 0)
+        return taken

@@ -1,0 +1,101 @@
+"""Rows on their way into an export, each noted by number and content."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from penstock.model.dataset import Dataset
+from penstock.model.filter import ExportFilter
+from penstock.model.roll import RECORD_BYTES
+from penstock.pipeline.closing import Closing
+from penstock.pipeline.rolls import UNTAKEN, Record, Recorder, packed, unpacked
+from penstock.ports.source import Reading, Rows, Slice
+
+_AT_ONCE = 65_536
+
+
+class Noted(Closing):
+    """The rows of others. What is read of them once ``begin`` was called is noted in a file without a name, so that
+    memory does not follow the rows. Slices may be read from several threads, each once."""
+
+    def __init__(self, rows: Rows, written: Dataset, order: str) -> None:
+        self._rows = rows
+        self._record = Recorder(written, order)
+        self._file = tempfile.TemporaryFile(prefix="penstock-")  # noqa: SIM115  # closed by close
+        self._lock = threading.Lock()
+        self._noting = False
+        #: Where the records of a slice lie, by the number that it begins after: begin and length.
+        self._spans: dict[int, tuple[int, int]] = {}
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        return self._rows.source
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        return self._rows.unread
+
+    @property
+    def streams(self) -> bool:
+        return self._rows.streams
+
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
+
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        reading = self._rows.read(span, filter)
+        return Reading(self._noted(span, reading), reading.counts) if self._noting else reading
+
+    def begin(self) -> None:
+        """Note from now on."""
+        self._noting = True
+
+    def _noted(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
+        found = array("q")
+        for batch in reading:
+            found.extend(self._record(batch))
+            yield batch
+        with self._lock:
+            begin = self._file.seek(0, os.SEEK_END)
+            self._file.write(found)
+            self._spans[span.after] = (begin, found.itemsize * len(found))
+
+    @property
+    def count(self) -> int:
+        """How many rows were noted."""
+        return sum(length for _, length in self._spans.values()) // RECORD_BYTES
+
+    def records(self) -> Iterator[bytes]:
+        """The records of all slices, in order, as they lie in a roll."""
+        for after in sorted(self._spans):
+            begin, length = self._spans[after]
+            self._file.seek(begin)
+            yield self._file.read(length)
+
+    def with_untaken(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        """A record for each of these numbers, which are those of all rows in order: the noted one, or that of a row
+        that was not taken."""
+        noted = (record for records in self.records() for record in unpacked(records))
+        current = next(noted, None)
+        settled: list[Record] = []
+        for number in numbers:
+            if current is not None and current[0] == number:
+                settled.append(current)
+                current = next(noted, None)
+            else:
+                settled.append((number, UNTAKEN))
+            if len(settled) == _AT_ONCE:
+                yield packed(settled)
+                settled = []
+        yield packed(settled)
+
+    def close(self) -> None:
+        """Forget everything. Safe to call twice."""
+        self._file.close()

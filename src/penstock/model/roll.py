@@ -1,0 +1,76 @@
+"""The roll of a run: which rows it found in a source that proves nothing by itself, in 16 bytes each.
+
+Whoever continues the lineage sees by the rolls of its runs which rows came late, vanished or changed.
+``docs/format.md``, "Rolls", is the normative description.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+#: An arrival number and a hash, 64 bits each.
+RECORD_BYTES = 16
+_HEX64, _HEX32 = re.compile(r"[0-9a-f]{64}\Z"), re.compile(r"[0-9a-f]{32}\Z")
+
+
+class Growth(StrEnum):
+    """On what it rests that rows only come above those that a run has covered."""
+
+    PROVEN = "proven"
+    CHECKED = "checked"
+    ASSUMED = "assumed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """How many rows a lineage knows of at or below its cursor, and the sum of the hashes of their arrival numbers, 32
+    hex digits. A source that holds other rows there has lost some, or got some late."""
+
+    rows: int
+    numbers: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rows": self.rows, "numbers": self.numbers}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Roll:
+    """The file of a run's rows: ``rows`` records of those that it found, then ``gone`` of those that it missed."""
+
+    name: str
+    rows: int
+    gone: int
+    sha256: str
+
+    @property
+    def bytes(self) -> int:
+        return RECORD_BYTES * (self.rows + self.gone)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "rows": self.rows, "gone": self.gone, "sha256": self.sha256}
+
+
+def parse_known(raw: Mapping[str, Any]) -> Known:
+    """Read what :meth:`Known.to_json` wrote. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
+    numbers = raw["numbers"]
+    if not (isinstance(numbers, str) and _HEX32.match(numbers)):
+        raise ValueError("the numbers that are known have no digest")
+    return Known(rows=_count(raw["rows"]), numbers=numbers)
+
+
+def parse_roll(raw: Mapping[str, Any]) -> Roll:
+    """Read what :meth:`Roll.to_json` wrote. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
+    digest = raw["sha256"]
+    if not (isinstance(digest, str) and _HEX64.match(digest)):
+        raise ValueError("the roll has no digest")
+    return Roll(name=str(raw["name"]), rows=_count(raw["rows"]), gone=_count(raw["gone"]), sha256=digest)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"not a count: {value!r}")
+    return value

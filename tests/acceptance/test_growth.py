@@ -1,0 +1,234 @@
+"""A table that is not ours is not only added to: rows come late, tie, vanish and change below the cursor of a lineage.
+A run finds and tells it, or says that it assumes that nothing of the kind happens."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import foreign_readers
+import foreign_sqlite
+from forged import manifest
+from penstock_command import Run
+
+Command = Callable[..., Run]
+KEYED = "CREATE TABLE hits (n INTEGER PRIMARY KEY, at INTEGER, name TEXT, path TEXT)"
+#: As an application has it: UUID keys, and a time of creation in milliseconds.
+TIMED = "CREATE TABLE hits (id TEXT PRIMARY KEY, created_at INTEGER, name TEXT, path TEXT)"
+BY_KEY = ("--table", "hits", "--map", "timestamp=at:s,event_type=name")
+BY_TIME = ("--table", "hits", "--map", "seq=created_at,timestamp=created_at:ms,event_type=name")
+ADD = ("export", "app.db", "runs/", "--incremental", "--format", "ndjson")
+BEGUN = 1_790_000_000
+
+
+def insert(root: Path, *numbers: int, path: str = "/{}") -> None:
+    rows = ", ".join(f"({n}, {BEGUN + n}, 'hit', '{path.format(n)}')" for n in numbers)
+    foreign_sqlite.execute(root / "app.db", f"INSERT INTO hits VALUES {rows}")
+
+
+def paths(root: Path) -> Counter[str]:
+    """The ``path`` of every exported row, read by a library that did not write them."""
+    manifests = [json.loads(path.read_bytes()) for path in sorted((root / "runs").glob("_penstock/runs/*.json"))]
+    parts = [entry["name"] for raw in manifests for entry in raw["parts"]]
+    return Counter(dict(row["data"][1])["path"] for name in parts for row in foreign_readers.read(root / "runs" / name))
+
+
+def marks(root: Path, run: int) -> list[str | None]:
+    return [entry.get("mark") for entry in manifest(root / "runs", run)["parts"]]
+
+
+def of(*numbers: int) -> Counter[str]:
+    return Counter(f"/{number}" for number in numbers)
+
+
+@pytest.fixture
+def root(tmp_path: Path, penstock: Command) -> Path:
+    """A table of a hundred rows by tens, all of which are exported."""
+    foreign_sqlite.execute(tmp_path / "app.db", KEYED)
+    insert(tmp_path, *TENS)
+    assert penstock(*ADD, *BY_KEY).code == 0
+    return tmp_path
+
+
+TENS = range(10, 1010, 10)
+
+
+def test_a_row_that_comes_below_the_cursor_is_exported_once_and_told(root: Path, penstock: Command) -> None:
+    insert(root, 15, 16, 995, 1010)
+    done = penstock(*ADD, *BY_KEY, "--json")
+    assert (done.code, done.summary["event_count"], done.summary["counts"]) == (0, 4, {"late": 3})
+    assert marks(root, 2) == [None, "late"]
+    assert penstock(*ADD, *BY_KEY, "--json").summary["event_count"] == 0
+    assert paths(root) == of(*TENS, 15, 16, 995, 1010)
+    assert penstock("verify", "runs").code == penstock("gaps", "runs").code == 0
+
+
+def test_rows_older_than_and_equal_to_the_newest_are_not_lost(tmp_path: Path, penstock: Command) -> None:
+    """An application's table with UUID keys, exported by the time of creation, as it was tried."""
+    database = tmp_path / "app.db"
+    foreign_sqlite.execute(
+        database,
+        TIMED,
+        "CREATE INDEX by_time ON hits (created_at)",
+        f"INSERT INTO hits VALUES ('a', {BEGUN}001, 'hit', '/a'), ('b', {BEGUN}002, 'hit', '/b')",
+    )
+    first = penstock(*ADD, *BY_TIME, "--json")
+    assert (first.code, first.summary["event_count"], first.summary["growth"]) == (0, 2, "checked")
+    foreign_sqlite.execute(
+        database, f"INSERT INTO hits VALUES ('c', {BEGUN}001, 'hit', '/c'), ('d', {BEGUN}002, 'hit', '/d')"
+    )
+    done = penstock(*ADD, *BY_TIME, "--json")
+    assert (done.code, done.summary["counts"]) == (0, {"late": 2})
+    assert penstock(*ADD, *BY_TIME, "--json").summary["event_count"] == 0
+    assert paths(tmp_path) == Counter(["/a", "/b", "/c", "/d"])
+
+
+def test_a_key_that_goes_back_and_repeats_loses_no_row(root: Path, penstock: Command) -> None:
+    """The newest row is deleted, and its number and older ones are given again."""
+    foreign_sqlite.execute(root / "app.db", "DELETE FROM hits WHERE n IN (1000, 500)")
+    insert(root, 500, 1000, path="/again{}")
+    done = penstock(*ADD, *BY_KEY)
+    assert done.code == 3
+    assert paths(root) == of(*TENS) + Counter(["/again1000"])  # 500 has the same number as before: not seen
+    seen = penstock(*ADD, *BY_KEY, "--overlap", "100", "--updates", "--json")
+    assert (seen.code, seen.summary["counts"]) == (0, {"changed": 1})
+    assert paths(root) == of(*TENS) + Counter(["/again1000", "/again500"])
+
+
+def test_rows_that_vanish_are_told_once_and_are_no_late_rows_when_they_return(root: Path, penstock: Command) -> None:
+    foreign_sqlite.execute(root / "app.db", "DELETE FROM hits WHERE n IN (20, 30)")
+    assert penstock(*ADD, *BY_KEY, "--json").summary["counts"] == {"vanished": 2}
+    assert penstock(*ADD, *BY_KEY, "--json").summary["counts"] == {}
+    insert(root, 20)
+    insert(root, 30, path="/other")
+    assert penstock(*ADD, *BY_KEY, "--json").summary["counts"] == {"late": 1}
+    assert paths(root) == of(*TENS) + Counter(["/other"])
+    assert penstock(*ADD, *BY_KEY, "--json").summary["event_count"] == 0
+
+
+def test_a_late_row_and_a_deletion_do_not_cancel_out(root: Path, penstock: Command) -> None:
+    foreign_sqlite.execute(root / "app.db", "DELETE FROM hits WHERE n = 20")
+    insert(root, 21)
+    assert penstock(*ADD, *BY_KEY, "--json").summary["counts"] == {"late": 1, "vanished": 1}
+    assert paths(root) == of(*TENS, 21)
+
+
+def test_changed_rows_are_told_within_the_overlap_and_exported_with_updates(root: Path, penstock: Command) -> None:
+    foreign_sqlite.execute(root / "app.db", "UPDATE hits SET path = '/changed' WHERE n IN (30, 890)")
+    assert penstock(*ADD, *BY_KEY, "--json").summary["counts"] == {}
+    for _ in range(2):
+        told = penstock(*ADD, *BY_KEY, "--overlap", "20", "--json").summary
+        assert (told["counts"], told["event_count"]) == ({"changed": 1}, 0)
+    done = penstock(*ADD, *BY_KEY, "--overlap", "20", "--updates", "--json").summary
+    assert (done["counts"], done["event_count"]) == ({"changed": 1}, 1)
+    assert marks(root, 5) == ["changed"]
+    assert penstock(*ADD, *BY_KEY, "--overlap", "20", "--updates", "--json").summary["counts"] == {}
+    assert penstock(*ADD, *BY_KEY, "--overlap", "120s", "--json").summary["counts"] == {}
+    assert penstock(*ADD, *BY_KEY, "--overlap", "1h", "--json").summary["counts"] == {"changed": 1}
+
+
+def test_a_late_row_outside_of_the_overlap_is_told_until_it_is_let_in(root: Path, penstock: Command) -> None:
+    insert(root, 15, 985)
+    for run, late in ((2, 1), (3, 0)):
+        done = penstock(*ADD, *BY_KEY, "--overlap", "5", "--json")
+        assert (done.code, done.summary["event_count"]) == (3, late)
+        assert manifest(root / "runs", run)["counts"]["skipped_late"] == 1
+    assert penstock(*ADD, *BY_KEY, "--overlap", "2m", "--json").code == 3
+    assert penstock(*ADD, *BY_KEY, "--overlap", "1h", "--json").summary["counts"] == {"late": 1}
+    assert paths(root) == of(*TENS, 15, 985)
+
+
+def test_a_filter_keeps_out_late_rows_that_do_not_match(root: Path, penstock: Command, tmp_path: Path) -> None:
+    only = ("--event-type", "seen")
+    add = ("export", "app.db", "seen/", "--incremental", "--format", "ndjson", *BY_KEY, *only)
+    assert penstock(*add, "--json").summary["event_count"] == 0
+    insert(root, 15)
+    foreign_sqlite.execute(root / "app.db", f"INSERT INTO hits VALUES (16, {BEGUN}, 'seen', '/16')")
+    assert penstock(*add, "--json").summary["counts"] == {"late": 1}
+    assert penstock(*add, "--json").summary["counts"] == {}
+    foreign_sqlite.execute(root / "app.db", "UPDATE hits SET name = 'seen' WHERE n = 15")
+    assert penstock(*add, "--overlap", "1000", "--updates", "--json").summary["counts"] == {"changed": 1}
+    foreign_sqlite.execute(root / "app.db", "DELETE FROM hits WHERE n IN (15, 20)")
+    assert penstock(*add, "--json").summary["counts"] == {"vanished": 2}
+
+
+def test_where_no_index_serves_it_growing_is_assumed_on_every_run(tmp_path: Path, penstock: Command) -> None:
+    database = tmp_path / "app.db"
+    foreign_sqlite.execute(database, TIMED, f"INSERT INTO hits VALUES ('a', {BEGUN}001, 'hit', '/a')")
+    for run in (1, 2):
+        done = penstock(*ADD, *BY_TIME)
+        assert done.code == 0
+        assert f"run {run}, growing is assumed" in done.stderr
+        assert "a late one would not be seen" in done.stderr
+        assert manifest(tmp_path / "runs", run)["guarantees"]["growth"] == "assumed"
+        assert manifest(tmp_path / "runs", run)["lineage"]["known"] is None
+    foreign_sqlite.execute(database, "CREATE INDEX by_time ON hits (created_at)")
+    assert penstock(*ADD, *BY_TIME, "--json").summary["growth"] == "assumed"  # the first run decided
+    refused = penstock(*ADD, *BY_TIME, "--overlap", "1h")
+    assert (refused.code, "begun without checking" in refused.stderr) == (2, True)
+
+
+def test_an_overlap_from_the_first_run_on_is_looked_at_without_an_index(tmp_path: Path, penstock: Command) -> None:
+    database = tmp_path / "app.db"
+    foreign_sqlite.execute(database, TIMED, f"INSERT INTO hits VALUES ('a', {BEGUN}001, 'hit', '/a')")
+    assert penstock(*ADD, *BY_TIME, "--overlap", "1h", "--json").summary["growth"] == "checked"
+    foreign_sqlite.execute(database, f"INSERT INTO hits VALUES ('b', {BEGUN}000, 'hit', '/b')")
+    assert penstock(*ADD, *BY_TIME, "--overlap", "1h", "--json").summary["counts"] == {"late": 1}
+    assert paths(tmp_path) == Counter(["/a", "/b"])
+
+
+def test_our_own_store_proves_it(tmp_path: Path, penstock: Command) -> None:
+    penstock("demo", "demo")
+    (store,) = (tmp_path / "demo").glob("*.db")
+    done = penstock("export", str(store), "runs/", "--incremental")
+    assert "run 1, growing is proven" in done.stderr
+    assert manifest(tmp_path / "runs", 1)["guarantees"]["growth"] == "proven"
+    refused = penstock("export", str(store), "runs/", "--incremental", "--overlap", "5")
+    assert (refused.code, "the store proves what is new" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("given", [("--overlap", "soon"), ("--overlap", "0"), ("--updates",), ("--overlap", "-1h")])
+def test_what_is_no_overlap_is_refused(given: tuple[str, ...], root: Path, penstock: Command) -> None:
+    assert penstock(*ADD, *BY_KEY, *given).code == 2
+
+
+def test_an_overlap_needs_a_lineage(root: Path, penstock: Command) -> None:
+    refused = penstock("export", "app.db", "one.ndjson", *BY_KEY, "--overlap", "5")
+    assert (refused.code, "--incremental" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped"])
+def test_a_roll_that_is_damaged_is_seen(damage: str, root: Path, penstock: Command) -> None:
+    roll = root / "runs/_penstock/runs/000001.roll"
+    data = bytearray(roll.read_bytes())
+    data[100] ^= 1
+    roll.unlink() if damage == "missing" else roll.write_bytes(data)
+    assert penstock("verify", "runs").code == 4
+    assert penstock(*ADD, *BY_KEY).code == 0  # nothing came late: it is not needed
+    insert(root, 15)
+    refused = penstock(*ADD, *BY_KEY)
+    assert (refused.code, "000001.roll" in refused.stderr) == (4, True)
+
+
+def test_rolls_are_what_the_format_says(root: Path, penstock: Command) -> None:
+    """Read by the standard library alone: numbers and hashes, and numbers that add up to what is known."""
+    insert(root, 15)
+    foreign_sqlite.execute(root / "app.db", "DELETE FROM hits WHERE n = 40")
+    assert penstock(*ADD, *BY_KEY).code == 0
+    import struct
+
+    known: Counter[int] = Counter()
+    for run in (1, 2):
+        facts: dict[str, Any] = manifest(root / "runs", run)["lineage"]["roll"]
+        data = (root / "runs" / facts["name"]).read_bytes()
+        records = list(struct.iter_unpack("<qq", data))
+        assert len(records) == facts["rows"] + facts["gone"]
+        known.update(number for number, _ in records[: facts["rows"]])
+        known.subtract(number for number, _ in records[facts["rows"] :])
+    assert +known == Counter([number for number in TENS if number != 40] + [15])
+    assert manifest(root / "runs", 2)["lineage"]["known"]["rows"] == 100
