@@ -119,24 +119,32 @@ bool json_plain(const char *bytes, size_t length)
 void text_json(struct text *text, const char *bytes, size_t length)
 {
     static const char hex[] = "0123456789abcdef";
-    static const char short_forms[] = "\b\t\n\f\r\"\\", letters[] = "btnfr\"\\";
+    static const char letters[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n',  ['\f'] = 'f',
+                                   ['\r'] = 'r', ['"'] = '"',  ['\\'] = '\\'};
     char *out = text->bytes + text->used;
-    for (size_t at = 0; at < length; at++) {
-        unsigned char byte = (unsigned char)bytes[at];
-        if (!must_escape(byte)) {
-            *out++ = (char)byte;
+    for (size_t at = 0; at < length;) {
+        if (length - at >= 8 && json_odd(word_at(bytes + at)) == 0) {
+            memcpy(out, bytes + at, 8);
+            at += 8;
+            out += 8;
             continue;
         }
-        const char *known = byte ? strchr(short_forms, byte) : NULL;
-        *out++ = '\\';
-        if (known != NULL) {
-            *out++ = letters[known - short_forms];
-            continue;
+        for (size_t end = length - at >= 8 ? at + 8 : length; at < end; at++) {
+            unsigned char byte = (unsigned char)bytes[at];
+            if (!must_escape(byte)) {
+                *out++ = (char)byte;
+                continue;
+            }
+            *out++ = '\\';
+            if (letters[byte] != 0) {
+                *out++ = letters[byte];
+                continue;
+            }
+            memcpy(out, "u00", 3);
+            out[3] = hex[byte >> 4];
+            out[4] = hex[byte & 15];
+            out += 5;
         }
-        memcpy(out, "u00", 3);
-        out[3] = hex[byte >> 4];
-        out[4] = hex[byte & 15];
-        out += 5;
     }
     text->used = (size_t)(out - text->bytes);
 }
