@@ -98,7 +98,9 @@ class ParquetEncoder:
 
     def _encoded(self, table: pa.Table) -> GroupFile:
         """The rows as one row group of a file of its own, by any thread."""
-        layout, sink = self._layout, pa.BufferOutputStream()
+        layout = self._layout
+        # It is freed by another thread: Arrow's own allocator would keep it for this one.
+        sink = pa.BufferOutputStream(pa.system_memory_pool())
         level = _ZSTD_LEVEL if layout.codec == "zstd" and layout.level is None else layout.level
         writer = pq.ParquetWriter(
             sink,
@@ -112,7 +114,6 @@ class ParquetEncoder:
         if table.num_rows:
             writer.write_table(table, row_group_size=table.num_rows)
         writer.close()
-        pa.default_memory_pool().release_unused()  # or each thread keeps what its largest group took
         return taken_apart(sink.getvalue())
 
     def _join(self, group: GroupFile) -> None:
