@@ -28,6 +28,7 @@ static int denied(struct penstock_cursor *cursor, const char *what, const char *
 static int authorise(void *data, int action, const char *first, const char *second, const char *database,
                      const char *within)
 {
+    static const char *const functions[] = {"load_extension", "penstock_scan"};
     struct penstock_cursor *cursor = data;
     (void)database;
     (void)within;
@@ -39,8 +40,9 @@ static int authorise(void *data, int action, const char *first, const char *seco
     case SQLITE_PRAGMA: /* full-text tables ask for one */
         return first != NULL && strcasecmp(first, "data_version") == 0 ? SQLITE_OK : denied(cursor, "PRAGMA", first);
     case SQLITE_FUNCTION:
-        return second != NULL && strcasecmp(second, "load_extension") == 0 ? denied(cursor, "the function", second)
-                                                                           : SQLITE_OK;
+        for (size_t at = 0; second != NULL && at < sizeof functions / sizeof *functions; at++)
+            if (strcasecmp(second, functions[at]) == 0)
+                return denied(cursor, "the function", second);
     }
     return SQLITE_OK;
 }
@@ -206,6 +208,23 @@ void cursor_close(struct penstock_cursor *cursor)
     free(cursor);
 }
 
+/* Where the values of the row are. To ask for each takes longer than to read it; but SQLite keeps a row in an array, and
+ * mostly each in the same one: where the first value is, where it was, all others are where they were. That they lie in
+ * an array is seen first. */
+static void look_up(struct penstock_cursor *cursor)
+{
+    sqlite3_value **values = cursor->values, *first = sqlite3_column_value(cursor->statement, 0);
+    if (cursor->array && values[0] == first)
+        return;
+    values[0] = first;
+    cursor->array = true;
+    for (int at = 1; at < cursor->count; at++) {
+        values[at] = sqlite3_column_value(cursor->statement, at);
+        intptr_t step = (intptr_t)values[at] - (intptr_t)values[at - 1];
+        cursor->array &= step > 0 && step == (intptr_t)values[1] - (intptr_t)first;
+    }
+}
+
 /* See that a row is there, with its values; false at the end, and where it fails. */
 static bool next_row(struct penstock_cursor *cursor)
 {
@@ -219,8 +238,7 @@ static bool next_row(struct penstock_cursor *cursor)
         if (code != SQLITE_ROW)
             return cursor->over ? false : fail_as(cursor, code);
         cursor->pending = true;
-        for (int at = 0; at < cursor->count; at++)
-            cursor->values[at] = sqlite3_column_value(cursor->statement, at);
+        look_up(cursor);
     }
     return true;
 }

@@ -44,6 +44,7 @@ struct penstock_cursor {
     struct rows_made made;
     sqlite3_value **values;
     int count;    /* values of a row */
+    bool array;   /* they lie in one, as far as was seen */
     bool guarded; /* somebody else's SQL */
     bool denied;  /* something that may have been what it failed by; `said` has it */
     bool pending; /* a row was stepped to, and not taken yet */

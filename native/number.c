@@ -4,6 +4,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "real.h"
 
 /* As many digits as 64 bits always hold, as every double tells apart, and as tell every double apart. */
 #define MOST_DIGITS 19
@@ -13,6 +16,8 @@
 #define FARTHEST 400
 /* The powers of ten that are doubles. */
 #define EXACT_POWERS 22
+
+typedef unsigned __int128 wide;
 
 bool number_int64(const char *at, size_t length, int64_t *value)
 {
@@ -35,33 +40,24 @@ bool number_int64(const char *at, size_t length, int64_t *value)
     return true;
 }
 
-/* A number without its sign: `digits`, of which there are `count` and whose last is not 0, times ten to the power of
- * `power`. */
-struct decimal {
-    uint64_t digits;
-    int count;
-    int64_t power;
-};
-
-/* False if it has more digits than that can hold. */
-static bool decimal_of(const char *at, const char *end, struct decimal *number)
+/* The digits of a number without its sign, and how many they are. False if it has more than that can hold. */
+static bool read_decimal(const char *at, const char *end, struct decimal *number, int *count)
 {
     bool behind = false;
-    int64_t power = 0;
+    int64_t power = 0, exponent = 0;
+    *count = 0;
     *number = (struct decimal){0};
     for (; at < end && (*at | 0x20) != 'e'; at++) {
         if (*at == '.') {
             behind = true;
-            continue;
-        }
-        if (number->count < MOST_DIGITS) {
+        } else if (*count < MOST_DIGITS) {
             number->digits = number->digits * 10 + (uint64_t)(*at - '0');
-            number->count += number->digits > 0;
-            number->power -= behind;
+            *count += number->digits > 0;
+            exponent -= behind;
         } else if (*at != '0') {
             return false;
         } else {
-            number->power += !behind;
+            exponent += !behind;
         }
     }
     if (at < end) {
@@ -71,39 +67,50 @@ static bool decimal_of(const char *at, const char *end, struct decimal *number)
         for (; at < end; at++)
             if (power < INT32_MAX)
                 power = power * 10 + (*at - '0');
-        number->power += negative ? -power : power;
+        exponent += negative ? -power : power;
     }
-    for (; number->digits > 0 && number->digits % 10 == 0; number->count--, number->power++)
+    for (; number->digits > 0 && number->digits % 10 == 0; --*count, exponent++)
         number->digits /= 10;
+    number->exponent = exponent > FARTHEST ? FARTHEST : exponent < -FARTHEST ? -FARTHEST : (int)exponent;
     return true;
 }
 
-/* The digits of a number that was printed with an exponent; whatever else stands among them is the point, which not every
- * locale spells alike. */
-static uint64_t digits_of(const char *text)
+static int bits_of(wide number)
 {
-    uint64_t digits = 0;
-    for (; *text != 'e'; text++)
-        if (*text >= '0' && *text <= '9')
-            digits = digits * 10 + (uint64_t)(*text - '0');
-    return digits;
+    uint64_t high = (uint64_t)(number >> 64);
+    return high ? 128 - __builtin_clzll(high) : 64 - __builtin_clzll((uint64_t)number);
 }
 
-/* By the C library, for what needs more than one rounding. */
-static bool is_shortest(const struct decimal *number, double *value)
+/* The double that is nearest to so many digits over a power of ten with at most EXACT_POWERS zeros. */
+static double nearest_quotient(uint64_t digits, int zeros)
 {
-    char text[64];
-    snprintf(text, sizeof text, "%" PRIu64 "e%d", number->digits, (int)number->power);
-    *value = strtod(text, NULL);
-    if (isinf(*value) || *value == 0)
-        return false;
-    snprintf(text, sizeof text, "%.*e", number->count - 1, *value);
-    if (digits_of(text) != number->digits)
-        return false;
-    if (number->count == 1)
-        return true;
-    snprintf(text, sizeof text, "%.*e", number->count - 2, *value);
-    return strtod(text, NULL) != *value;
+    wide under = 1, left;
+    double value;
+    while (zeros-- > 0)
+        under *= 10;
+    int shift = 53 + bits_of(under) - bits_of(digits);
+    wide over = (wide)digits << shift;
+    uint64_t found = (uint64_t)(over / under);
+    if (found >> 53) {
+        found >>= 1;
+        under *= 2;
+        shift--;
+    }
+    left = over - found * under;
+    found += 2 * left > under || (2 * left == under && found % 2);
+    /* One that was rounded up to the next power of two has its exponent counted up by the sum. */
+    uint64_t bits = ((uint64_t)(1074 - shift) << 52) + found;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static double nearest(const struct decimal *number)
+{
+    char text[64]; /* without a point, which not every locale spells alike */
+    if (number->exponent < 0 && number->exponent >= -EXACT_POWERS)
+        return nearest_quotient(number->digits, -number->exponent);
+    snprintf(text, sizeof text, "%" PRIu64 "e%d", number->digits, number->exponent);
+    return strtod(text, NULL);
 }
 
 bool number_float64(const char *at, size_t length, double *value)
@@ -112,18 +119,23 @@ bool number_float64(const char *at, size_t length, double *value)
                                                     1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     struct decimal number;
+    int count;
     bool negative = length > 0 && *at == '-';
-    if (!decimal_of(at + negative, at + length, &number))
+    if (!read_decimal(at + negative, at + length, &number, &count) || count > ENOUGH_DIGITS)
         return false;
     if (number.digits == 0) {
         *value = 0;
-    } else if (number.count <= SAFE_DIGITS && number.power >= -EXACT_POWERS && number.power <= EXACT_POWERS) {
+    } else if (count <= SAFE_DIGITS && abs(number.exponent) <= EXACT_POWERS) {
         /* Both are doubles, so that there is one rounding; and two numbers of so few digits are never one double. */
-        *value = number.power < 0 ? (double)number.digits / powers[-number.power]
-                                  : (double)number.digits * powers[number.power];
-    } else if (number.count > ENOUGH_DIGITS || number.power > FARTHEST || number.power < -FARTHEST ||
-               !is_shortest(&number, value)) {
-        return false;
+        *value = number.exponent < 0 ? (double)number.digits / powers[-number.exponent]
+                                     : (double)number.digits * powers[number.exponent];
+    } else {
+        *value = nearest(&number);
+        if (isinf(*value) || *value == 0)
+            return false;
+        struct decimal shortest = decimal_of(*value);
+        if (shortest.digits != number.digits || shortest.exponent != number.exponent)
+            return false;
     }
     if (negative)
         *value = -*value;

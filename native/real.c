@@ -105,7 +105,9 @@ static struct decimal searched(double value)
         bool fits_high = over < above || (closed && over == above);
         if (!fits_low && !fits_high)
             break;
-        found = fits_low && (!fits_high || exact - under <= over - exact) ? low : low + unit;
+        wide beyond = exact - under, short_of = over - exact; /* of two as close the even one, as everyone has it */
+        bool lower = beyond < short_of || (beyond == short_of && low / unit % 2 == 0);
+        found = fits_low && (!fits_high || lower) ? low : low + unit;
     }
     return stripped(found, exponent);
 }

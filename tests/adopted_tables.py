@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from penstock import ExportFilter, StorageConfig
+from penstock import AdoptedTable, ExportFilter, StorageConfig
 from penstock.ports.source import Slice
-from penstock.sources.tables.view import TableView
+from penstock.sources.tables.view import ForeignView
 
 NEEDED = {"timestamp": "at", "event_type": "name"}
 PLAIN = ExportFilter()
@@ -39,14 +39,16 @@ def elsewhere(path: Path, *statements: str) -> None:
     subprocess.run([sys.executable, "-c", script, str(path), *statements], check=True)
 
 
-def opened(path: Path, *, table: str = "hits", readers: int = 1, busy: float = 10, **mapping: str) -> TableView:
+def opened(path: Path, *, table: str = "hits", readers: int = 1, busy: float = 10, **mapping: str) -> ForeignView:
     config = StorageConfig(table=table, mapping={**NEEDED, **mapping}, busy_timeout=busy)
-    return TableView(path, config, readers=readers)
+    view = AdoptedTable(path, config).pin(readers=readers)
+    assert isinstance(view, ForeignView)
+    return view
 
 
-def spans(view: TableView, filter: ExportFilter = PLAIN, *, rows: int = 100, size: int = 1 << 20) -> list[Slice]:
+def spans(view: ForeignView, filter: ExportFilter = PLAIN, *, rows: int = 100, size: int = 1 << 20) -> list[Slice]:
     return list(view.plan(filter, max_rows=rows, max_bytes=size))
 
 
-def seqs(view: TableView, found: Sequence[Slice], filter: ExportFilter = PLAIN) -> list[int]:
+def seqs(view: ForeignView, found: Sequence[Slice], filter: ExportFilter = PLAIN) -> list[int]:
     return [seq for span in found for batch in view.read(span, filter) for seq in batch["seq"].to_pylist()]

@@ -194,12 +194,15 @@ static void shapes_round(void)
 static void run(void)
 {
     state = seed * 0x100000001B3 ^ round_number;
-    switch (chance(6)) {
+    switch (chance(7)) {
     case 0:
         scan_round();
         break;
     case 2:
         cursor_round();
+        break;
+    case 4:
+        pick_round();
         break;
     case 3:
         members_round();

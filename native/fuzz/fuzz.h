@@ -61,8 +61,9 @@ void load(void);
 /* Its functions for cursors, each in its place. */
 void serve_cursors(sqlite3_entry *entries);
 
-/* Rows through that SQLite, into a sink, and out of a cursor. */
+/* Rows through that SQLite, into a sink, and out of a cursor; members of JSON by its function. */
 void scan_round(void);
+void pick_round(void);
 void cursor_round(void);
 
 #endif

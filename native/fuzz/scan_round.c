@@ -13,6 +13,7 @@ struct sqlite3_context {
 
 static void (*step)(sqlite3_context *, int, sqlite3_value **);
 static void (*finish)(sqlite3_context *);
+static void (*member)(sqlite3_context *, int, sqlite3_value **);
 
 static void *aggregate_context(sqlite3_context *context, int size)
 {
@@ -34,6 +35,18 @@ static void result_error_nomem(sqlite3_context *context)
 static void result_int64(sqlite3_context *context, int64_t value)
 {
     context->result = value;
+}
+
+static void result_double(sqlite3_context *context, double value)
+{
+    (void)context;
+    check(value - value == 0);
+}
+
+static void result_text(sqlite3_context *context, const char *text, int length, void (*destroy)(void *))
+{
+    (void)context;
+    check(destroy == SQLITE_TRANSIENT && utf8_valid((const uint8_t *)text, (size_t)length));
 }
 
 static int value_bytes(sqlite3_value *value)
@@ -61,10 +74,15 @@ static int create_function_v2(sqlite3 *database, const char *name, int count, in
                               void (*each)(sqlite3_context *, int, sqlite3_value **), void (*end)(sqlite3_context *),
                               void (*destroy)(void *))
 {
-    check(database == NULL && strcmp(name, "penstock_scan") == 0 && count == -1 && data == NULL && call == NULL &&
-          destroy == NULL && flags == (SQLITE_UTF8 | SQLITE_DIRECTONLY));
-    step = each;
-    finish = end;
+    bool aggregate = strcmp(name, "penstock_scan") == 0;
+    check(database == NULL && data == NULL && destroy == NULL && flags == (SQLITE_UTF8 | SQLITE_DIRECTONLY));
+    check(aggregate ? count == -1 && call == NULL : count == 3 && each == NULL && end == NULL);
+    if (aggregate) {
+        step = each;
+        finish = end;
+    } else {
+        member = call;
+    }
     return 0;
 }
 
@@ -80,6 +98,8 @@ void load(void)
     entries[PLACE_result_error] = (sqlite3_entry)result_error;
     entries[PLACE_result_error_nomem] = (sqlite3_entry)result_error_nomem;
     entries[PLACE_result_int64] = (sqlite3_entry)result_int64;
+    entries[PLACE_result_double] = (sqlite3_entry)result_double;
+    entries[PLACE_result_text] = (sqlite3_entry)result_text;
     entries[PLACE_value_bytes] = (sqlite3_entry)value_bytes;
     entries[PLACE_value_int64] = (sqlite3_entry)value_int64;
     entries[PLACE_value_text] = (sqlite3_entry)value_text;
@@ -129,6 +149,29 @@ static bool hand_over(struct sqlite3_context *context, int64_t number, const str
     for (int at = 1; at <= made->count; at++)
         free(values[at].text.bytes);
     return !context->refused;
+}
+
+void pick_round(void)
+{
+    static const char *const paths[] = {"[\"k\"]", "[0]", "[]", "[\"k\",1,\"k\"]", "[\"\\u006b\"]", "[1", "{}", "[-1]"};
+    struct sqlite3_value values[3] = {{.type = chance(20) ? SQLITE_TEXT : 1 + (int)chance(5)}, {.type = SQLITE_TEXT}};
+    sqlite3_value *list[3] = {&values[0], &values[1], &values[2]};
+    struct sqlite3_context context = {0};
+    struct text text = {0};
+    const char *path = paths[chance(8)];
+    load();
+    put_json(&text, 0);
+    const char *json = text.bytes == NULL ? "" : text.bytes;
+    values[0].text = chance(3) ? piece_of(&text) : mutated(json, text.used);
+    values[1].text = chance(3) ? piece_of(&(struct text){.bytes = (char *)path, .used = strlen(path)})
+                               : mutated(path, strlen(path));
+    values[2].number = (int64_t)chance(6) - 1;
+    text_free(&text);
+    allocations_left = chance(4) ? -1 : (int64_t)chance(5);
+    member(&context, 3, list);
+    allocations_left = -1;
+    free(values[0].text.bytes);
+    free(values[1].text.bytes);
 }
 
 void scan_round(void)

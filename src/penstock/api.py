@@ -289,18 +289,23 @@ def diff(
 
 
 def gaps(
-    directory: str | os.PathLike[str] | ExportDestination | LineageDestination, *, window: Window = "day"
+    directory: str | os.PathLike[str] | ExportDestination | LineageDestination,
+    *,
+    window: Window = "day",
+    filter: ExportFilter | None = None,
 ) -> GapsResult:
     """List what is missing from a directory that holds a lineage or an export, or several in directories; needs no
-    store, and decodes nothing.
+    store, and without a ``filter`` decodes nothing.
 
     ``result.ok`` says whether nothing is missing. Windows of event time (``hour`` or ``day``, UTC) without an event
-    between others are named too, and are suspicious only. Raises :class:`~penstock.errors.NotFound`,
-    :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.NewerVersion`.
+    (that matches the filter) between others are named too, and are suspicious only. Raises
+    :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.NewerVersion`,
+    :class:`~penstock.errors.IntegrityError` for a part that is read and is not whole.
     """
     from penstock.reading import gaps as surveying
 
-    return surveying.gaps(wiring.published_in(directory), window=window)
+    wanted = filter if filter is not None else ExportFilter()
+    return surveying.gaps(wiring.published_in(directory), window=window, filter=wanted)
 
 
 def resume(

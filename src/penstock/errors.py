@@ -7,6 +7,7 @@
     │  ├─ InvalidEvent             2   an event that breaks the event model
     │  ├─ InvalidMapping           2   a table or field mapping that names what is not there
     │  ├─ InvalidQuery             2   a query that cannot be run, or that does more than read
+    │  ├─ UnfitValue               2   a stored value that its column's type does not have
     │  ├─ DestinationExists        2   there is something at the destination already
     │  │  └─ Exists                2   there is something under a key of a backend already
     │  ├─ Rewound                  2   the store does not hold any more what a lineage's last run rests on
@@ -84,6 +85,10 @@ class InvalidMapping(UsageError):
 
 class InvalidQuery(UsageError):
     """A query that SQLite cannot run, or that is not one statement that only reads."""
+
+
+class UnfitValue(UsageError):
+    """A value of a table that its column's type does not have: another type takes it, or it may be left out."""
 
 
 class DestinationExists(UsageError):

@@ -46,9 +46,9 @@ class Target:
 
 
 def open_source(store: str | os.PathLike[str], config: StorageConfig | None = None) -> Source:
-    """An existing store, or the table in it that ``config`` names, for reading. Raises what
+    """An existing store, or the table or query that ``config`` names, for reading. Raises what
     :class:`~penstock.SqliteAnalyticsStorage` and :class:`~penstock.AdoptedTable` raise."""
-    if config is not None and config.table is not None:
+    if config is not None and config.foreign:
         from penstock.sources.tables.source import AdoptedTable
 
         return AdoptedTable(_local(store, "a store"), config)
@@ -61,13 +61,13 @@ def create_store(store: str | os.PathLike[str], config: StorageConfig | None = N
     """A store for writing, created if it is missing. Raises :class:`~penstock.errors.UsageError` for a table."""
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
-    _refuse(config is not None and config.table is not None, "a table that is not an event store is only read", "table")
+    _refuse(config is not None and config.foreign, "a table or a query is only read", "it")
     return SqliteAnalyticsStorage(_local(store, "a store"), config)
 
 
 def check_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> None:
     """See that a store could be written or created, without doing it. Raises what :func:`create_store` raises."""
-    _refuse(config is not None and config.table is not None, "a table that is not an event store is only read", "table")
+    _refuse(config is not None and config.foreign, "a table or a query is only read", "it")
     path = store_files(store)[0]
     if path.exists() and path.stat().st_size:
         open_source(store, config).close()

@@ -210,7 +210,7 @@ def test_skipped_rows_are_told_counted_and_exit_three(tmp_path: Path, penstock: 
         ("pageviews", f"{MAPPING},seq=status,id=:none", "twice"),
         ("pageviews", f"{MAPPING},seq=path", "no integer"),
         ("pageviews", "time=created_at", "unknown field 'time'"),
-        ("recent", MAPPING, "is a view"),
+        ("recent", MAPPING, "no number that could be their arrival order"),
     ],
 )
 def test_a_wrong_mapping_exits_two_and_writes_nothing(

@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 
 import sample_events
 from adopted_oracle import Found, Text, expected, read_table, same_reals, write_table
-from penstock import ExportFilter, StorageConfig
+from penstock import AdoptedTable, ExportFilter, StorageConfig
 from penstock.model.columns import EVENT_SCHEMA
-from penstock.sources.tables.view import TableView
 
 COLUMNS = (
     "n",
@@ -59,7 +58,7 @@ def everything(path: Path, filter: ExportFilter, mapping: dict[str, str], **give
     config = StorageConfig(table="hits", mapping=mapping, batch_rows=given.get("batch_rows", 4096))
     rows: list[dict[str, Any]] = []
     counts = Counter[str]()
-    with TableView(path, config, readers=1) as view:
+    with AdoptedTable(path, config).pin() as view:
         spans = list(view.plan(filter, max_rows=given.get("max_rows", 1000), max_bytes=1 << 20))
         for span in spans:
             left = None if filter.limit is None else filter.limit - len(rows)

@@ -49,7 +49,29 @@ def test_a_plain_table(shape_of: Describe) -> None:
         indexed=frozenset({"a", "b", "d"}),
         unique=frozenset({"a"}),
         sha256=hashlib.sha256(sql.encode()).hexdigest(),
+        kind="table",
+        primary=("id",),
+        types={"id": "INTEGER", "a": "TEXT"},
     )
+
+
+def test_a_view_and_a_virtual_table_have_columns_and_no_row_number(shape_of: Describe) -> None:
+    given = (
+        "CREATE TABLE clicks (a INTEGER PRIMARY KEY, b DATE)",
+        "CREATE VIEW seen AS SELECT a, b AS day, a + 1 AS more FROM clicks",
+        "CREATE VIRTUAL TABLE boxes USING rtree(i, low, high)",
+    )
+    view = shape_of(*given, table="SEEN")
+    assert (view.name, view.kind, view.columns) == ("seen", "view", ("a", "day", "more"))
+    assert (view.rowid, view.key, view.primary, view.types) == (None, None, (), {"a": "INTEGER", "day": "DATE"})
+    assert view.guarded
+    boxes = shape_of(table="boxes")
+    assert (boxes.kind, boxes.columns, boxes.rowid) == ("virtual table", ("i", "low", "high"), None)
+
+
+def test_a_view_of_what_is_gone_is_refused_by_its_name(shape_of: Describe) -> None:
+    with pytest.raises(InvalidMapping, match=r"the view 'seen' cannot be read: .*no such table: main\.gone"):
+        shape_of("CREATE TABLE gone (a)", "CREATE VIEW seen AS SELECT * FROM gone", "DROP TABLE gone", table="seen")
 
 
 def test_a_partial_index_proves_nothing(shape_of: Describe) -> None:
@@ -115,14 +137,13 @@ def test_any_name(shape_of: Describe, name: str) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("pageview", "did you mean 'pageviews'? its tables are clicks, pageviews"),
-        ("zzz", "its tables are clicks, pageviews"),
+        ("pageview", "did you mean 'pageviews'? its tables are clicks, pageviews, view, words"),
+        ("zzz", "its tables are clicks, pageviews, view, words"),
         ("", "its tables are"),
         ("sqlite_schema", "its tables are"),
         ("sqlite_master", "its tables are"),
         ("pageviews; DROP TABLE clicks", "its tables are"),
-        ("view", "is a view"),
-        ("words", "virtual table"),
+        ("words_node", "is a shadow table"),
         ("\ud800", "has no table"),
     ],
 )

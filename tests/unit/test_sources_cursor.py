@@ -120,6 +120,8 @@ def test_of_many_misfits_some_are_shown_and_all_are_counted(store: Connection) -
 def test_powers_and_their_neighbours_are_spelled_as_python_spells_them(store: Connection) -> None:
     powers = [2.0**power for power in range(-1074, 1024)] + [10.0**power for power in range(-320, 309)]
     reals = [math.nextafter(real, toward) for real in powers for toward in (0.0, real, math.inf)]
+    reals += [odd * 2.0**-power for power in range(15, 60) for odd in range(1, 200, 2)]  # halfway between two spellings
+    reals += [85.14694213867188, 95.68527221679688, 3190.3549194335938]
     for start in range(0, len(reals), 1000):
         some = [real for real in reals[start : start + 1000] if math.isfinite(real)]
         assert gathered(store, some, KINDS.ANY).batch["v"].to_pylist() == [repr(real) for real in some]
@@ -301,6 +303,7 @@ REFUSED = {
     "PRAGMA journal_mode": "may not use PRAGMA journal_mode",
     "SELECT name FROM pragma_database_list": "may not use PRAGMA",
     "SELECT load_extension('x')": "load_extension",
+    "SELECT penstock_scan(256, 1)": "may not use the function penstock_scan",
     "BEGIN": "gives no rows",
     "SELECT missing FROM t": "no such column: missing",
     "SELECT * FROM missing": "no such table: missing",
@@ -400,3 +403,27 @@ def test_columns_have_to_be_those_of_the_query(store: Connection) -> None:
         store.cursor("SELECT a, b FROM t", columns=[Gather("a", KINDS.ANY)]),
     ):
         pass
+
+
+def test_rows_that_come_from_several_places_are_told_apart(store: Connection) -> None:
+    """SQLite has the values of a row elsewhere in each part of a compound query."""
+    parts = [
+        "SELECT 1, 'a', 1.5",
+        "SELECT a, b, NULL FROM t",
+        "SELECT 9, x'00', 2.5",
+        "VALUES (7, 'v', 0), (8, 'w', 1)",
+    ]
+    columns = [Gather(name, KINDS.ANY) for name in ("a", "b", "c")]
+    with store.cursor(" UNION ALL ".join(parts), columns=columns) as cursor:
+        found = cursor.take(100, 1 << 20)
+    assert found is not None
+    wanted = [
+        ["1", '"a"', "1.5"],
+        ["1", '"one"', "null"],
+        ["2", '"two"', "null"],
+        ["3", '"three"', "null"],
+        ["9", '"AA=="', "2.5"],
+        ["7", '"v"', "0"],
+        ["8", '"w"', "1"],
+    ]
+    assert [list(row.values()) for row in found.batch.to_pylist()] == wanted

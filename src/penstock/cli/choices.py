@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from penstock.errors import InvalidMapping, UsageError
+from penstock.errors import InvalidMapping, UsageError, from_os_error
 from penstock.model.columns import COLUMNS
 from penstock.model.filter import ExportFilter
-from penstock.model.storage_config import StorageConfig
+from penstock.model.storage_config import MISFITS, StorageConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,15 +31,32 @@ _FILTER = (
     click.option("--limit", metavar="N", type=int, help="Keep the first N matching events in arrival order."),
 )
 _STORE = (
-    click.option("--table", metavar="NAME", help="Read this table of a SQLite file that is not an event store."),
+    click.option("--table", metavar="NAME", help="Read this table or view of any SQLite file, in its own columns."),
+    click.option("--query", metavar="SQL", help="Read what this one SELECT gives."),
+    click.option("--query-file", metavar="FILE", help="Read what the one SELECT in this file gives."),
     click.option(
         "--map",
         "mapping",
         metavar="FIELD=COLUMN",
         multiple=True,
-        help="With --table: which column holds which field, as timestamp=created_at; commas or repeat. COLUMN:ms gives "
-        "the unit of a time (:s :ms :us :ns :iso), FIELD=:none leaves the field out.",
+        help="Read rows as events: which column holds which field, as timestamp=created_at; commas or repeat. "
+        "COLUMN:ms gives the unit of a time (:s :ms :us :ns :iso), FIELD=:none leaves the field out.",
     ),
+    click.option("--time", metavar="COLUMN", help="The time that --start, --end and partitions mean; COLUMN:ms."),
+    click.option("--key", metavar="COLUMNS", help="What identifies a row; one column of integers also orders rows."),
+    click.option(
+        "--types",
+        metavar="COLUMN:TYPE",
+        multiple=True,
+        help="Types that the declaration does not say, commas or repeat: price:decimal(10,2),at:timestamp_utc:ms.",
+    ),
+    click.option(
+        "--misfits",
+        type=click.Choice(MISFITS),
+        default=MISFITS[0],
+        help="A value that does not fit its type ends it (fail), is left out (null), or makes its column text.",
+    ),
+    click.option("--rename", metavar="OLD=NEW", multiple=True, help="Other names for columns; commas or repeat."),
 )
 _TALK = (
     click.option("--json", "machine", is_flag=True, help="Talk in JSON lines; the last one is a summary."),
@@ -77,17 +96,41 @@ def filter_of(given: dict[str, Any]) -> ExportFilter:
 
 def config_of(given: dict[str, Any]) -> StorageConfig:
     """The store settings that the options say; takes its options out of ``given``."""
-    table = given.pop("table")
     mapping = pairs(given.pop("mapping"))
-    if mapping and table is None:
-        raise InvalidMapping("--map needs --table", hint="name the table that the mapping is about")
-    return StorageConfig(table=table, mapping=mapping)
+    key = given.pop("key")
+    table, query, file = given.pop("table"), given.pop("query"), given.pop("query_file")
+    if query is not None and file is not None:
+        raise UsageError("--query and --query-file are two queries", hint="leave one of them out")
+    said = {"--map": mapping, "--key": key, "--misfits": given["misfits"] != MISFITS[0]}
+    said |= {f"--{name}": given[name] for name in ("time", "types", "rename")}
+    needing = [option for option, value in said.items() if value]
+    if needing and (table, query, file) == (None, None, None):
+        raise InvalidMapping(f"{needing[0]} needs --table or --query", hint="name what it is about: --table NAME")
+    return StorageConfig(
+        table=table,
+        query=query if file is None else _text_of(file),
+        mapping=mapping,
+        key=() if key is None else [name.strip() for name in key.split(",")],
+        time=given.pop("time"),
+        types=_named(given.pop("types"), "--types", ":", "price:decimal(10,2)"),
+        misfits=given.pop("misfits"),
+        rename=_named(given.pop("rename"), "--rename", "=", "old=new"),
+    )
+
+
+def _text_of(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise from_os_error(error, f"cannot read {file}") from None
+    except ValueError:
+        raise UsageError(f"{file} is not UTF-8, or has no name of a file", hint="give a file of SQL") from None
 
 
 def pairs(given: tuple[str, ...]) -> dict[str, str]:
     """``FIELD=VALUE`` texts, also several in one with commas, as a mapping."""
     found: dict[str, str] = {}
-    for text in ",".join(given).split(",") if given else ():
+    for text in _pieces(given):
         name, mark, value = text.strip().partition("=")
         if not (mark and name and value):
             raise InvalidMapping(f"cannot read the mapping {text!r}", hint="write FIELD=NAME, as timestamp=created_at")
@@ -97,6 +140,27 @@ def pairs(given: tuple[str, ...]) -> dict[str, str]:
             raise InvalidMapping(f"the field {name!r} is mapped twice")
         found[name] = value
     return found
+
+
+def _named(given: tuple[str, ...], option: str, mark: str, example: str) -> dict[str, str]:
+    """What is said of columns, each ``COLUMN``, a mark, and what."""
+    found: dict[str, str] = {}
+    for text in _pieces(given):
+        name, there, value = text.strip().partition(mark)
+        if not (there and value):
+            raise UsageError(f"{option}: cannot read {text!r}", hint=f"write {option} {example}")
+        if name in found:
+            raise UsageError(f"{option} names {name!r} twice", hint="name it once")
+        found[name] = value
+    return found
+
+
+def _pieces(given: tuple[str, ...]) -> list[str]:
+    """Texts cut at commas that stand neither in quotes nor in parentheses."""
+    return [piece for text in given for piece in _PIECE.findall(text) if piece]
+
+
+_PIECE = re.compile(r"""((?:[^,'"(]|'[^']*'|"[^"]*"|\([^)]*\)|['"(])+)""")
 
 
 _MOST_DIGITS = 18

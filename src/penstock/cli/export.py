@@ -11,6 +11,7 @@ from penstock.cli.choices import config_of, filter_of, filter_options, size_of, 
 from penstock.cli.stopping import stopping
 from penstock.cli.talk import Bar, Talk, human
 from penstock.errors import LimitReached, PartialResult, UsageError
+from penstock.model.columns import EVENTS
 from penstock.model.filter import ExportFilter
 from penstock.model.flatten import FLATTEN_COLUMNS, parse_given
 from penstock.model.options import RUNNERS, ExportOptions
@@ -153,10 +154,11 @@ def _plan(
     from penstock.pipeline.summary import count
     from penstock.wiring import open_source, resolve_target
 
-    layout = resolve_target(dest, options).layout
     with closing(open_source(store, config)) as source:
+        layout = resolve_target(dest, options, dataset=source.dataset).layout
         matching = count(source, filter)
-    talk.say(f"{matching:,} events of {store} match; {dest} would be {layout.format}, compression {layout.codec}")
+    rows = "events" if layout.dataset.name == EVENTS.name else "rows"
+    talk.say(f"{matching:,} {rows} of {store} match; {dest} would be {layout.format}, compression {layout.codec}")
     talk.emit("summary", ok=True, dry_run=True, event_count=matching, format=layout.format, compression=layout.codec)
 
 
@@ -173,8 +175,9 @@ def report(talk: Talk, dest: str, result: ExportResult, **more: Any) -> None:
     stopped = next((name for name in manifest.counts if name.startswith("stopped_")), None)
     code = PartialResult.exit_code if result.partial else LimitReached.exit_code if stopped else 0
     where = "standard output" if dest == "-" else dest
-    talk.say(f"{manifest.rows:,} events, {human(result.file_size)} to {where} ({manifest.format}, {manifest.codec})")
-    talk.say(f"sha256 {manifest.checksum}  events {manifest.rows_digest}")
+    rows = "events" if manifest.dataset.name == EVENTS.name else "rows"
+    talk.say(f"{manifest.rows:,} {rows}, {human(result.file_size)} to {where} ({manifest.format}, {manifest.codec})")
+    talk.say(f"sha256 {manifest.checksum}  {rows} {manifest.rows_digest}")
     run = None if manifest.lineage is None else manifest.lineage.run
     if run is not None:
         talk.say(f"run {run}, growing is {result.growth}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.choices import talk_options
+from penstock.cli.choices import filter_of, filter_options, talk_options
 from penstock.cli.talk import Talk, clean
 from penstock.errors import IntegrityError
 from penstock.model import times
@@ -22,6 +22,7 @@ from penstock.model.gaps import Gap
     show_default=True,
     help="How long a time without any event has to be to look suspicious.",
 )
+@filter_options
 @talk_options
 def command(dir: str, window: Any, **given: Any) -> None:
     """List what is missing from DIR: a lineage, a directory of parts, or a directory of several of these.
@@ -29,14 +30,15 @@ def command(dir: str, window: Any, **given: Any) -> None:
     One line a gap on standard output. 'missing' is proven: runs or manifests that are not there or do not follow each
     other, arrival numbers between runs, parts that are gone or of another size; exit 4. 'quiet' is a time without an
     event between others with events, and may be right: exit 0. No store is needed and no event is read; that the parts
-    are whole says penstock verify.
+    are whole says penstock verify. With a filter what is whole is read, and a time without an event that matches is
+    quiet.
     """
     from penstock.api import gaps
 
     talk = Talk(
         machine=given.pop("machine"), quiet=given.pop("quiet"), verbose=given.pop("verbose"), data_on_stdout=False
     )
-    result = gaps(dir, window=window)
+    result = gaps(dir, window=window, filter=filter_of(given))
     for note in result.notes:
         talk.warn(note)
     for gap in result.gaps:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.choices import config_of, store_options
+from penstock.cli.choices import config_of, filter_of, filter_options, store_options
 from penstock.cli.talk import Talk, clean, human
 from penstock.model import times
 
@@ -17,16 +17,17 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 @click.command("inspect", epilog="Example:\n\n  penstock inspect events.db")
 @click.argument("store")
 @click.option("--json", "machine", is_flag=True, help="One JSON object instead of text.")
+@filter_options
 @store_options
 def command(store: str, machine: bool, **given: Any) -> None:
-    """Show what STORE holds: counts by category and type, time span, sizes, events over time."""
-    from penstock.model.filter import ExportFilter
+    """Show what STORE holds: counts by category and type, time span, sizes, events over time. Filters apply."""
     from penstock.pipeline.summary import survey
     from penstock.wiring import open_source
 
     talk = Talk(machine=machine, data_on_stdout=False)
+    filter = filter_of(given)
     with closing(open_source(store, config_of(given))) as source:
-        stats, histogram = survey(source, ExportFilter(), buckets=48)
+        stats, histogram = survey(source, filter, buckets=48)
     if machine:
         talk.emit(
             "summary",

@@ -14,7 +14,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.manifest import Manifest
 from penstock.model.options import ExportFormat, ExportOptions
 from penstock.model.result import ResumeResult
-from penstock.model.storage_config import StorageConfig
+from penstock.model.storage_config import READING, StorageConfig
 from penstock.pipeline.flattening import parse_steps
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
@@ -27,20 +27,20 @@ _DEFAULTS = {field.name: field.default for field in fields(ExportOptions)}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """How a lineage goes on: what its last run records. ``table`` and ``mapping`` are of an adopted table."""
+    """How a lineage goes on: what its last run records. ``reading`` is of a table or a query, in the words of
+    :class:`~penstock.StorageConfig`."""
 
     filter: ExportFilter
     options: ExportOptions
     format: ExportFormat
-    table: str | None
-    mapping: Mapping[str, str]
+    reading: Mapping[str, Any]
 
     def opening(self, config: StorageConfig | None) -> StorageConfig:
         """How to open the store. Raises :class:`~penstock.errors.UsageError` if another table is asked for."""
         given = config if config is not None else StorageConfig()
-        if given.table is not None:
+        if given.foreign:
             raise UsageError("the lineage says which table it is of", hint="leave the table and its mapping out")
-        return replace(given, table=self.table, mapping=self.mapping)
+        return replace(given, **self.reading)
 
 
 def plan(chain: Sequence[Link], given: ExportOptions) -> Plan:
@@ -52,14 +52,14 @@ def plan(chain: Sequence[Link], given: ExportOptions) -> Plan:
     last = chain[-1]
     options = _options(last.manifest, given)
     try:
-        table, mapping = _adopted(last.manifest.source)
+        reading = _reading(last.manifest.source)
         filter = ExportFilter(**last.manifest.filter)
     except (KeyError, TypeError, AttributeError, InvalidFilter) as error:
         raise ManifestError(
             f"{last.name} does not say how to go on: {type(error).__name__}: {error}",
             hint="continue with penstock export --incremental and the same options as before",
         ) from None
-    return Plan(filter=filter, options=options, format=last.manifest.format, table=table, mapping=mapping)
+    return Plan(filter=filter, options=options, format=last.manifest.format, reading=reading)
 
 
 def resume(
@@ -126,13 +126,13 @@ def _flatten(manifest: Manifest) -> dict[str, Any]:
     return {"flatten": None}
 
 
-def _adopted(source: Mapping[str, Any]) -> tuple[str | None, dict[str, str]]:
-    """Table and mapping of the source, in the words of a configuration; nothing of it is left to be guessed again."""
-    if source["kind"] != "table":
-        return None, {}
-    columns, units = source["mapping"], source["units"]
-    mapping = {}
-    for name in COLUMNS:
-        unit = units.get(name, "auto")
-        mapping[name] = columns.get(name, ":none") + (f":{unit}" if unit != "auto" else "")
-    return source["table"], mapping
+def _reading(source: Mapping[str, Any]) -> dict[str, Any]:
+    """How the source is read, in the words of a configuration; nothing of it is left to be guessed again."""
+    found = {name: source[name] for name in READING if name in source}
+    if "mapping" in found:
+        columns, units = source["mapping"], source["units"]
+        found["mapping"] = {}
+        for name in COLUMNS:
+            unit = units.get(name, "auto")
+            found["mapping"][name] = columns.get(name, ":none") + (f":{unit}" if unit != "auto" else "")
+    return found

@@ -120,7 +120,8 @@ class View(Rows, Protocol):
     ``upto`` is the ``seq`` of its last row, 0 if there is none.
     """
 
-    upto: int
+    @property
+    def upto(self) -> int: ...
 
     @property
     def identity(self) -> str:

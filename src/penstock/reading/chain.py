@@ -10,9 +10,12 @@ from penstock.errors import IntegrityError, ManifestError
 from penstock.model.lineage import Lineage, run_name, run_number
 from penstock.model.maintenance import Waived
 from penstock.model.manifest import Manifest, held_parts, parse_manifest
+from penstock.model.storage_config import READING
 from penstock.publishing.lineage import LineageDestination, add_up
 
-_PINNED = ("steps", "dataset", "filter", "format", "compression", "options", "mapping")
+_PINNED = ("steps", "dataset", "filter", "format", "compression", "options", "mapping", "reading")
+#: What a source tells of how its rows are read, beside a mapping.
+_READING = tuple(name for name in READING if name not in ("table", "mapping"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,7 @@ def pinned(manifest: Manifest) -> Mapping[str, Any]:
         "compression": [manifest.codec, manifest.level],
         "options": dict(manifest.options),
         "mapping": {name: manifest.source.get(name) for name in ("mapping", "units") if name in manifest.source},
+        "reading": {name: manifest.source[name] for name in _READING if name in manifest.source},
     }
 
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
+
+import pyarrow.compute as pc
 
 from penstock.errors import ManifestError, UsageError
 from penstock.model import times
+from penstock.model.dataset import instants
+from penstock.model.filter import ExportFilter
 from penstock.model.gaps import Gap, GapKind, GapsResult
 from penstock.model.lineage import run_name, run_number
 from penstock.model.manifest import Manifest, PartEntry, held_parts, parse_manifest
+from penstock.pipeline.matching import Matcher
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, faults, read_link, without_waived
 from penstock.reading.part import damage
+from penstock.reading.published import parts_of
 from penstock.reading.verify import sums_up
 from penstock.reading.verify_chain import contradictions
 
 Window: TypeAlias = Literal["hour", "day"]
 WINDOWS: dict[Window, int] = {"hour": 3_600_000_000, "day": 86_400_000_000}
 
+_NO_FILTER = ExportFilter()
 _KINDS = {
     "predecessor": GapKind.PREDECESSOR,
     "gap": GapKind.SEQ_GAP,
@@ -28,15 +35,24 @@ _KINDS = {
 }
 
 
-def gaps(places: Sequence[ExportDestination | LineageDestination], *, window: Window = "day") -> GapsResult:
+def gaps(
+    places: Sequence[ExportDestination | LineageDestination],
+    *,
+    window: Window = "day",
+    filter: ExportFilter = _NO_FILTER,
+) -> GapsResult:
     """Look for gaps in lineages and other exports, each by itself, without a store and without decoding anything.
 
     Runs and manifests that are missing or do not follow each other, parts that are missing or have another size, and
     windows of event time, whole hours or days in UTC, that no part reaches into though there are events before and
-    after. The last are suspicious only. Raises :class:`~penstock.errors.NewerVersion`.
+    after. The last are suspicious only. With a ``filter`` they are windows without an event that matches, for which
+    what is whole is read. Raises :class:`~penstock.errors.NewerVersion`, :class:`~penstock.errors.UsageError`, and with
+    a filter :class:`~penstock.errors.IntegrityError`.
     """
     if window not in WINDOWS:
         raise UsageError(f"unknown window {window!r}", hint="it is hour or day")
+    if filter.limit is not None:
+        raise UsageError("a limit leaves gaps by itself", hint="leave it out")
     found: list[Gap] = []
     parts: list[PartEntry] = []
     notes: list[str] = []
@@ -44,7 +60,9 @@ def gaps(places: Sequence[ExportDestination | LineageDestination], *, window: Wi
     for place in places:
         survey = _Lineage(place) if isinstance(place, LineageDestination) else _Single(place)
         missing = [*survey.missing(), *_parts(survey)]
-        found += [*missing, *_quiet(survey, window)]
+        by_rows = filter != _NO_FILTER and not missing
+        spans = _windows(survey, window, filter) if by_rows else _reaches(survey, window)
+        found += [*missing, *_quiet(survey, window, spans)]
         parts += [entry for _, entry in held_parts(survey.manifests)]
         if not missing:  # else the parts of a missing run would be called strangers
             notes += [f"{survey.path}: {note}" for note in survey.notes()]
@@ -185,17 +203,36 @@ def _parts(survey: _Single | _Lineage) -> Iterator[Gap]:
             )
 
 
-def _quiet(survey: _Single | _Lineage, window: Window) -> Iterator[Gap]:
-    """Windows that no part reaches into. A part says its first and its last event only, so that a window within a part
-    is never reported, and a reported one has no event for sure."""
+def _reaches(survey: _Single | _Lineage, window: Window) -> set[tuple[int, int]]:
+    """The windows that parts reach into, from the first to the last. A part says its first and its last event only, so
+    that a window within a part is never reported, and a reported one has no event for sure."""
     width = WINDOWS[window]
-    spans = sorted(
+    return {
         (entry.time_range.first // width, entry.time_range.last // width)
         for _, entry in held_parts(survey.manifests)
         if entry.time_range is not None
-    )
+    }
+
+
+def _windows(survey: _Single | _Lineage, window: Window, filter: ExportFilter) -> set[tuple[int, int]]:
+    """The windows with an event that matches."""
+    found: set[int] = set()
+    for part in parts_of(survey.manifests):
+        dataset = part.manifest.dataset
+        if dataset.time not in dataset.columns:
+            raise UsageError(f"{survey.path} has no time of its rows", hint="look for gaps without a filter")
+        matcher = Matcher(filter, dataset)
+        for batch in part.rows(survey.place):
+            moments = instants(matcher.rows(batch)[dataset.time])
+            found.update(moment // WINDOWS[window] for moment in pc.unique(moments).to_pylist() if moment is not None)
+    return {(each, each) for each in found}
+
+
+def _quiet(survey: _Single | _Lineage, window: Window, spans: Iterable[tuple[int, int]]) -> Iterator[Gap]:
+    """Windows between others that nothing reaches into."""
+    width = WINDOWS[window]
     reached: int | None = None
-    for first, last in spans:
+    for first, last in sorted(spans):
         if reached is not None and first > reached + 1:
             start, end = (reached + 1) * width, first * width
             count = first - reached - 1

@@ -81,6 +81,6 @@ def of_cursor(fault: CursorFault, path: Path, *, guarded: bool) -> ExportError:
 def _known(text: str, path: Path) -> ExportError | None:
     for sign, kind, hint in _TRANSLATIONS:
         if sign in text:
-            detail = text.split("\n", maxsplit=1)[0].rpartition(": ")[2] if kind is NotAStore else sign
+            detail = text[text.index(sign) :].split("\n", maxsplit=1)[0] if kind is NotAStore else sign
             return kind(f"{path}: {detail}", hint=hint)
     return None

@@ -6,7 +6,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pyarrow as pa
 
@@ -28,11 +27,13 @@ APPLICATION_ID = 0x50454E53
 class SqliteFile(Closing):
     """A file and how to read it; a :class:`~penstock.ports.source.Source`."""
 
-    dataset: ClassVar[Dataset] = EVENTS
-
     def __init__(self, path: str | os.PathLike[str], config: StorageConfig | None) -> None:
         self.path = Path(path)
         self.config = config if config is not None else StorageConfig()
+
+    @property
+    def dataset(self) -> Dataset:
+        return EVENTS
 
     @property
     def ref(self) -> SourceRef:

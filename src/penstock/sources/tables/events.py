@@ -1,6 +1,6 @@
 """Rows of an adopted table as events: which rows are none, what the fields of the others are, and what was changed.
 
-A batch comes as it was gathered (``query``): payloads are JSON objects, times are microseconds, texts are UTF-8, and
+A batch comes as it was gathered (``adopted``): payloads are JSON objects, times are microseconds, texts are UTF-8, and
 what is not as it was stored is noted. Whether a row is an event, and which one, depends on that row alone, never on its
 batch. What an event cannot hold as it is stored is kept in another spelling and counted:
 
@@ -84,7 +84,7 @@ class Judged:
 
 
 class Converter:
-    """Makes events of what :mod:`penstock.sources.tables.query` gathers, under one filter.
+    """Makes events of what :mod:`penstock.sources.tables.adopted` selects, under one filter.
 
     Not for two threads at once. ``rows`` is how many events came out so far, ``counts`` what was skipped and coerced on
     the way. A row that is no event is counted unless what can be read of it shows that it would not match.

@@ -58,6 +58,10 @@ class Numbering:
             where.append(f"{self.place} BETWEEN {places[0]} AND {places[1]}")
         return " AND ".join([*where, *self._numbered()])
 
+    def above(self, after: int | None) -> str:
+        """The condition for all rows, or those above a number."""
+        return " AND ".join([*([] if after is None else [f"{self.seq} > {after}"]), *self._numbered()]) or "1"
+
     def among(self, numbers: Sequence[int]) -> str:
         """The condition for rows at some numbers."""
         return " AND ".join([f"{self.seq} IN ({', '.join(map(str, numbers))})", *self._numbered()])
@@ -65,16 +69,12 @@ class Numbering:
     def sizes(self, after: int | None) -> str:
         """``seq``, the row number where it is needed, and what is measured of every row above ``after``, in ``seq``
         order: its size in bytes, or all its values, which is quicker where no sorting moves them about."""
-        where = [*([] if after is None else [f"{self.seq} > {after}"]), *self._numbered()]
         names = [quote_name(name) for name in self.shape.columns]
         if self.place is None and len(names) <= _MOST_VALUES:
             measured = ", ".join(["0", "0", *names])
         else:
             measured = f"{self.place or '0'}, " + _sum([f"ifnull(octet_length({name}), 4)" for name in names])
-        return (
-            f"SELECT {self.seq}, {measured} FROM {self.shape.source}"
-            f" WHERE {' AND '.join(where) or '1'} ORDER BY {self.seq}"
-        )
+        return f"SELECT {self.seq}, {measured} FROM {self.shape.source} WHERE {self.above(after)} ORDER BY {self.seq}"
 
     def last(self, count: int = 1) -> str:
         """The highest ``seq``, at most so many; no row if there is none."""
@@ -87,15 +87,14 @@ class Numbering:
 
     def first(self, after: int | None) -> str:
         """The lowest ``seq`` of all, or above a number; no row if there is none."""
-        above = "" if after is None else f" AND {self.seq} > {after}"
-        return f"{self._numbers()}{above} ORDER BY {self.seq} LIMIT 1"
+        return f"{self._numbers(after)} ORDER BY {self.seq} LIMIT 1"
 
     def unnumbered(self) -> str:
         """How many rows have no integer for a ``seq``."""
         return f"SELECT count(*) AS n FROM {self.shape.source} WHERE typeof({self.seq}) <> 'integer'"
 
-    def _numbers(self) -> str:
-        return f"SELECT {self.seq} AS seq FROM {self.shape.source} WHERE {' AND '.join(self._numbered()) or '1'}"
+    def _numbers(self, after: int | None = None) -> str:
+        return f"SELECT {self.seq} AS seq FROM {self.shape.source} WHERE {self.above(after)}"
 
     def _numbered(self) -> Iterator[str]:
         if self.checked:

@@ -38,10 +38,10 @@ def slices(pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, a
                         break
             except CursorFault as fault:
                 often = f"more than {ties:,} times" if ties else "twice"
-                hint = "map seq to a column whose values are unique" + ("" if ties else ", or map the id as well")
+                more = "" if ties else ", leave it out, or map the id as well"
                 raise InvalidMapping(
                     f"the column {numbering.column!r} holds {fault.said} {often}: it cannot be the arrival number",
-                    hint=hint,
+                    hint=f"name a column whose values are unique{more}",
                 ) from None
         yield from found
         if len(found) < _AT_ONCE or numbering.place is not None:

@@ -1,29 +1,87 @@
-"""Adopted tables: a table of any shape in a SQLite file, read as events and never written."""
+"""Tables, views and queries of SQLite files that are no event stores: read as they are or as events, never written."""
 
 from __future__ import annotations
 
 import os
 
-from penstock.errors import UsageError
+from penstock.errors import StoreBusy, UsageError
+from penstock.model.columns import EVENTS
+from penstock.model.dataset import Dataset
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.source import Peers, View
+from penstock.ports.source import Peers, SourceRef, View
+from penstock.sources.connection import Connection
 from penstock.sources.file import SqliteFile
+from penstock.sources.tables.adopted import Adopted
+from penstock.sources.tables.pinned import Pinned
+from penstock.sources.tables.plain import Plain, settle
+from penstock.sources.tables.projection import Projection
+from penstock.sources.tables.select import describe_query
+from penstock.sources.tables.stream import StreamView
+from penstock.sources.tables.table import Shape, describe
 from penstock.sources.tables.view import TableView
 
 
 class AdoptedTable(SqliteFile):
-    """The table that ``config`` names, through ``config.mapping``; safe while other processes write.
+    """What ``config`` names of a file: its rows as they are, or, with ``config.mapping``, as events. Safe while other
+    processes write.
 
     Nothing else in this process may open the same file with another SQLite while a view is open, as of
     :class:`~penstock.SqliteAnalyticsStorage`. Raises :class:`~penstock.errors.NotFound`,
-    :class:`~penstock.errors.NotAStore`, :class:`~penstock.errors.InvalidMapping`.
+    :class:`~penstock.errors.NotAStore`, :class:`~penstock.errors.InvalidMapping`,
+    :class:`~penstock.errors.InvalidQuery`, :class:`~penstock.errors.UsageError`.
     """
 
     def __init__(self, path: str | os.PathLike[str], config: StorageConfig) -> None:
         super().__init__(path, config)
-        if config.table is None:
+        if not config.foreign:
             raise UsageError("no table is named", hint="name one: StorageConfig(table=...)")
-        self.pin().close()
+        with self._pinned(readers=1) as pinned, pinned.pool.lend() as connection:
+            shape = self._shape(connection)
+            self._plain: Plain | None = None if config.mapping else settle(connection, shape, config)
+            self._streams = _streams(self._projection(shape))
+
+    @property
+    def dataset(self) -> Dataset:
+        return EVENTS if self._plain is None else self._plain.dataset
+
+    @property
+    def ref(self) -> SourceRef:
+        return SourceRef(
+            where=str(self.path.absolute()), config=self.config if self._plain is None else self._plain.config
+        )
 
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
-        return TableView(self.path, self.config, readers=readers, peers=peers)
+        # What comes by once comes through one connection, and no other process can have it.
+        pinned = self._pinned(readers=1) if self._streams else self._pinned(readers=readers, peers=peers)
+        try:
+            with pinned.pool.lend() as connection:
+                projection = self._projection(self._shape(connection))
+            kind = StreamView if _streams(projection) else TableView
+            return kind(pinned, projection, batch_rows=self.config.batch_rows)
+        except BaseException:
+            pinned.close()
+            raise
+
+    def _pinned(self, *, readers: int, peers: Peers | None = None) -> Pinned:
+        return Pinned(self.path, self.config, readers=readers, peers=peers)
+
+    def _shape(self, connection: Connection) -> Shape:
+        if self.config.query is not None:
+            return describe_query(connection, self.config.query)
+        return describe(connection, str(self.config.table))
+
+    def _projection(self, shape: Shape) -> Projection:
+        if self._plain is None:
+            return Adopted(shape, self.config)
+        if shape != self._plain.shape:
+            raise StoreBusy(
+                f"{self.path}: {shape.name} was altered after it was opened",
+                hint="run it again, it is read as it is then",
+            )
+        return self._plain
+
+
+def _streams(projection: Projection) -> bool:
+    """Whether rows come by once: there is no number to find them by, or no quick way to find them by it."""
+    shape, numbers = projection.shape, projection.numbering
+    return numbers is None or shape.guarded or (shape.rowid is None and numbers.column not in shape.indexed)

@@ -1,20 +1,20 @@
-"""What a table that is not ours looks like: its columns, its key and its indexes, as SQLite describes them.
+"""What a table, a view or a query looks like: its columns, its key and its indexes, as SQLite describes them.
 
-Only the description belongs here. What its columns mean for an event is ``adopted_mapping``.
+Only the description belongs here. What its columns mean for an event is ``mapping``, of which types they are ``types``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
 
-from penstock.errors import InvalidMapping, StorageError
+from penstock.errors import ExportError, InvalidMapping, StorageError
 from penstock.sources.connection import Connection, quote_name
 from penstock.sources.file import is_ours
 
@@ -22,7 +22,8 @@ _TABLES = "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AN
 _COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?, 'main') WHERE hidden <> 1 ORDER BY cid"
 _INDEXES = """SELECT l.name AS entry, l.origin, l."unique" AS alone, i.seqno, i.name
     FROM pragma_index_list(?, 'main') AS l JOIN pragma_index_info(l.name, 'main') AS i WHERE l.partial = 0"""
-_DEFINITION = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?"
+_DEFINITION = "SELECT sql FROM main.sqlite_schema WHERE type IN ('table', 'view') AND name = ?"
+_KINDS = {"table": "table", "view": "view", "virtual": "virtual table"}
 #: What the row number of a table is called; a column of the table may take the name away.
 _ROWIDS = ("rowid", "_rowid_", "oid")
 #: Everything in a CREATE TABLE in which the word AUTOINCREMENT would not be the keyword.
@@ -36,9 +37,10 @@ _SHOWN = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """A table. ``rowid`` is how SQL says its row number, ``None`` if it has none. ``key`` is its INTEGER PRIMARY KEY
-    (``autoincrement``: never reused). ``indexed`` columns lead an index, ``unique`` ones have one of their own.
-    ``sha256`` is of the text of its CREATE TABLE."""
+    """A table, or a view, a virtual table or a query, as ``kind`` says. ``rowid`` is how SQL says its row number,
+    ``None`` if it has none. ``key`` is its INTEGER PRIMARY KEY (``autoincrement``: never reused), ``primary`` are the
+    columns of its PRIMARY KEY. ``indexed`` columns lead an index, ``unique`` ones have one of their own. ``types`` are
+    declared types by column, as far as there are any. ``sha256`` is of the text of its CREATE, or of the ``query``."""
 
     name: str
     columns: tuple[str, ...]
@@ -48,11 +50,23 @@ class Shape:
     indexed: frozenset[str]
     unique: frozenset[str]
     sha256: str
+    kind: str = "table"
+    primary: tuple[str, ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
+    query: str | None = None
 
     @property
     def source(self) -> str:
         """What stands behind FROM."""
-        return f"main.{quote_name(self.name)}"
+        if self.query is None:
+            return f"main.{quote_name(self.name)}"
+        names = ", ".join(map(quote_name, self.columns))
+        return f"(WITH penstock_query({names}) AS (\n{self.query}\n) SELECT * FROM penstock_query)"
+
+    @property
+    def guarded(self) -> bool:
+        """Whether reading it runs SQL or code of somebody else's, which may never end."""
+        return self.kind != "table"
 
     def column(self, name: str) -> str | None:
         """The column of this name as the table spells it; case does not matter, as in SQL."""
@@ -78,15 +92,22 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def describe(connection: Connection, table: str) -> Shape:
-    """The table of this name, case aside. Raises :class:`~penstock.errors.InvalidMapping` if there is none, if it is
-    not a plain table, or if it belongs to an event store of ours."""
-    name, without_rowid = _find(connection, table)
+    """The table, view or virtual table of this name, case aside. Raises :class:`~penstock.errors.InvalidMapping` if
+    there is none, if it cannot be read, or if it belongs to an event store of ours."""
+    name, kind, without_rowid = _find(connection, table)
     own = ("events", "penstock_blocks", "penstock_counters")
     if name in own and is_ours(connection):
         raise InvalidMapping(
             f"{connection.path} is an event store, and {name} is a table of it", hint="leave --table and --map out"
         )
-    columns = _rows(connection, _COLUMNS, name)
+    try:
+        columns = _rows(connection, _COLUMNS, name)
+    except ExportError as error:
+        if kind == "table":
+            raise
+        raise InvalidMapping(
+            f"the {kind} {name!r} cannot be read: {error.message}", hint="mend it, or name a table"
+        ) from None
     indexes = _rows(connection, _INDEXES, name)
     definition = _rows(connection, _DEFINITION, name)
     if not columns or not definition:
@@ -98,7 +119,8 @@ def describe(connection: Connection, table: str) -> Shape:
     if not without_rowid and any(row["origin"] == "pk" for row in indexes):
         number = None
     taken = {folded(column) for column in names}
-    rowid = None if without_rowid else next((word for word in _ROWIDS if word not in taken), None)
+    plain = kind == "table" and not without_rowid
+    rowid = next((word for word in _ROWIDS if word not in taken), None) if plain else None
     wide = {row["entry"] for row in indexes if row["seqno"]}
     named = [row for row in indexes if row["name"] is not None and not row["seqno"]]
     sql = definition[0]["sql"]
@@ -111,25 +133,27 @@ def describe(connection: Connection, table: str) -> Shape:
         indexed=frozenset(row["name"] for row in named),
         unique=frozenset(row["name"] for row in named if row["alone"] and row["entry"] not in wide),
         sha256=hashlib.sha256(sql.encode("utf-8")).hexdigest(),
+        kind=kind,
+        primary=tuple(row["name"] for row in sorted(keys, key=lambda row: int(row["pk"]))),
+        types={row["name"]: row["type"] for row in columns if row["type"]},
     )
 
 
-def _find(connection: Connection, table: str) -> tuple[str, bool]:
-    """The table's name as it is spelled, and whether it is WITHOUT ROWID."""
+def _find(connection: Connection, table: str) -> tuple[str, str, bool]:
+    """The table's name as it is spelled, which kind of table it is, and whether it is WITHOUT ROWID."""
     found = {folded(row["name"]): row for row in _rows(connection, _TABLES)}
     row = found.get(folded(table))
     if row is None:
-        names = sorted(str(each["name"]) for each in found.values() if each["type"] == "table")
+        names = sorted(str(each["name"]) for each in found.values() if each["type"] != "shadow")
         there = f"its tables are {listed(names)}" if names else "it has no table at all"
         raise InvalidMapping(f"{connection.path} has no table {table!r}", hint=nearest(table, names) + there)
-    if row["type"] == "view":
+    kind = _KINDS.get(str(row["type"]))
+    if kind is None:
         raise InvalidMapping(
-            f"{table!r} is a view: its rows are computed anew at every read, so no snapshot of it can be proven",
-            hint="adopt the table behind it",
+            f"{table!r} is a {row['type']} table: it holds parts of another one",
+            hint="name the one that it is part of",
         )
-    if row["type"] != "table":
-        raise InvalidMapping(f"{table!r} is a {row['type']} table, not a plain one", hint="adopt a plain table")
-    return str(row["name"]), bool(row["wr"])
+    return str(row["name"]), kind, bool(row["wr"])
 
 
 def _rows(connection: Connection, sql: str, *given: str) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
-"""One unchanging view of a table that is not ours, read in slices of its arrival number by several threads.
+"""One unchanging view of a table that is not ours, and its way of being read in slices of its arrival number.
 
-The table is described in ``table``, its mapping settled in ``mapping``, its SQL made in ``query`` and ``numbering``,
-its rows made events in ``events``.
+What its rows become is a ``projection``. What has no number to be cut by is read as a ``stream``.
 """
 
 from __future__ import annotations
@@ -10,91 +9,104 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
 from penstock.errors import InvalidMapping, UsageError
-from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.filter import ExportFilter
 from penstock.model.roll import Growth
-from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Peers, Reading, Slice
-from penstock.sources.tables import query
-from penstock.sources.tables.events import Converter
-from penstock.sources.tables.mapping import adopt
-from penstock.sources.tables.numbering import SEQUENCE
+from penstock.pipeline.cursor import Gather, GatherKind
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Reading, Slice, Ticket
+from penstock.sources.tables.numbering import SEQUENCE, Numbering
 from penstock.sources.tables.pinned import Pinned
+from penstock.sources.tables.projection import Converter, Projection, gathered
 from penstock.sources.tables.slices import slices
-from penstock.sources.tables.table import describe
 
 #: More bytes than any rows have.
 _WHOLE = 1 << 62
+_NUMBER = Gather("seq", GatherKind.INT64)
 
 
-class TableView(Closing):
-    """A table of any shape as events, through ``config.table`` and ``config.mapping``; the file is never written.
+class ForeignView(Closing):
+    """One commit of a table. The file is never written."""
 
-    Raises :class:`~penstock.errors.InvalidMapping` for a table or column that is not there and for an event without
-    ``timestamp`` or ``event_type``, and what opening a store raises.
-    """
+    def __init__(self, pinned: Pinned, projection: Projection, *, batch_rows: int) -> None:
+        self._pinned = pinned
+        self._pool = pinned.pool
+        self._projection = projection
+        self._shape = projection.shape
+        self._batch_rows = batch_rows
 
-    streams = False
+    @property
+    def _numbering(self) -> Numbering:
+        """Raises :class:`~penstock.errors.UsageError` for a table whose rows have no arrival number."""
+        found = self._projection.numbering
+        if found is None:
+            raise UsageError(
+                f"the rows of {self._shape.name} have no number: nothing tells new rows from old ones",
+                hint="name an integer column that only grows with --key, or export it whole",
+            )
+        return found
 
-    def __init__(self, path: Path, config: StorageConfig, *, readers: int, peers: Peers | None = None) -> None:
-        assert config.table is not None
-        self._name = os.fsencode(path.name).decode("utf-8", "replace")
-        self._path = str(path.absolute())
-        self._batch_rows = config.batch_rows
-        self._pinned = Pinned(path, config, readers=readers, peers=peers)
-        self._pool = self._pinned.pool
-        try:
-            with self._pool.lend() as connection:
-                self._adoption = adopt(describe(connection, config.table), config.mapping)
-                self._numbering = self._adoption.numbering
-                self._columns = query.columns(self._adoption)
-                highest = connection.query(self._numbering.last())
-        except BaseException:
-            self.close()
-            raise
-        self._numbered = bool(highest)
-        self.upto = int(highest[0]["seq"]) if highest else 0
-        self.ticket = self._pinned.ticket(self.upto)
+    def _numbers(self, sql: str, count: int = 1) -> pa.Int64Array:
+        """A column of numbers."""
+        with (
+            self._pool.lend() as connection,
+            connection.cursor(sql, columns=[_NUMBER], guarded=self._shape.guarded) as cursor,
+        ):
+            taken = cursor.take(count, RANGE_BYTES)
+        return pa.array([], pa.int64()) if taken is None else taken.batch.column(0)
+
+    @cached_property
+    def _last(self) -> int | None:
+        """The highest arrival number; ``None`` if there is no row, or rows have none."""
+        if self._projection.numbering is None:
+            return None
+        found = self._numbers(self._projection.numbering.last())
+        return int(found[0].as_py()) if len(found) else None
+
+    @property
+    def upto(self) -> int:
+        return self._last or 0
+
+    @property
+    def ticket(self) -> Ticket | None:
+        return self._pinned.ticket(self.upto)
 
     @property
     def source(self) -> Mapping[str, Any]:
-        return {"kind": "table", "name": self._name, **self._adoption.describe(), "horizon": self.upto}
+        name = os.fsencode(self._pinned.path.name).decode("utf-8", "replace")
+        told = {"kind": self._shape.kind, "name": name, **self._projection.describe()}
+        return told if self._projection.numbering is None else {**told, "horizon": self.upto}
 
-    @property
+    @cached_property
     def unread(self) -> Mapping[str, int]:
-        if not self._numbering.checked:
+        numbers = self._projection.numbering
+        if numbers is None or not numbers.checked:
             return {}
-        with self._pool.lend() as connection:
-            count = int(connection.query(self._numbering.unnumbered())[0]["n"])
+        count = int(self._numbers(numbers.unnumbered())[0].as_py())
         return {"skipped_bad_seq": count} if count else {}
 
     @property
     def identity(self) -> str:
         """A digest of where the table lies and how it is defined. Raises :class:`~penstock.errors.UsageError` for a
         table whose rows have no arrival number that lasts."""
-        if "seq" not in self._adoption.fields:
-            raise UsageError(
-                f"the table {self._adoption.shape.name} has no integer key: nothing tells new rows from old ones",
-                hint="map seq to a column that only grows, or export it whole",
-            )
+        _ = self._numbering
         # What of the path is not UTF-8 stands in it as lone surrogates, which json.dumps escapes one by one.
-        facts = json.dumps([self._path, self._adoption.shape.name, self._adoption.shape.sha256])
+        facts = json.dumps([str(self._pinned.path.absolute()), self._shape.name, self._shape.sha256])
         return f"table:{hashlib.sha256(facts.encode()).hexdigest()}"
 
     @property
     def given(self) -> int:
         """As far as the table is AUTOINCREMENT, also what is not in it any more."""
-        if self._numbering.given is None:
+        name = self._numbering.given
+        if name is None:
             return self.upto
         with self._pool.lend() as connection:
-            found = connection.query(SEQUENCE, [self._numbering.given])
+            found = connection.query(SEQUENCE, [name])
         return max([self.upto, *(int(row["seq"]) for row in found)])
 
     @property
@@ -102,9 +114,8 @@ class TableView(Closing):
         return None
 
     def first(self, after: int | None = None) -> int | None:
-        with self._pool.lend() as connection:
-            found = connection.query(self._numbering.first(after))
-        return int(found[0]["seq"]) if found else None
+        found = self._numbers(self._numbering.first(after))
+        return int(found[0].as_py()) if len(found) else None
 
     @property
     def growth(self) -> Growth:
@@ -121,46 +132,27 @@ class TableView(Closing):
                 yield batch["seq"].cast(pa.int64())
 
     def numbers(self, count: int) -> pa.Array:
-        sql = self._numbering.last(count)
-        with self._pool.lend() as connection, connection.stream(sql, batch_rows=count) as reader:
-            return reader.read_all()["seq"].combine_chunks()
+        return self._numbers(self._numbering.last(count), count)
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
-        sql = query.rows(self._adoption, self._numbering.among(numbers))
-        converter, found, events = Converter(self._adoption, ExportFilter()), [], []
-        with self._pool.lend() as connection, connection.cursor(sql, columns=self._columns) as cursor:
-            while (rows := cursor.take(len(numbers), _WHOLE)) is not None:
-                found += rows.batch["seq"].to_pylist()
-                events.append(converter.convert(rows))
-        return found, pa.concat_batches([*events, pa.RecordBatch.from_pylist([], EVENT_SCHEMA)])
+        behind = f"WHERE {self._numbering.among(numbers)} ORDER BY {self._numbering.sorting}"
+        converter, found, there = self._projection.converter(ExportFilter()), [], []
+        with self._pool.lend() as connection:
+            for rows in gathered(connection, self._projection, behind, rows=2 * len(numbers), size=_WHOLE):
+                there.append(converter.convert(rows))
+                found += rows.batch[self._projection.order].to_pylist()
+        return found, pa.concat_batches([*there, pa.RecordBatch.from_pylist([], self._projection.schema)])
+
+    def _check_numbered(self) -> None:
+        """Raises :class:`~penstock.errors.InvalidMapping` where rows are ordered by a column that orders none."""
+        if self._last is None and self.unread:
+            raise InvalidMapping(
+                f"the column {self._numbering.column!r} holds no integer: it cannot be the arrival number",
+                hint="name a column of integers, or leave it out",
+            )
 
     def make_durable(self) -> bool:
         return self._pinned.make_durable()
-
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        """Slices of at most that many rows and bytes, as they are measured. Raises
-        :class:`~penstock.errors.InvalidMapping` if a ``seq`` comes twice."""
-        if not self._numbered and self.unread:
-            raise InvalidMapping(
-                f"the column {self._numbering.column!r} holds no integer: it cannot be the arrival number",
-                hint="map seq to a column of integers, or leave it out",
-            )
-        return slices(self._pool, self._numbering, max_rows=max_rows, max_bytes=max_bytes, after=after)
-
-    def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        converter = Converter(self._adoption, filter)
-        most = RANGE_ROWS if filter.limit is None else self._batch_rows  # rows behind a limit are not looked at
-        return Reading(self._rows(span, converter, most), converter.counts)
-
-    def _rows(self, span: Slice, converter: Converter, most: int) -> Iterator[pa.RecordBatch]:
-        if converter.full:
-            return
-        sql = query.rows(self._adoption, self._numbering.within(span.after, span.upto, span.places))
-        with self._pool.lend() as connection, connection.cursor(sql, columns=self._columns) as cursor:
-            while not converter.full and (rows := cursor.take(most, RANGE_BYTES)) is not None:
-                events = converter.convert(rows)
-                for start in range(0, events.num_rows, self._batch_rows):
-                    yield events.slice(start, self._batch_rows)
 
     def unmoved(self) -> bool:
         return self._pinned.unmoved()
@@ -168,3 +160,33 @@ class TableView(Closing):
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
         self._pinned.close()
+
+
+class TableView(ForeignView):
+    """A table that is found by its arrival number, span by span, by several threads at once."""
+
+    streams = False
+
+    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+        """Slices of at most that many rows and bytes, as they are measured. Raises
+        :class:`~penstock.errors.InvalidMapping` if a number comes twice."""
+        self._check_numbered()
+        return slices(self._pool, self._numbering, max_rows=max_rows, max_bytes=max_bytes, after=after)
+
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        converter = self._projection.converter(filter)
+        most = RANGE_ROWS if filter.limit is None else self._batch_rows  # rows behind a limit are not looked at
+        return Reading(self._rows(span, converter, most), converter.counts)
+
+    def _rows(self, span: Slice, converter: Converter, most: int) -> Iterator[pa.RecordBatch]:
+        if converter.full:
+            return
+        where = self._numbering.within(span.after, span.upto, span.places)
+        behind = f"WHERE {where} ORDER BY {self._numbering.sorting}"
+        with self._pool.lend() as connection:
+            for rows in gathered(connection, self._projection, behind, rows=most, size=RANGE_BYTES):
+                found = converter.convert(rows)
+                for start in range(0, found.num_rows, self._batch_rows):
+                    yield found.slice(start, self._batch_rows)
+                if converter.full:
+                    return

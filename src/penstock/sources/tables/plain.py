@@ -1,0 +1,180 @@
+"""A table as it is: which columns it has, of which types, and which of them are its time, its key and its order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from penstock.errors import InvalidMapping, UsageError
+from penstock.model.column_type import TIMES, ColumnType, parse_column_type, parse_unit
+from penstock.model.columns import EVENTS
+from penstock.model.dataset import Dataset
+from penstock.model.filter import ExportFilter
+from penstock.model.storage_config import StorageConfig
+from penstock.model.times import TimeUnit
+from penstock.pipeline.cursor import Gather
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS
+from penstock.sources.connection import Connection
+from penstock.sources.tables.column import Column
+from penstock.sources.tables.numbering import Numbering, numbering
+from penstock.sources.tables.projection import gathered
+from penstock.sources.tables.table import Shape, folded, listed, nearest
+from penstock.sources.tables.types import Settled, asked_type, declared_type, stored_types
+from penstock.sources.tables.values import Values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plain:
+    """A table as it is, a :class:`~penstock.sources.tables.projection.Projection`.
+
+    ``fields`` are the columns of ``dataset``, the row number behind them if it is hidden. ``numbering`` is by what rows
+    are ordered, ``None`` where nothing orders them. ``config`` is how it was asked to be read, with the types that were
+    found: who opens it again by that finds the same.
+    """
+
+    shape: Shape
+    fields: tuple[Column, ...]
+    dataset: Dataset
+    numbering: Numbering | None
+    config: StorageConfig
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.dataset.schema
+
+    @property
+    def order(self) -> str:
+        return str(self.dataset.order)
+
+    @property
+    def values(self) -> Sequence[str]:
+        return [field.sql for field in self.fields]
+
+    @property
+    def columns(self) -> Sequence[Gather]:
+        return [field.gather for field in self.fields]
+
+    def converter(self, filter: ExportFilter) -> Values:
+        return Values(self.shape.name, self.fields, self.dataset, filter, misfits=self.config.misfits)
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest's ``source`` tells of the table and how it is read."""
+        return {
+            **self.config.reading(),
+            "schema_sha256": self.shape.sha256,
+            "order": self.numbering.order if self.numbering is not None else "none",
+        }
+
+
+def settle(connection: Connection, shape: Shape, config: StorageConfig) -> Plain:
+    """Settle what is exported of a table. What neither was asked nor is declared is found by a pass over its rows.
+
+    Raises :class:`~penstock.errors.InvalidMapping` for a column that is not there, and
+    :class:`~penstock.errors.UsageError` for names and types that no export has.
+    """
+    names = _names(shape, config.rename)
+    time, unit = _time(shape, config.time)
+    types = _asked(shape, config.types)
+    if time is not None and time not in types:
+        declared = declared_type(shape.types.get(time))
+        types[time] = Settled(ColumnType(declared if declared in TIMES else "timestamp_utc", unit))
+    for column in shape.columns:
+        declared = declared_type(shape.types.get(column))
+        if column not in types and declared is not None:
+            types[column] = Settled(ColumnType(declared))
+    unsettled = [column for column in shape.columns if column not in types]
+    if unsettled:
+        found = stored_types(connection, shape, unsettled)
+        types |= found
+        config = replace(config, types={**config.types, **{name: str(each.type) for name, each in found.items()}})
+    table = _ordered(shape, types, names, time, config)
+    return _loosened(connection, table, types, names, time) if config.misfits == "text" else table
+
+
+def _loosened(
+    connection: Connection, table: Plain, types: Mapping[str, Settled], names: Mapping[str, str], time: str | None
+) -> Plain:
+    """The table with text for each column that holds a value that does not fit, found by a pass over its rows. What
+    orders rows, and their time, stay what they are."""
+    values = table.converter(ExportFilter())
+    rows = gathered(connection, table, "", rows=RANGE_ROWS, size=RANGE_BYTES)
+    unfit = {table.fields[place].source for each in rows for place in values.unfit(each)}
+    loose = sorted(unfit - {time, None if table.numbering is None else table.numbering.column})
+    text = ColumnType("text")
+    config = replace(table.config, types={**table.config.types, **dict.fromkeys(loose, str(text))})
+    return _ordered(table.shape, {**types, **dict.fromkeys(loose, asked_type(text))}, names, time, config)
+
+
+def _ordered(
+    shape: Shape, types: Mapping[str, Settled], names: Mapping[str, str], time: str | None, config: StorageConfig
+) -> Plain:
+    """The table with columns of these types, and what they say of its key and its order."""
+    columns = [Column(name=names[column], source=column, settled=types[column]) for column in shape.columns]
+    key = tuple(_found(shape, column, "key") for column in config.key)
+    integers = {column.source for column in columns if column.settled.type.name == "int64"}
+    wanted = key or (shape.primary if shape.rowid is None else ())
+    ordering = wanted[0] if len(wanted) == 1 and wanted[0] in integers else None
+    numbers = numbering(shape, ordering if ordering != shape.key else None)
+    order = None if numbers is None else numbers.column
+    hidden: tuple[str, ...] = ()
+    if numbers is not None and order is None:
+        order = numbers.seq
+        columns.append(Column(name=order, source=order, settled=Settled(ColumnType("int64"))))
+        hidden = (order,)
+    known = key or ((shape.key,) if shape.key is not None else shape.primary)
+    written = {**names, **{name: name for name in hidden}}
+    fields = [column.field for column in columns]
+    dataset = Dataset(
+        shape.name if shape.name != EVENTS.name else f"table {shape.name}",
+        pa.schema(fields),
+        own=tuple(column.name for column in columns if column.name not in hidden),
+        time=None if time is None else names[time],
+        key=tuple(written[name] for name in known or hidden),
+        order=None if order is None else written[order],
+        hidden=hidden,
+    )
+    return Plain(shape=shape, fields=tuple(columns), dataset=dataset, numbering=numbers, config=config)
+
+
+def _names(shape: Shape, rename: Mapping[str, str]) -> dict[str, str]:
+    """What each column is called. Raises :class:`~penstock.errors.UsageError` for two that differ in case only."""
+    new = {_found(shape, old, "rename"): name for old, name in rename.items()}
+    names = {column: new.get(column, column) for column in shape.columns}
+    seen: dict[str, str] = {}
+    for column, name in names.items():
+        if not name:
+            raise UsageError(f"a column of {shape.name!r} has an empty name", hint="give it one: --rename =name")
+        other = seen.setdefault(folded(name), column)
+        if other != column:
+            raise UsageError(
+                f"two columns would be called {name!r}: {other!r} and {column!r}", hint="rename one of them otherwise"
+            )
+    return names
+
+
+def _asked(shape: Shape, types: Mapping[str, str]) -> dict[str, Settled]:
+    return {_found(shape, column, "types"): asked_type(parse_column_type(text)) for column, text in types.items()}
+
+
+def _time(shape: Shape, text: str | None) -> tuple[str | None, TimeUnit]:
+    """The column that is the time, and the unit of its numbers. A column whose whole name fits wins over a unit."""
+    if text is None:
+        return None, TimeUnit.AUTO
+    column = shape.column(text)
+    if column is not None:
+        return column, TimeUnit.AUTO
+    name, mark, unit = text.rpartition(":")
+    return (_found(shape, name, "time"), parse_unit(unit)) if mark else (_found(shape, text, "time"), TimeUnit.AUTO)
+
+
+def _found(shape: Shape, name: str, what: str) -> str:
+    column = shape.column(name)
+    if column is None:
+        raise InvalidMapping(
+            f"{shape.name!r} has no column {name!r}, which {what} names",
+            hint=nearest(name, shape.columns) + f"its columns are {listed(shape.columns)}",
+        )
+    return column

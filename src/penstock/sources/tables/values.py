@@ -1,0 +1,206 @@
+"""Rows of a table as it is: gathered values as columns of the dataset, and what becomes of those that do not fit.
+
+A value that does not fit its column's type ends the export with an error that shows it, or becomes null and is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from penstock.errors import UnfitValue
+from penstock.model import times
+from penstock.model.dataset import Dataset, type_name
+from penstock.model.filter import ExportFilter
+from penstock.model.times import TimeUnit
+from penstock.pipeline.cursor import Gathered, Note
+from penstock.pipeline.matching import Matcher
+from penstock.pipeline.rowtext import RowText
+from penstock.sources.tables.column import Column
+
+_DAY = 86_400_000_000
+#: What is counted of values that were not taken as they are stored.
+_COUNTED = {
+    Note.CUT: "coerced_time_precision",
+    Note.BLOB: "coerced_blob",
+    Note.INVALID_UTF8: "coerced_invalid_utf8",
+    Note.INFINITE: "coerced_not_finite",
+    Note.JSON_NULL: "coerced_json_null",
+    Note.NUMBER: "coerced_number_to_text",
+}
+_MISFITS = "coerced_misfit"
+#: Of a value in a message; and the years that a number is expected to mean when a unit is proposed.
+_SHOWN = 60
+_LIKELY = (times.to_micros(times.EPOCH.replace(year=1980)), times.to_micros(times.EPOCH.replace(year=2100)))
+_PROPOSED = (TimeUnit.S, TimeUnit.MS, TimeUnit.US, TimeUnit.NS)
+
+
+class Values:
+    """Makes rows of a dataset of what was gathered, under one filter. ``counts`` says what was changed on the way, of
+    the rows that were taken. Not for two threads at once.
+
+    Raises :class:`~penstock.errors.UnfitValue` for the first value that does not fit, unless misfits are made null.
+    """
+
+    def __init__(
+        self, table: str, columns: Sequence[Column], dataset: Dataset, filter: ExportFilter, *, misfits: str
+    ) -> None:
+        self._table = table
+        self._columns = columns
+        self._dataset = dataset
+        self._fields = list(dataset.schema)
+        self._nulls = misfits == "null"
+        self._matcher = Matcher(filter, dataset)
+        self._limit = filter.limit
+        self.rows = 0
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def full(self) -> bool:
+        """Whether the filter's limit is reached, and no further row can be taken."""
+        return self._limit is not None and self.rows >= self._limit
+
+    def convert(self, gathered: Gathered) -> pa.RecordBatch:
+        """The matching rows, in order; maybe none."""
+        arrays, misfits = self._typed(gathered)
+        batch = pa.record_batch(arrays, schema=self._dataset.schema)
+        taken = self._taken(batch)
+        if misfits is not None and not self._nulls:
+            self._refuse(batch, gathered, misfits, taken)
+        self._count(gathered, misfits, taken)
+        whole = pc.all(taken, min_count=0).as_py()
+        rows = batch if whole else batch.filter(taken)
+        self.rows += rows.num_rows
+        return rows
+
+    def unfit(self, gathered: Gathered) -> Iterator[int]:
+        """The places of the columns in which a value does not fit."""
+        for place, where in enumerate(self._typed(gathered)[1] or ()):
+            if where is not None:
+                yield place
+
+    def _taken(self, batch: pa.RecordBatch) -> pa.BooleanArray:
+        taken = self._matcher.mask(batch)
+        if self._limit is None:
+            return taken
+        places = pc.indices_nonzero(taken)[: max(self._limit - self.rows, 0)]
+        return pc.is_in(pa.array(range(batch.num_rows), pa.uint64()), places.cast(pa.uint64()))
+
+    def _typed(self, gathered: Gathered) -> tuple[list[pa.Array], list[pa.BooleanArray | None] | None]:
+        """The columns, and where in each a value did not fit; ``None`` if everywhere all did."""
+        arrays: list[pa.Array] = []
+        unfit: list[pa.BooleanArray | None] = []
+        for place, (column, field) in enumerate(zip(gathered.batch.columns, self._fields, strict=True)):
+            odd = gathered.notes.rows(place, Note.MISFIT) if len(gathered.notes) else ()
+            where = _at(odd, len(column)) if len(odd) else None
+            if pa.types.is_date(field.type):
+                column, broken = _whole_days(column)
+                where = broken if where is None else where if broken is None else pc.or_(where, broken)
+            arrays.append(column if column.type == field.type else column.cast(field.type))
+            unfit.append(where)
+        return arrays, unfit if any(where is not None for where in unfit) else None
+
+    def _count(
+        self, gathered: Gathered, misfits: Sequence[pa.BooleanArray | None] | None, taken: pa.BooleanArray
+    ) -> None:
+        if len(gathered.notes):
+            for (_, note), count in gathered.notes.counts(taken).items():
+                if note in _COUNTED:
+                    self.counts[_COUNTED[note]] += count
+        for where in misfits or ():
+            count = 0 if where is None else pc.sum(pc.and_(where, taken)).as_py()
+            if count:
+                self.counts[_MISFITS] += count
+
+    def _refuse(
+        self,
+        batch: pa.RecordBatch,
+        gathered: Gathered,
+        misfits: Sequence[pa.BooleanArray | None],
+        taken: pa.BooleanArray,
+    ) -> None:
+        """Raise for the first row that is taken with a value that does not fit. A time that does not fit says of no row
+        that it would not be taken."""
+        found = []
+        for place, where in enumerate(misfits):
+            time = self._fields[place].name == self._dataset.time
+            told = where if where is None or time else pc.and_(where, taken)
+            if told is not None and pc.any(told).as_py():
+                found.append((pc.index(told, True).as_py(), place))
+        if found:
+            raise self._unfit(batch, gathered, *min(found))
+
+    def _unfit(self, batch: pa.RecordBatch, gathered: Gathered, row: int, place: int) -> UnfitValue:
+        """What is said of the value in a row and a column."""
+        column, settled = self._columns[place], self._columns[place].settled
+        storage, value = self._shown(gathered, row, place)
+        kind = str(type_name(self._fields[place]))
+        proposed = _proposed_unit(value) if storage in ("integer", "real") and "timestamp" in kind else None
+        if proposed is not None and settled.type.unit is not proposed:
+            fix = f"--types {column.source}:{kind}:{proposed} if its numbers are {_WORDS[proposed]}, "
+        else:
+            fix = ""
+        key = self._key(batch.slice(row, 1))
+        at = f", {key}" if key else ""
+        return UnfitValue(
+            f"{self._table}{at}: the column {column.source!r} holds the {storage} {value},"
+            f" which is no {_as_said(kind, settled.type.unit)}",
+            hint=f"{fix}--types {column.source}:text takes the column as text, --misfits null leaves such values out",
+        )
+
+    def _shown(self, gathered: Gathered, row: int, place: int) -> tuple[str, str]:
+        """How a value is stored, and the value for a message."""
+        for misfit in gathered.misfits:
+            if (misfit.row, misfit.column) == (row, place):
+                text = misfit.shown.decode("utf-8", "backslashreplace")
+                if misfit.storage == "blob":
+                    return "blob", f"x'{misfit.shown[: _SHOWN // 2].hex()}'"
+                short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+                return misfit.storage, json.dumps(short, ensure_ascii=False) if misfit.storage == "text" else short
+        return "time", times.render(gathered.batch.column(place)[row].cast(pa.int64()).as_py())
+
+    def _key(self, row: pa.RecordBatch) -> str:
+        """The row's key for a message: ``id 17``."""
+        names = [name for name in self._dataset.key if row[name].null_count == 0]
+        if not names:
+            return ""
+        text = RowText(self._dataset.select(names))
+        line = json.loads(bytes(text.lines(row.select(names)).text))
+        return ", ".join(f"{name} {str(value)[:_SHOWN]}" for name, value in line.items())
+
+
+_WORDS = {
+    TimeUnit.S: "seconds",
+    TimeUnit.MS: "milliseconds",
+    TimeUnit.US: "microseconds",
+    TimeUnit.NS: "nanoseconds",
+}
+
+
+def _as_said(kind: str, unit: TimeUnit) -> str:
+    return kind if unit is TimeUnit.AUTO else f"{kind} of the unit {unit}"
+
+
+def _at(rows: Any, size: int) -> pa.BooleanArray:
+    return pc.is_in(pa.array(range(size), pa.int64()), rows)
+
+
+def _whole_days(micros: pa.Int64Array) -> tuple[pa.Date32Array, pa.BooleanArray | None]:
+    """Times as dates, null where one is no whole day, and where that is."""
+    rest = pc.subtract(micros, pc.multiply(pc.divide(micros, _DAY), _DAY))
+    broken = pc.fill_null(pc.not_equal(rest, 0), False)
+    any_broken = pc.any(broken).as_py()
+    kept = pc.if_else(broken, None, micros) if any_broken else micros
+    return pc.divide(kept, _DAY).cast(pa.int32()).cast(pa.date32()), broken if any_broken else None
+
+
+def _proposed_unit(value: str) -> TimeUnit | None:
+    """The unit by which a number is a time of our days."""
+    number = float(value)
+    micros = {TimeUnit.S: number * 1e6, TimeUnit.MS: number * 1e3, TimeUnit.US: number, TimeUnit.NS: number / 1e3}
+    return next((unit for unit in _PROPOSED if _LIKELY[0] <= micros[unit] < _LIKELY[1]), None)
