@@ -19,6 +19,7 @@ from encoding_defects import ENCODING_DEFECTS
 from flattening_defects import FLATTENING_DEFECTS
 from lineage_defects import LINEAGE_DEFECTS
 from reading_defects import READING_DEFECTS
+from where_defects import WHERE_DEFECTS
 from worker_defects import WORKER_DEFECTS
 
 from penstock import wiring
@@ -396,7 +397,7 @@ DEFECTS: dict[str, Callable[[], Patches]] = {
     )
 }
 DEFECTS |= BACKEND_DEFECTS | READING_DEFECTS | BOUNDS_DEFECTS | ENCODING_DEFECTS | WORKER_DEFECTS
-DEFECTS |= LINEAGE_DEFECTS | FLATTENING_DEFECTS
+DEFECTS |= LINEAGE_DEFECTS | FLATTENING_DEFECTS | WHERE_DEFECTS
 
 
 @contextmanager
