@@ -39,7 +39,8 @@ sanitize: $(VENV)/.test
 	  tests/unit/test_pipeline_native.py tests/unit/test_pipeline_any_columns.py tests/unit/test_pipeline_flattening.py \
 	  tests/unit/test_formats_encoders.py tests/unit/test_formats_decoders.py tests/unit/test_sources_scan.py \
 	  tests/unit/test_sources_cursor.py tests/unit/test_adopted_events.py tests/unit/test_adopted_payload.py \
-	  tests/unit/test_storage_foreign.py tests/property/test_round_trip.py tests/property/test_filters.py
+	  tests/unit/test_storage_foreign.py tests/property/test_round_trip.py tests/property/test_filters.py \
+	  tests/property/test_where.py
 
 # The native library's functions with rows and lines made up by chance, under the same sanitizers and with memory that
 # runs out, for SECONDS (60). The same SEED (0) makes up the same ones.
