@@ -270,19 +270,64 @@ def test_a_flattened_export_is_not_restored(place: Path, penstock: Command) -> N
     assert not (place / "b.db").exists()
 
 
-def test_json_columns_of_a_table_are_flattened(tmp_path: Path, penstock: Command) -> None:
-    build(
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A database with a table of twenty orders, whose ``props`` are JSON with white space, and a view of some."""
+    rows = [(n, "2026-11-01T00:00:00Z", "k", f'{{ "total" : {n}.5, "n" : {n} }}' if n % 4 else None) for n in range(20)]
+    return build(
         tmp_path / "app.db",
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT, kind TEXT, props TEXT)",
-        rows=[(n, "2026-11-01T00:00:00Z", "k", f'{{ "a" : {n} }}') for n in range(5)],
-        into="t",
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, at TEXT, kind TEXT, props JSON)",
+        "CREATE VIEW late AS SELECT id, props FROM orders WHERE id >= 10",
+        rows=rows,
+        into="orders",
     )
-    done = penstock(
-        *("export", "app.db", "-", "--table", "t", "--map", "timestamp=at,event_type=kind,data=props"),
-        *("--flatten", "data"),
-    )
+
+
+@pytest.mark.parametrize(
+    ("source", "column", "first"),
+    [
+        (["--table", "orders"], "props", 0),
+        (["--table", "orders", "--rename", "props=p"], "p", 0),
+        (["--table", "orders", "--map", "timestamp=at,event_type=kind,data=props"], "data", 0),
+        (["--table", "late", "--types", "props:json"], "props", 10),
+        (["--query", "SELECT id, props FROM orders WHERE id >= 5", "--types", "props:json"], "props", 5),
+        (["--table", "orders", "--runner", "processes", "--part-size", "7rows", "--workers", "2"], "props", 0),
+        (["--table", "orders", "--incremental"], "props", 0),
+    ],
+)
+def test_json_columns_of_tables_views_and_queries_are_flattened(
+    table: Path, penstock_process: Command, source: list[str], column: str, first: int
+) -> None:
+    done = penstock_process("export", "app.db", "out/", *source, "--flatten", column)
     assert done.code == 0, done.stderr
-    assert [line["data.a"] for line in done.lines] == [0, 1, 2, 3, 4]
+    assert verify(table.parent / "out").problems == ()
+    frame = polars.read_parquet(f"{table.parent}/out/data/*.parquet")
+    found = sorted(frame[f"{column}.total"].to_list(), key=lambda total: total or 0)
+    wanted = [n + 0.5 if n % 4 else None for n in range(first, 20)]
+    assert found == sorted(wanted, key=lambda total: total or 0)
+    assert frame[f"{column}.n"].dtype == polars.Int64
+    with duckdb.connect() as database:
+        sql = f"SELECT sum(\"{column}.total\") FROM '{table.parent}/out/data/*.parquet'"
+        assert database.execute(sql).fetchone() == (sum(total or 0 for total in wanted),)
+
+
+def test_a_flattened_table_and_its_export_are_compared_in_its_columns(table: Path, penstock: Command) -> None:
+    assert penstock("export", "app.db", "a.ndjson", "--table", "orders", "--flatten", "props").code == 0
+    assert penstock("diff", "app.db", "a.ndjson", "--table", "orders").code == 0
+    elsewhere(table, "UPDATE orders SET props = '{\"n\":17.0}' WHERE id = 17")
+    done = penstock("diff", "a.ndjson", "app.db", "--table", "orders")
+    assert (done.code, done.stdout.decode().split()) == (4, ["~", "17"])
+
+
+def test_a_condition_is_about_the_payload_and_the_first_pass_sees_what_it_takes(place: Path, penstock: Command) -> None:
+    done = penstock("export", "events.db", "a.ndjson", "--flatten", "data", "--where", "data.status >= 404")
+    assert done.code == 0
+    (row, *_) = (json.loads(line) for line in (place / "a.ndjson").read_text().splitlines())
+    names = [name for name in row if name.startswith("data")]
+    assert names == ["data.status", "data.user.id", "data.ms", "data.ok", "data.mixed", "data.big", "data_rest"]
+    done = penstock("diff", "events.db", "a.ndjson", "--where", "data.status >= 404")
+    assert done.code == 2
+    assert "export again without --flatten data" in done.stderr
 
 
 @pytest.mark.parametrize(

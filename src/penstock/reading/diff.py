@@ -101,9 +101,10 @@ class _Published:
         why |= dict.fromkeys(self.dataset.key, "its rows cannot be told apart")
         for name in why:
             if name not in self.dataset.columns:
+                laid_open = any(name in step.asked.columns for step in self.steps)
+                how = f"without --flatten {name}" if laid_open else f"with {name} among the columns"
                 raise UsageError(
-                    f"{self.name} was exported without the column {name}: {why[name]}",
-                    hint=f"export again with {name} among the columns",
+                    f"{self.name} was exported without the column {name}: {why[name]}", hint=f"export again {how}"
                 )
         self._matcher = _matcher(self.name, filter, self.dataset)
 
