@@ -347,7 +347,9 @@ def test_a_condition_is_about_the_payload_and_the_first_pass_sees_what_it_takes(
         (["--flatten", "data", "--flatten-schema", "data.a:text", "--flatten-columns", "5"], "a schema is given"),
         (["--flatten", "data", "--max-duration", "5"], "does not go with a first pass"),
         (["--flatten", "data", "--dry-run"], "--dry-run reads no payloads"),
-        (["--flatten", "data", "--columns", "data"], "unknown column 'data'"),
+        (["--flatten", "data", "--columns", "data"], "the column 'data' is flattened"),
+        (["--flatten", "data", "--columns", "id,tiemstamp"], "did you mean 'timestamp'?"),
+        (["--flatten", "data", "--columns", "id,data.nope"], "unknown column 'data.nope'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(place: Path, penstock: Command, options: list[str], said: str) -> None:

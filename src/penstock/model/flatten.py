@@ -94,6 +94,16 @@ class Flatten:
             if name in dataset.key:
                 raise UsageError(f"the column {name!r} tells rows apart, it cannot be flattened")
 
+    def check_chosen(self, dataset: Dataset, chosen: Iterable[str]) -> None:
+        """Raise :class:`UsageError` for a column that will not be written, whatever members there are."""
+        for name in chosen:
+            if name in self.columns:
+                raise UsageError(
+                    f"the column {name!r} is flattened", hint=f"choose its members, as {name}.MEMBER, or {name}_rest"
+                )
+            if not any(name.startswith((f"{column}.", f"{column}_rest")) for column in self.columns):
+                dataset.select([name])
+
     def given(self) -> dict[str, dict[tuple[str, ...], str]]:
         """The members that ``schema`` names, by column."""
         return _named(self.columns, self.schema or {})

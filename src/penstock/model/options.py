@@ -250,6 +250,9 @@ class ExportOptions:
         asked = self.flattening
         if asked is not None:
             asked.check(dataset)
+            asked.check_chosen(dataset, self.columns or ())
+            others = [name for name in dataset.columns if name not in asked.columns]
+            check_partitions(dataset, dataset.select(others) if others else dataset, self.partition_by)
         return Layout(
             format=format,
             codec=final,
