@@ -210,18 +210,45 @@ def test_skipped_rows_are_told_counted_and_exit_three(tmp_path: Path, penstock: 
         ("pageviews", f"{MAPPING},seq=status,id=:none", "twice"),
         ("pageviews", f"{MAPPING},seq=path", "no integer"),
         ("pageviews", "time=created_at", "unknown field 'time'"),
-        ("recent", MAPPING, "no number that could be their arrival order"),
     ],
 )
 def test_a_wrong_mapping_exits_two_and_writes_nothing(
     app: Path, penstock: Command, table: str, mapping: str, said: str
 ) -> None:
-    build(app, "CREATE VIEW recent AS SELECT * FROM pageviews", "UPDATE pageviews SET status = 5 WHERE id < 3")
+    build(app, "UPDATE pageviews SET status = 5 WHERE id < 3")
     done = penstock("export", app, "out.csv", "--table", table, "--map", mapping)
 
     assert (done.code, done.stdout) == (2, b"")
     assert said in done.stderr
     assert not (app.parent / "out.csv").exists()
+
+
+def test_views_and_queries_are_events_too_with_constants(app: Path, penstock: Command) -> None:
+    build(app, "CREATE VIEW recent AS SELECT created_at, path FROM pageviews WHERE id > 890")
+    mapping = "timestamp=created_at,event_type='seen, it''s',priority='high'"
+    query = "SELECT created_at, path FROM pageviews WHERE id > 890 ORDER BY id; -- the last ten"
+    assert penstock("export", app, "a.ndjson", "--table", "recent", "--map", mapping).code == 0
+    assert penstock("export", app, "b.ndjson", "--query", query, "--map", mapping).code == 0
+
+    seen = foreign_readers.read(app.parent / "a.ndjson")
+    assert [(row["id"], row["seq"], row["event_type"], row["priority"]) for row in seen] == [
+        (f"recent:{number}", number, "seen, it's", "high") for number in range(1, 11)
+    ]
+    assert [row["timestamp"] for row in seen] == [micros(number) for number in range(891, 901)]
+    asked = foreign_readers.read(app.parent / "b.ndjson")
+    assert [row["data"] for row in asked] == [row["data"] for row in seen]
+    assert [row["id"] for row in asked] == [f"query:{number}" for number in range(1, 11)]
+
+
+def test_a_wrong_time_unit_shows_a_value_and_names_the_right_one(app: Path, penstock: Command) -> None:
+    build(app, "CREATE TABLE taps (at INTEGER, name TEXT)", "INSERT INTO taps VALUES (1793536215123, 'tap')")
+    done = penstock("export", app, "out.csv", "--table", "taps", "--map", "timestamp=at:s,event_type=name")
+
+    assert (done.code, done.stdout, (app.parent / "out.csv").exists()) == (2, b"", False)
+    assert "no row of 'taps' is an event: skipped bad timestamp: 1" in done.stderr
+    assert "holds the integer 1793536215123" in done.stderr
+    assert "--map timestamp=at:ms" in done.stderr
+    assert penstock("export", app, "out.csv", "--table", "taps", "--map", "timestamp=at:ms,event_type=name").code == 0
 
 
 def test_a_store_of_ours_is_not_adopted(tmp_path: Path, penstock: Command) -> None:

@@ -170,9 +170,22 @@ def test_refusals_name_what_is_missing_and_what_there_is(mapping: dict[str, str]
     assert hinted in str(caught.value.hint)
 
 
-def test_rows_without_any_number_are_refused() -> None:
-    with pytest.raises(InvalidMapping, match="no number"):
-        adopt(shape("a", "name", "created_at", key=None, rowid=None), NEEDED)
+def test_rows_without_any_number_come_as_they_come() -> None:
+    adoption = adopt(shape("a", "name", "created_at", key=None, rowid=None), NEEDED)
+
+    assert adoption.numbering is None
+    assert adoption.describe()["order"] == "as it came, assumed"
+
+
+def test_a_constant_is_text_in_quotes_and_no_column() -> None:
+    adoption = adopt(PLAIN, {"timestamp": "created_at", "event_type": "'it''s, new'"})
+
+    assert (adoption.sql("event_type"), adoption.sql("timestamp")) == ("'it''s, new'", '"created_at"')
+    assert adoption.rest == ("name", "path", "ms")
+    quoted = adopt(shape("'x'", "created_at"), {"timestamp": "created_at", "event_type": "'x'"})
+    assert quoted.sql("event_type") == "\"'x'\""
+    with pytest.raises(InvalidMapping, match="seq cannot be a constant"):
+        adopt(PLAIN, {**NEEDED, "seq": "'1'"})
 
 
 def test_long_lists_of_columns_are_cut() -> None:

@@ -1,11 +1,13 @@
 """Which column of an adopted table holds which field of an event: the mapping, settled against the table's shape.
 
 A mapping says ``FIELD=COLUMN``. A field that it does not name takes the column of its own name, if there is one, and
-``FIELD=:none`` takes none. ``timestamp`` and ``received_at`` may say how numbers are to be read: ``COLUMN:ms``.
+``FIELD=:none`` takes none; ``FIELD='text'`` is that text in every row. ``timestamp`` and ``received_at`` may say how
+numbers are to be read: ``COLUMN:ms``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,23 +15,26 @@ from typing import Any
 from penstock.errors import InvalidMapping
 from penstock.model.columns import COLUMNS, NOWHERE
 from penstock.model.times import TimeUnit
+from penstock.sources.connection import quote_name
 from penstock.sources.tables.numbering import Numbering, numbering
 from penstock.sources.tables.table import Shape, listed, nearest
 
 _REQUIRED = ("timestamp", "event_type")
 _TIMES = ("timestamp", "received_at")
+_CONSTANT = re.compile(r"'(?:[^'\x00]|'')*'\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adoption:
     """How one table is read as events.
 
-    ``fields`` are the columns by field, ``units`` how their numbers are times, ``rest`` the columns that become members
-    of ``data``, in the table's order.
+    ``fields`` are the columns, or constants in quotes, by field, ``units`` how their numbers are times, ``rest`` the
+    columns that become members of ``data``, in the table's order. Without a ``numbering`` rows are numbered as they
+    come.
     """
 
     shape: Shape
-    numbering: Numbering
+    numbering: Numbering | None
     fields: Mapping[str, str]
     units: Mapping[str, TimeUnit]
     rest: tuple[str, ...]
@@ -44,8 +49,13 @@ class Adoption:
             "mapping": dict(self.fields),
             "units": {field: str(unit) for field, unit in self.units.items()},
             "ids": "table:seq" if ids is None else "column, unique" if sure else "column, assumed unique",
-            "order": self.numbering.order,
+            "order": self.numbering.order if self.numbering is not None else "as it came, assumed",
         }
+
+    def sql(self, field: str) -> str:
+        """What is selected for a field."""
+        found = self.fields[field]
+        return quote_name(found) if found in self.shape.columns else found
 
 
 def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
@@ -68,16 +78,12 @@ def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
                 f"no column of {shape.name!r} is the field {field!r}",
                 hint=f"map one, as --map {field}=COLUMN; its columns are {listed(shape.columns)}",
             )
-    numbers = numbering(shape, seq)
-    if numbers is None:
-        raise InvalidMapping(
-            f"the rows of {shape.name!r} have no number that could be their arrival order",
-            hint=f"map an integer column, as --map seq=COLUMN; its columns are {listed(shape.columns)}",
-        )
     used = set(fields.values())
+    numbers = numbering(shape, seq)
     return Adoption(
         shape=shape,
-        numbering=replace(numbers, shared=numbers.checked and "id" in fields),  # else the number is the id
+        # without an id of its own the number is the id
+        numbering=None if numbers is None else replace(numbers, shared=numbers.checked and "id" in fields),
         fields=fields,
         units=units,
         rest=tuple(name for name in shape.columns if name not in used),
@@ -93,6 +99,10 @@ def _column(shape: Shape, field: str, given: str | None, *, number: str | None =
         return column, TimeUnit.AUTO
     if given == NOWHERE:
         return None, TimeUnit.AUTO
+    if _CONSTANT.match(given):
+        if field == "seq":
+            raise InvalidMapping("seq cannot be a constant: it orders the rows", hint="map it to a column")
+        return given, TimeUnit.AUTO
     name, mark, unit = given.rpartition(":")
     column = shape.column(name) if mark and field in _TIMES else None
     if column is None:

@@ -42,6 +42,10 @@ class Plain:
     config: StorageConfig
 
     @property
+    def numbers_rows(self) -> bool:
+        return False
+
+    @property
     def schema(self) -> pa.Schema:
         return self.dataset.schema
 

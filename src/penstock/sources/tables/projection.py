@@ -33,7 +33,11 @@ class Converter(Protocol):
 
 class Projection(Protocol):
     """``values`` is the SQL of what is selected, ``columns`` where that goes. ``schema`` is that of the rows.
-    ``numbering`` is by what they are ordered, if by anything, and ``order`` the column that then has it."""
+    ``numbering`` is by what they are ordered, if by anything, and ``order`` the column that then has it, or, where
+    ``numbers_rows``, is to have the number of each row as it comes."""
+
+    @property
+    def numbers_rows(self) -> bool: ...
 
     @property
     def shape(self) -> Shape: ...

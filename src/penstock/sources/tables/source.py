@@ -11,7 +11,7 @@ from penstock.model.storage_config import StorageConfig
 from penstock.ports.source import Peers, SourceRef, View
 from penstock.sources.connection import Connection
 from penstock.sources.file import SqliteFile
-from penstock.sources.tables.adopted import Adopted
+from penstock.sources.tables.adopted import Adopted, check_events
 from penstock.sources.tables.pinned import Pinned
 from penstock.sources.tables.plain import Plain, settle
 from penstock.sources.tables.projection import Projection
@@ -39,6 +39,8 @@ class AdoptedTable(SqliteFile):
             shape = self._shape(connection)
             self._plain: Plain | None = None if config.mapping else settle(connection, shape, config)
             self._streams = _streams(self._projection(shape))
+            if self._plain is None:
+                check_events(connection, Adopted(shape, config))
 
     @property
     def dataset(self) -> Dataset:

@@ -48,6 +48,7 @@ class StreamView(ForeignView):
         with self._pool.lend() as connection:
             for read in gathered(connection, self._projection, self._behind(after), rows=max_rows, size=max_bytes):
                 span = self._span(span, read, after)
+                read = self._numbered(span, read)
                 converter = self._projection.converter(replace(filter, limit=left))
                 rows = _converted(converter, read)
                 if left is not None:  # only who converted one slice knows how much of the next is wanted
@@ -69,6 +70,13 @@ class StreamView(ForeignView):
         first = before.upto if before is not None else after if after is not None else found[0].as_py() - 1
         _refuse_repeats([*([first] if before is not None else []), *found.to_pylist()], numbers)
         return Slice(after=first, upto=found[-1].as_py(), bytes_hint=size, rows=rows)
+
+    def _numbered(self, span: Slice, read: Gathered) -> Gathered:
+        if not self._projection.numbers_rows or self._projection.numbering is not None:
+            return read
+        place = read.batch.schema.get_field_index(self._projection.order)
+        numbers = pa.array(range(span.after + 1, span.upto + 1), pa.int64())
+        return replace(read, batch=read.batch.set_column(place, self._projection.order, numbers))
 
     def _behind(self, after: int | None) -> str:
         numbers = self._projection.numbering

@@ -22,6 +22,7 @@ from penstock.pipeline.cursor import Gathered, Note
 from penstock.pipeline.matching import Matcher
 from penstock.pipeline.rowtext import RowText
 from penstock.sources.tables.column import Column
+from penstock.sources.tables.misfits import WORDS, proposed_unit, shown
 
 _DAY = 86_400_000_000
 #: What is counted of values that were not taken as they are stored.
@@ -34,10 +35,8 @@ _COUNTED = {
     Note.NUMBER: "coerced_number_to_text",
 }
 _MISFITS = "coerced_misfit"
-#: Of a value in a message; and the years that a number is expected to mean when a unit is proposed.
+#: Of a value in a message.
 _SHOWN = 60
-_LIKELY = (times.to_micros(times.EPOCH.replace(year=1980)), times.to_micros(times.EPOCH.replace(year=2100)))
-_PROPOSED = (TimeUnit.S, TimeUnit.MS, TimeUnit.US, TimeUnit.NS)
 
 
 class Values:
@@ -138,11 +137,11 @@ class Values:
     def _unfit(self, batch: pa.RecordBatch, gathered: Gathered, row: int, place: int) -> UnfitValue:
         """What is said of the value in a row and a column."""
         column, settled = self._columns[place], self._columns[place].settled
-        storage, value = self._shown(gathered, row, place)
+        storage, value = self._value(gathered, row, place)
         kind = str(type_name(self._fields[place]))
-        proposed = _proposed_unit(value) if storage in ("integer", "real") and "timestamp" in kind else None
+        proposed = proposed_unit(value) if storage in ("integer", "real") and "timestamp" in kind else None
         if proposed is not None and settled.type.unit is not proposed:
-            fix = f"--types {column.source}:{kind}:{proposed} if its numbers are {_WORDS[proposed]}, "
+            fix = f"--types {column.source}:{kind}:{proposed} if its numbers are {WORDS[proposed]}, "
         else:
             fix = ""
         key = self._key(batch.slice(row, 1))
@@ -153,15 +152,11 @@ class Values:
             hint=f"{fix}--types {column.source}:text takes the column as text, --misfits null leaves such values out",
         )
 
-    def _shown(self, gathered: Gathered, row: int, place: int) -> tuple[str, str]:
+    def _value(self, gathered: Gathered, row: int, place: int) -> tuple[str, str]:
         """How a value is stored, and the value for a message."""
         for misfit in gathered.misfits:
             if (misfit.row, misfit.column) == (row, place):
-                text = misfit.shown.decode("utf-8", "backslashreplace")
-                if misfit.storage == "blob":
-                    return "blob", f"x'{misfit.shown[: _SHOWN // 2].hex()}'"
-                short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-                return misfit.storage, json.dumps(short, ensure_ascii=False) if misfit.storage == "text" else short
+                return misfit.storage, shown(misfit)
         return "time", times.render(gathered.batch.column(place)[row].cast(pa.int64()).as_py())
 
     def _key(self, row: pa.RecordBatch) -> str:
@@ -172,14 +167,6 @@ class Values:
         text = RowText(self._dataset.select(names))
         line = json.loads(bytes(text.lines(row.select(names)).text))
         return ", ".join(f"{name} {str(value)[:_SHOWN]}" for name, value in line.items())
-
-
-_WORDS = {
-    TimeUnit.S: "seconds",
-    TimeUnit.MS: "milliseconds",
-    TimeUnit.US: "microseconds",
-    TimeUnit.NS: "nanoseconds",
-}
 
 
 def _as_said(kind: str, unit: TimeUnit) -> str:
@@ -197,10 +184,3 @@ def _whole_days(micros: pa.Int64Array) -> tuple[pa.Date32Array, pa.BooleanArray 
     any_broken = pc.any(broken).as_py()
     kept = pc.if_else(broken, None, micros) if any_broken else micros
     return pc.divide(kept, _DAY).cast(pa.int32()).cast(pa.date32()), broken if any_broken else None
-
-
-def _proposed_unit(value: str) -> TimeUnit | None:
-    """The unit by which a number is a time of our days."""
-    number = float(value)
-    micros = {TimeUnit.S: number * 1e6, TimeUnit.MS: number * 1e3, TimeUnit.US: number, TimeUnit.NS: number / 1e3}
-    return next((unit for unit in _PROPOSED if _LIKELY[0] <= micros[unit] < _LIKELY[1]), None)
