@@ -45,9 +45,11 @@ _HOMES = {
     "StorageConfig": "penstock.model.storage_config",
     "StorageStats": "penstock.model.result",
     "Unconfirmed": "penstock.errors",
+    "TablesResult": "penstock.model.result",
     "VerifyResult": "penstock.model.result",
     "diff": "penstock.api",
     "export": "penstock.api",
+    "export_tables": "penstock.api",
     "gaps": "penstock.api",
     "ingest": "penstock.api",
     "inspect": "penstock.api",
@@ -83,6 +85,9 @@ if TYPE_CHECKING:
     )
     from penstock.api import (
         export as export,
+    )
+    from penstock.api import (
+        export_tables as export_tables,
     )
     from penstock.api import (
         gaps as gaps,
@@ -154,6 +159,9 @@ if TYPE_CHECKING:
     )
     from penstock.model.result import (
         StorageStats as StorageStats,
+    )
+    from penstock.model.result import (
+        TablesResult as TablesResult,
     )
     from penstock.model.result import (
         VerifyResult as VerifyResult,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from penstock.model.result import (
     RestoreResult,
     ResumeResult,
     StorageStats,
+    TablesResult,
     VerifyResult,
 )
 from penstock.model.sample import parse_sample
@@ -128,6 +130,42 @@ def export(
         )
     finally:
         storage.close()
+
+
+def export_tables(
+    store: str | os.PathLike[str],
+    directory: str | os.PathLike[str],
+    *,
+    options: ExportOptions | None = None,
+    config: StorageConfig | None = None,
+    overwrite: bool = False,
+    incremental: bool = False,
+    observer: Observer | None = None,
+) -> TablesResult:
+    """Export every table of a SQLite file as it is, one after the other, each into a directory called like it. One that
+    fails keeps no other from being exported. Raises :class:`~penstock.errors.UsageError` for an event store, a file
+    without tables, and settings that are of one table."""
+    opening = config if config is not None else StorageConfig()
+    if opening.foreign:
+        raise UsageError("all tables are exported, not the one that is named", hint="leave its name out")
+    tables = wiring.list_tables(store, opening)
+    names = [table.name for table in tables or () if table.kind == "table"]
+    if not names:
+        raise UsageError(f"{os.fspath(store)} holds no table that is not an event store's", hint="export it whole")
+    from penstock.exporting.each import export_each
+
+    def one(name: str) -> ExportResult:
+        return export(
+            store,
+            wiring.destination_in(directory, name),
+            options=options,
+            config=replace(opening, table=name),
+            overwrite=overwrite,
+            incremental=incremental,
+            observer=observer,
+        )
+
+    return export_each(names, one)
 
 
 def ingest(

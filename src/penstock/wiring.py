@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
 from penstock.model.location import Location
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
+from penstock.model.result import TableFacts
 from penstock.model.storage_config import StorageConfig
 from penstock.ports.backend import Backend
 from penstock.ports.source import AnalyticsStorage, Source
@@ -55,6 +57,26 @@ def open_source(store: str | os.PathLike[str], config: StorageConfig | None = No
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
     return SqliteAnalyticsStorage(_local(store, "a store"), config, create=False, read_only=True)
+
+
+def list_tables(store: str | os.PathLike[str], config: StorageConfig | None = None) -> list[TableFacts] | None:
+    """The tables and views of a SQLite file; ``None`` if it is an event store. Raises what :func:`open_source` raises
+    for what is no SQLite file."""
+    from penstock.sources.tables.catalogue import catalogue
+
+    return catalogue(_local(store, "a store"), config if config is not None else StorageConfig())
+
+
+def destination_in(directory: str | os.PathLike[str], table: str) -> ExportDestination:
+    """The directory of a table's export in one that is made if it is missing: it is called like the table, and what may
+    not stand in the name of a folder, or would have a reader pass it over, is escaped."""
+    place = _local(directory, "a directory")
+    try:
+        place.mkdir(exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, f"cannot create {place}") from None
+    name = quote(table, safe=" ,()+=@", errors="surrogatepass")
+    return DirectoryDestination(place / (f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name))
 
 
 def create_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -154,3 +155,125 @@ def test_what_was_mixed_is_text_and_counted(app: Path, penstock: Command) -> Non
     done = penstock("export", app, "out.csv", "--table", "orders")
     assert manifest_of(app.parent / "out.csv")["counts"] == {"coerced_number_to_text": 300}
     assert "note: coerced number to text: 300" in done.stderr
+
+
+ODD = """CREATE TABLE "a b/.c" (id INTEGER PRIMARY KEY, "at" TEXT);
+    INSERT INTO "a b/.c" VALUES (1, '2026-11-01 12:00:00'), (2, NULL);
+    CREATE TABLE people (uuid TEXT PRIMARY KEY, name) WITHOUT ROWID;
+    INSERT INTO people VALUES ('u2', 'Bea'), ('u1', 'Ada');
+    CREATE TABLE wrong (x INT);
+    INSERT INTO wrong VALUES (1), ('two');
+    CREATE VIEW rich AS SELECT id, price FROM orders WHERE price > 500;
+    CREATE VIRTUAL TABLE words USING fts5(body);
+    INSERT INTO words VALUES ('some words');"""
+
+
+def test_inspect_lists_every_table_with_a_command_that_works(app: Path, penstock: Command) -> None:
+    build(app, ODD)
+    listed = penstock("inspect", app.name, "--json").lines
+    tables = {line["name"]: line for line in listed if line["type"] == "table"}
+
+    assert [(name, table["kind"], table["rows"]) for name, table in tables.items()] == [
+        ("a b/.c", "table", 2),
+        ("orders", "table", 600),
+        ("people", "table", 2),
+        ("rich", "view", None),
+        ("words", "virtual table", None),
+        ("wrong", "table", 2),
+    ]
+    assert {name: (table["time"], table["key"]) for name, table in tables.items() if table["key"]} == {
+        "a b/.c": ("at", ["id"]),
+        "orders": ("created_at", ["id"]),
+        "people": (None, ["uuid"]),
+    }
+    said = penstock("inspect", app.name).stdout.decode()
+    for name, table in tables.items():
+        assert f"  {table['command']}\n" in said
+        word, *line = shlex.split(table["command"])
+        done = penstock(*line)
+        assert (word, done.code) == ("penstock", 2 if name == "wrong" else 0), done.stderr
+        assert (app.parent / line[2]).exists() == (name != "wrong")
+    assert penstock("inspect", app.name, "--table", "orders", "--time", "day", "--json").summary["total_events"] == 600
+
+
+def test_all_tables_are_exported_and_one_that_fails_is_named(app: Path, penstock: Command) -> None:
+    build(app, ODD)
+    done = penstock("export", app, "all/", "--all-tables", "--format", "ndjson", "--json")
+
+    assert done.code == 3
+    assert done.summary["tables"] == 3
+    assert list(done.summary["failed"]) == ["wrong"]
+    assert "'x' holds the text \"two\"" in done.summary["failed"]["wrong"]["message"]
+    there = {place.name: list((place / "data").iterdir()) for place in (app.parent / "all").iterdir()}
+    assert sorted(there) == ["a b%2F.c", "orders", "people"]
+    assert typed_readers.read(there["orders"][0], TYPES) == [expected(number) for number in range(1, 601)]
+    assert typed_readers.read(there["people"][0], {"uuid": "text", "name": "text"}) == [
+        {"uuid": "u1", "name": "Ada"},
+        {"uuid": "u2", "name": "Bea"},
+    ]
+    assert penstock("verify", "all/people").code == 0
+    again = penstock("export", app, "all/", "--all-tables", "--format", "ndjson", "--misfits", "null", "--overwrite")
+    assert (again.code, "wrong: coerced misfit: 1" in again.stderr) == (0, True)
+    assert penstock("export", app, "all/", "--all-tables", "--columns", "id").code == 2
+
+
+def test_runs_of_a_table_as_it_is_add_what_is_new(app: Path, penstock: Command) -> None:
+    build(app, "CREATE TABLE lines (line TEXT); INSERT INTO lines VALUES ('a'), ('b')")
+    for table, types, new in (
+        ("orders", TYPES, "INSERT INTO orders (customer, qty) VALUES ('new', 7)"),
+        ("lines", {"line": "text"}, "INSERT INTO lines VALUES ('c')"),
+    ):
+        given = ("export", app, f"{table}/", "--table", table, "--incremental", "--format", "ndjson")
+        assert penstock(*given).code == 0
+        assert penstock(*given).code == 0
+        build(app, new)
+        assert penstock(*given).code == 0
+        assert penstock("resume", app, table).code == 0
+        parts = sorted((app.parent / table / "data").iterdir())
+        assert [len(typed_readers.read(part, types)) for part in parts] == [600 if table == "orders" else 2, 1]
+        assert penstock("verify", table).code == 0
+    build(app, "UPDATE lines SET line = 'x' WHERE line = 'c'")
+    done = penstock("export", app, "lines/", "--table", "lines", "--incremental", "--format", "ndjson")
+    assert done.code in (2, 3), "a row that changed under its number is told"
+
+
+def test_processes_make_the_bytes_that_threads_make(app: Path, penstock_process: Command) -> None:
+    for runner in ("threads", "processes"):
+        given = ("--table", "orders", "--part-size", "100rows", "--runner", runner, "--workers", 2)
+        done = penstock_process("export", app, f"{runner}/", *given, "--format", "ndjson")
+        assert done.code == 0, done.stderr
+    made = [
+        {path.name: path.read_bytes() for path in (app.parent / runner / "data").iterdir()}
+        for runner in ("threads", "processes")
+    ]
+    assert len(made[0]) == 6
+    assert made[0] == made[1]
+    for kind in ("threads", "processes"):
+        assert manifest_of(app.parent / kind)["counts"] == {"coerced_number_to_text": 300}
+
+
+def test_the_row_number_is_a_column_only_where_it_is_asked_for(app: Path, penstock: Command) -> None:
+    build(app, "CREATE TABLE lines (line TEXT); INSERT INTO lines (rowid, line) VALUES (7, 'a'), (3, 'b')")
+    assert penstock("export", app, "a.csv", "--table", "lines", "--csv-null", "NULL").code == 0
+    assert penstock("export", app, "b.csv", "--table", "lines", "--columns", "line,rowid").code == 0
+    assert (app.parent / "a.csv").read_text() == "line\nb\na\n"
+    assert (app.parent / "b.csv").read_text() == "line,rowid\nb,3\na,7\n"
+
+
+def test_diff_of_a_table_and_its_export_names_rows_by_their_key(app: Path, penstock: Command) -> None:
+    assert penstock("export", app, "orders.parquet", "--table", "orders").code == 0
+    assert penstock("diff", app, "orders.parquet", "--table", "orders").code == 0
+    build(app, "UPDATE orders SET qty = 0 WHERE id = 5; DELETE FROM orders WHERE id = 6")
+    done = penstock("diff", app, "orders.parquet", "--table", "orders")
+    assert (done.code, done.stdout.decode()) == (4, "~ 5\n+ 6\n")
+
+
+def test_rows_without_a_time_match_no_window_and_have_a_partition_of_their_own(app: Path, penstock: Command) -> None:
+    build(app, "INSERT INTO orders (id, customer) VALUES (1000, 'no time')")
+    given = ("--table", "orders", "--time", "created_at", "--format", "ndjson")
+    assert penstock("export", app, "all.ndjson", *given[:-2], "--start", "2000-01-01").code == 0
+    assert len(typed_readers.read(app.parent / "all.ndjson", TYPES)) == 600
+    assert penstock("export", app, "days/", *given, "--partition-by", "day").code == 0
+    folder = app.parent / "days" / "data" / "date=__HIVE_DEFAULT_PARTITION__"
+    assert [row["id"] for path in folder.iterdir() for row in typed_readers.read(path, TYPES)] == [1000]
+    assert manifest_of(app.parent / "days")["counts"]["without_time"] == 1

@@ -101,8 +101,7 @@ def config_of(given: dict[str, Any]) -> StorageConfig:
     table, query, file = given.pop("table"), given.pop("query"), given.pop("query_file")
     if query is not None and file is not None:
         raise UsageError("--query and --query-file are two queries", hint="leave one of them out")
-    said = {"--map": mapping, "--key": key, "--misfits": given["misfits"] != MISFITS[0]}
-    said |= {f"--{name}": given[name] for name in ("time", "types", "rename")}
+    said = {"--map": mapping, "--key": key} | {f"--{name}": given[name] for name in ("time", "types", "rename")}
     needing = [option for option, value in said.items() if value]
     if needing and (table, query, file) == (None, None, None):
         raise InvalidMapping(f"{needing[0]} needs --table or --query", hint="name what it is about: --table NAME")

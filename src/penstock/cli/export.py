@@ -55,6 +55,9 @@ from penstock.model.storage_config import StorageConfig
     help="Put a directory's parts into folders by event time, UTC: date=2026-11-22/, hour=13/ in it.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an export that is there already.")
+@click.option(
+    "--all-tables", is_flag=True, help="Export every table of the file as it is, into a directory each in DEST."
+)
 @click.option("--incremental", is_flag=True, help="Add a run to the directory DEST: what arrived since the run before.")
 @click.option(
     "--overlap",
@@ -92,15 +95,21 @@ def command(store: str, dest: str, **given: Any) -> None:
         data_on_stdout=dest == "-",
     )
     overwrite, dry_run, manifest = given.pop("overwrite"), given.pop("dry_run"), given.pop("manifest")
-    incremental = given.pop("incremental")
+    incremental, all_tables = given.pop("incremental"), given.pop("all_tables")
     filter, config = filter_of(given), config_of(given)
     options = _options(given)
+    if dry_run and all_tables:
+        raise UsageError("--dry-run does not go with --all-tables", hint="penstock inspect lists the tables")
     if dry_run and incremental:
         raise UsageError("--dry-run does not go with --incremental", hint="leave one of them out")
     if dry_run and options.flatten is not None:
         raise UsageError("--dry-run reads no payloads, it cannot tell their members", hint="leave one of them out")
     if dry_run:
         _plan(talk, store, dest, filter, options, config)
+        return
+    if all_tables:
+        _check_of_all(filter, config, options, manifest)
+        _export_all(talk, store, dest, options=options, config=config, overwrite=overwrite, incremental=incremental)
         return
     from penstock.api import export
 
@@ -117,6 +126,37 @@ def command(store: str, dest: str, **given: Any) -> None:
             observer=bar,
         )
     report(talk, dest, result)
+
+
+def _check_of_all(filter: ExportFilter, config: StorageConfig, options: ExportOptions, manifest: str | None) -> None:
+    """Refuse what is said of one table."""
+    if filter != ExportFilter() or config.foreign or options.columns is not None or options.partition_by or manifest:
+        raise UsageError(
+            "--all-tables exports every table whole: no filter, no column and no table goes with it",
+            hint="export the tables one by one, with --table",
+        )
+
+
+def _export_all(talk: Talk, store: str, dest: str, **given: Any) -> None:
+    """One line a table, one summary, and an exit code that says whether all of them stand."""
+    from penstock.api import export_tables
+
+    with Bar(talk, "exporting") as bar:
+        result = export_tables(store, dest, observer=bar, **given)
+    for name, done in result.exported.items():
+        talk.say(f"{name}: {done.manifest.rows:,} rows, {human(done.file_size)} to {done.path}")
+        for count, number in done.manifest.counts.items():
+            talk.warn(f"{name}: {count.replace('_', ' ')}: {number:,}")
+        talk.emit("table", name=name, rows=done.manifest.rows, path=str(done.path), file_size=done.file_size)
+    for name, error in result.failed.items():
+        talk.warn(f"{name} was not exported: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+    partial = result.failed or any(done.partial for done in result.exported.values())
+    code = PartialResult.exit_code if partial else 0
+    talk.say(f"{len(result.exported)} of {len(result.exported) + len(result.failed)} tables of {store} are in {dest}")
+    failed = {name: {"message": error.message, "exit_code": error.exit_code} for name, error in result.failed.items()}
+    talk.emit("summary", ok=not code, exit_code=code, tables=len(result.exported), failed=failed)
+    if code:
+        click.get_current_context().exit(code)
 
 
 def _options(given: dict[str, Any]) -> ExportOptions:

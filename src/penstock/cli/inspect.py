@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -10,6 +14,9 @@ import click
 from penstock.cli.choices import config_of, filter_of, filter_options, store_options
 from penstock.cli.talk import Talk, clean, human
 from penstock.model import times
+from penstock.model.columns import EVENTS
+from penstock.model.dataset import type_name
+from penstock.model.result import TableFacts
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -20,14 +27,22 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 @filter_options
 @store_options
 def command(store: str, machine: bool, **given: Any) -> None:
-    """Show what STORE holds: counts by category and type, time span, sizes, events over time. Filters apply."""
+    """Show what STORE holds: counts by category and type, time span, sizes, events over time. Filters apply.
+
+    Of any other SQLite file: its tables, and the command that exports each; with --table or --query what these hold.
+    """
     from penstock.pipeline.summary import survey
-    from penstock.wiring import open_source
+    from penstock.wiring import list_tables, open_source
 
     talk = Talk(machine=machine, data_on_stdout=False)
-    filter = filter_of(given)
-    with closing(open_source(store, config_of(given))) as source:
+    filter, config = filter_of(given), config_of(given)
+    tables = None if config.foreign else list_tables(store, config)
+    if tables is not None:
+        _list(talk, store, tables)
+        return
+    with closing(open_source(store, config)) as source:
         stats, histogram = survey(source, filter, buckets=48)
+        dataset = source.dataset
     if machine:
         talk.emit(
             "summary",
@@ -42,12 +57,17 @@ def command(store: str, machine: bool, **given: Any) -> None:
             events_by_type=dict(stats.events_by_type),
         )
         return
-    click.echo(f"{store}: {stats.total_events:,} events, {human(stats.database_size_bytes)}")
+    rows = "events" if dataset.name == EVENTS.name else f"rows of {dataset.name}"
+    click.echo(clean(f"{store}: {stats.total_events:,} {rows}, {human(stats.database_size_bytes)}"))
+    for field in () if dataset.name == EVENTS.name else dataset.select(None).schema:
+        click.echo(clean(f"  {field.name:<24} {type_name(field)}"))
     if stats.oldest_event is None or stats.newest_event is None:
         return
     click.echo(f"from {stats.oldest_event:%Y-%m-%d %H:%M:%S} to {stats.newest_event:%Y-%m-%d %H:%M:%S} UTC")
     click.echo()
     click.echo(plot([count for _, _, count in histogram]))
+    if dataset.name != EVENTS.name:
+        return
     click.echo()
     for title, counts in (("category", stats.events_by_category), ("event type", stats.events_by_type)):
         click.echo(f"by {title}:")
@@ -55,6 +75,34 @@ def command(store: str, machine: bool, **given: Any) -> None:
             click.echo(f"  {count:>12,}  {clean(name)}")
         if len(counts) > 12:
             click.echo(f"  {sum(list(counts.values())[12:]):>12,}  in {len(counts) - 12} more")
+
+
+def _list(talk: Talk, store: str, tables: Sequence[TableFacts]) -> None:
+    """The tables of a file, each with the command to copy."""
+    for table in tables:
+        command = _command(store, table)
+        talk.emit("table", **{**asdict(table), "columns": dict(table.columns)}, command=command)
+        if talk.machine:
+            continue
+        rows = "rows not counted" if table.rows is None else f"{table.rows:,} rows"
+        click.echo(clean(f"{table.name}: {table.problem or rows}{'' if table.kind == 'table' else f' ({table.kind})'}"))
+        for column, declared in table.columns.items():
+            marks = [name for name, there in (("key", column in table.key), ("time", column == table.time)) if there]
+            click.echo(clean(f"  {column:<24} {declared:<16} {', '.join(marks)}".rstrip()))
+        if command is not None:
+            click.echo(clean(f"  {command}"))
+    if not tables:
+        talk.say(f"{store} holds no table")
+    talk.emit("summary", ok=True, tables=len(tables))
+
+
+def _command(store: str, table: TableFacts) -> str | None:
+    """What exports a table, to be copied."""
+    if table.problem is not None:
+        return None
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", table.name) or "table"
+    words = ["penstock", "export", store, f"{name}.parquet", "--table", table.name]
+    return shlex.join([*words, *(["--time", table.time] if table.time is not None else [])])
 
 
 def plot(counts: list[int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from penstock.errors import ExportError
 from penstock.model import times
 from penstock.model.manifest import Manifest
 from penstock.model.options import ExportFormat
@@ -87,6 +88,14 @@ class ExportResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TablesResult:
+    """What became of each table of a file, by name: its export, or why there is none."""
+
+    exported: Mapping[str, ExportResult]
+    failed: Mapping[str, ExportError]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AppendResult:
     """What happened to the events of one append; ``inserted + duplicates + conflicts`` is how many were given.
 
@@ -118,6 +127,21 @@ class StorageStats:
     last_seq: int
     events_by_category: Mapping[str, int]
     events_by_type: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableFacts:
+    """A table or a view of a SQLite file. ``rows`` is ``None`` where counting may never end, ``columns`` has declared
+    types by name, ``time`` is a column that looks like one of times, ``key`` what identifies rows. ``problem`` says why
+    it cannot be read, if it cannot."""
+
+    name: str
+    kind: str
+    rows: int | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    time: str | None = None
+    key: tuple[str, ...] = ()
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

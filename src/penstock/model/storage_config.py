@@ -68,9 +68,10 @@ class StorageConfig:
         if self.table is not None and self.query is not None:
             raise UsageError("a table and a query are two things to read", hint="leave one of them out")
         given = [name for name in _OF_ROWS if getattr(self, name) and (name, getattr(self, name)) != _USUAL]
-        if given and not self.foreign:
-            kind = InvalidMapping if given == ["mapping"] else UsageError
-            raise kind(f"{given[0]} needs a table or a query", hint="name the one that it is about")
+        named = [name for name in given if name != "misfits"]
+        if named and not self.foreign:
+            kind = InvalidMapping if named == ["mapping"] else UsageError
+            raise kind(f"{named[0]} needs a table or a query", hint="name the one that it is about")
         for name in self.mapping:
             if name not in COLUMNS:
                 raise InvalidMapping(f"unknown field {name!r} in the mapping", hint="fields are " + ", ".join(COLUMNS))

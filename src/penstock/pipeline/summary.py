@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 from penstock.errors import UsageError
 from penstock.model import times
+from penstock.model.columns import EVENTS
+from penstock.model.dataset import instants
 from penstock.model.filter import ExportFilter
 from penstock.model.result import StorageStats
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Source, View
@@ -50,37 +52,43 @@ def count(source: Source, filter: ExportFilter) -> int:
 
 
 def survey(source: Source, filter: ExportFilter, *, buckets: int = 0) -> tuple[StorageStats, Histogram]:
-    """Matching events by category and type, the span of their times, and, in so many ``buckets``, how they lie in it.
+    """Matching rows, the span of their times, and, in so many ``buckets``, how they lie in it; events also by category
+    and type.
 
     Each row is read once. Raises :class:`~penstock.errors.UsageError` for fewer buckets than none.
     """
     if buckets < 0:
         raise UsageError(f"buckets must be 1 or more, not {buckets}")
+    events, time, total = source.dataset.name == EVENTS.name, source.dataset.time, 0
     by_category: Counter[str] = Counter()
     by_type: Counter[str] = Counter()
     first, last = times.MAX_MICROS + 1, times.MIN_MICROS - 1
     with source.pin() as view, tempfile.SpooledTemporaryFile(_TIMES_IN_MEMORY, prefix="penstock-") as kept:
         for batch in _rows(view, filter):
-            moments = batch["timestamp"].cast(pa.int64())
-            for counter, name in ((by_category, "category"), (by_type, "event_type")):
+            total += batch.num_rows
+            for counter, name in ((by_category, "category"), (by_type, "event_type")) if events else ():
                 for pair in pc.value_counts(batch[name]).to_pylist():
                     counter[pair["values"]] += pair["counts"]
+            if time is None:
+                continue
+            moments = instants(batch[time]).drop_null()
             extremes = pc.min_max(moments).as_py()
-            first, last = min(first, extremes["min"]), max(last, extremes["max"])
-            if buckets:
+            if len(moments):
+                first, last = min(first, extremes["min"]), max(last, extremes["max"])
+            if buckets and len(moments):
                 kept.write(memoryview(moments.buffers()[1])[moments.offset * 8 : (moments.offset + len(moments)) * 8])
-        total = by_category.total()
+        timed = first <= last
         stats = StorageStats(
             total_events=total,
             database_size_bytes=source.sizes[0],
             wal_size_bytes=source.sizes[1],
-            oldest_event=times.from_micros(first) if total else None,
-            newest_event=times.from_micros(last) if total else None,
+            oldest_event=times.from_micros(first) if timed else None,
+            newest_event=times.from_micros(last) if timed else None,
             last_seq=view.upto,
             events_by_category=_by_count(by_category),
             events_by_type=_by_count(by_type),
         )
-        return stats, _histogram(kept, first, last, buckets) if total and buckets else []
+        return stats, _histogram(kept, first, last, buckets) if timed and buckets else []
 
 
 def _by_count(found: Counter[str]) -> dict[str, int]:

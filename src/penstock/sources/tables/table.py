@@ -139,12 +139,17 @@ def describe(connection: Connection, table: str) -> Shape:
     )
 
 
+def table_names(connection: Connection) -> list[str]:
+    """The tables and views of the file, by name, without the parts of virtual tables."""
+    return sorted(str(row["name"]) for row in _rows(connection, _TABLES) if row["type"] in _KINDS)
+
+
 def _find(connection: Connection, table: str) -> tuple[str, str, bool]:
     """The table's name as it is spelled, which kind of table it is, and whether it is WITHOUT ROWID."""
     found = {folded(row["name"]): row for row in _rows(connection, _TABLES)}
     row = found.get(folded(table))
     if row is None:
-        names = sorted(str(each["name"]) for each in found.values() if each["type"] != "shadow")
+        names = table_names(connection)
         there = f"its tables are {listed(names)}" if names else "it has no table at all"
         raise InvalidMapping(f"{connection.path} has no table {table!r}", hint=nearest(table, names) + there)
     kind = _KINDS.get(str(row["type"]))

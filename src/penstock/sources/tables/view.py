@@ -127,9 +127,12 @@ class ForeignView(Closing):
 
     def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
         sql = self._numbering.arrivals(after, upto)
-        with self._pool.lend() as connection, connection.stream(sql, batch_rows=RANGE_ROWS) as reader:
-            for batch in reader:
-                yield batch["seq"].cast(pa.int64())
+        with (
+            self._pool.lend() as connection,
+            connection.cursor(sql, columns=[_NUMBER], guarded=self._shape.guarded) as cursor,
+        ):
+            while (taken := cursor.take(RANGE_ROWS, RANGE_BYTES)) is not None:
+                yield taken.batch.column(0)
 
     def numbers(self, count: int) -> pa.Array:
         return self._numbers(self._numbering.last(count), count)
