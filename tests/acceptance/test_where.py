@@ -190,3 +190,24 @@ with sqlite3.connect(sys.argv[1]) as db:
         found = [name for batch in store.scan(ExportFilter(where=WHERE)) for name in batch["id"].to_pylist()]
         assert found == [*EXPECTED, "blank"]
         assert ExportFilter(where=WHERE).condition(EVENTS) is not None
+
+
+def test_a_table_in_its_own_columns_is_asked_by_their_types(events: Path, penstock: Command) -> None:
+    connection = sqlite3.connect(events / "app.db")
+    connection.execute("CREATE TABLE hits (n INTEGER PRIMARY KEY, at TIMESTAMP, status INTEGER, path TEXT, more JSON)")
+    rows = [
+        (n, f"2026-11-0{1 + n % 3}T00:00:00Z", [200, 404, 500, None][n % 4], "/docs/é", json.dumps({"ok": n % 2 == 0}))
+        for n in range(1, 90)
+    ]
+    connection.executemany("INSERT INTO hits VALUES (?, ?, ?, ?, ?)", rows)
+    connection.commit()
+    connection.close()
+    where = "status >= 400 and at < '2026-11-03' and path like '%é' and (more.ok or n % 5 = 0)"
+    done = penstock("export", "app.db", "hits.parquet", "--table", "hits", "--where", where)
+    assert done.code == 0, done.stderr
+    expected = [
+        n for n, at, code, _, _ in rows if code and code >= 400 and at < "2026-11-03" and (n % 2 == 0 or n % 5 == 0)
+    ]
+    assert duckdb.sql(f"SELECT n FROM '{events / 'hits.parquet'}' ORDER BY n").fetchall() == [(n,) for n in expected]
+    wrong = penstock("export", "app.db", "x.parquet", "--table", "hits", "--where", "stauts = 1")
+    assert (wrong.code, "did you mean 'status'?" in wrong.stderr) == (2, True)

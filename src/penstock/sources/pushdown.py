@@ -66,25 +66,6 @@ def pushed(condition: Condition | None, columns: Mapping[str, str]) -> Pushed:
     return found
 
 
-def typed(column: str, type: str) -> str | None:
-    """SQL for the value of a column, which may hold anything, as a dataset has it that gives it this type, or null; or
-    ``None`` for a type that SQL cannot say. ``column`` is SQL that is evaluated more than once."""
-    whole = f"typeof({column}) = 'integer'"
-    match type:
-        case "int64":
-            return f"CASE WHEN {whole} THEN {column} END"
-        case "float64":
-            exact = f"{whole} AND CAST({column} AS REAL) = {column}"
-            finite = f"typeof({column}) = 'real' AND {column} > -9e999 AND {column} < 9e999"
-            return f"CASE WHEN {exact} THEN CAST({column} AS REAL) WHEN {finite} THEN {column} END"
-        case "bool":
-            return f"CASE WHEN {whole} AND {column} IN (0, 1) THEN {column} END"
-        case "text" | "json":
-            return f"CASE WHEN typeof({column}) = 'text' THEN {column} END"
-        case _:
-            return None
-
-
 def _said(condition: Condition, columns: Mapping[str, str]) -> Pushed | None:
     """SQL for a condition: null, 1 or 0 as the condition is, or where it is not exact true wherever that is."""
     match condition:
