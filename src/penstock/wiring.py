@@ -136,8 +136,9 @@ def resolve_target(
     """Where an export goes and in which layout: a known ending is one file, ``/`` or a plain name a directory, ``-``
     standard output. Raises :class:`~penstock.errors.InvalidFormat` for other endings and for contradictions."""
     wanted = options.format if isinstance(options.format, ExportFormat) else None
-    if options.overlap is not None:
-        raise UsageError("only a run of a lineage overlaps what was exported before", hint="add --incremental")
+    for given, name in ((options.overlap is not None, "--overlap"), (options.accept_store, "--accept-store")):
+        if given:
+            raise UsageError(f"{name} is about the runs before: there are none", hint="add --incremental")
     if isinstance(destination, LineageDestination):
         raise UsageError(f"{destination.place} is a lineage: it takes runs only", hint="make it an incremental export")
     if destination == STREAM or isinstance(destination, StreamDestination):

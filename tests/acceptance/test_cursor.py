@@ -141,17 +141,17 @@ def test_a_rotated_table_is_not_the_table_of_the_lineage(grown: int, tmp_path: P
     assert sorted(os.listdir(tmp_path / "runs")) == before
 
 
-def test_two_paths_that_are_not_utf8_are_two_tables(tmp_path: Path) -> None:
+def test_two_tables_are_told_apart_by_their_rows_whatever_their_paths(tmp_path: Path) -> None:
     from penstock import ExportOptions, StorageConfig, export
-    from penstock.errors import UsageError
+    from penstock.errors import Rewound
 
     config = StorageConfig(table="hits", mapping={"timestamp": "at:s", "event_type": "name"})
     one, other = (tmp_path / os.fsdecode(name) for name in (b"a\xfe.db", b"a\xff.db"))
     for path in (one, other):
         foreign_sqlite.execute(path, TABLE)
-        insert(path, 1, 10)
+        insert(path, 1 if path == one else 11, 10)
     export(one, tmp_path / "runs", config=config, options=ExportOptions(format="ndjson"), incremental=True)
-    with pytest.raises(UsageError, match="not the store of the lineage"):
+    with pytest.raises(Rewound, match="is another row now"):
         export(other, tmp_path / "runs", config=config, options=ExportOptions(format="ndjson"), incremental=True)
 
 

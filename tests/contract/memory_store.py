@@ -14,7 +14,7 @@ from penstock import AnalyticsEvent, AppendResult, ExportFilter
 from penstock.errors import UsageError
 from penstock.model.columns import COLUMNS, EVENT_SCHEMA, EVENTS
 from penstock.model.roll import Growth
-from penstock.ports.source import OnConflict, Peers, Reading, Slice
+from penstock.ports.source import OnConflict, Peers, Reading, Slice, Source
 from plain_filter import matches
 
 Row = tuple[AnalyticsEvent, int, datetime]
@@ -154,6 +154,9 @@ class MemoryStorage:
                 rows = [row for row in rows if row[0] is not stored] + [(event, last, datetime.now(UTC))]
         self._rows, self._last = rows, last
         return result
+
+    def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
+        return self, ()
 
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> MemoryView:
         return MemoryView(self._rows, self._last, self._identity)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 from penstock.exporting import compared, incremental, repair
 from penstock.model import manifest, result
 from penstock.pipeline import rolls
 from penstock.publishing.lineage import LineageDestination
-from penstock.reading import chain, published, verify, verify_chain
+from penstock.reading import chain, cursor, published, verify, verify_chain
+from penstock.sources.tables.source import AdoptedTable
 
 Patches = list[tuple[Any, str, Any]]
 
@@ -94,6 +96,27 @@ def _assumed_in_silence() -> Patches:
     return [(result.ExportResult, "growth", property(lambda self: "checked")), (incremental, "_told", lambda *_: ())]
 
 
+def _new_columns_let_in() -> Patches:
+    """A table is read with the columns that it has now."""
+
+    def with_all(self: Any, said: Any) -> Any:
+        return self, ()
+
+    return [(AdoptedTable, "continuing", with_all)]
+
+
+def _any_store_accepted() -> Patches:
+    """A store that is to be accepted is not asked for its rows."""
+    rules = cursor._RULES
+    following = cursor.next_lineage
+
+    def unasked(chain_: Any, now: Any, *, accept: bool = False) -> Any:
+        with patch.object(cursor, "_RULES", () if accept else rules):
+            return following(chain_, now, accept=accept)
+
+    return [(incremental, "next_lineage", unasked)]
+
+
 LINEAGE_DEFECTS: dict[str, Callable[[], Patches]] = {
     make.__name__.strip("_").replace("_", "-"): make
     for make in (
@@ -107,5 +130,7 @@ LINEAGE_DEFECTS: dict[str, Callable[[], Patches]] = {
         _vanished_rows_stay_known,
         _old_late_rows_forgotten,
         _assumed_in_silence,
+        _new_columns_let_in,
+        _any_store_accepted,
     )
 }

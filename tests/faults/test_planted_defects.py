@@ -89,6 +89,7 @@ _LINEAGE = "acceptance/test_lineage.py::"
 _HISTORIES = "property/test_lineage.py"
 _TABLES = "property/test_table_lineage.py"
 _CURSOR = "acceptance/test_cursor.py::test_"
+_IDENTITY = "acceptance/test_identity.py::test_"
 _GROWTH = "acceptance/test_growth.py::test_"
 _REPAIR = "acceptance/test_repair.py::test_"
 _LOG = "faults/test_store_log.py::test_"
@@ -198,6 +199,8 @@ _SEEN: list[tuple[str, str, str]] = [
     ("removed-parts-are-held", f"{_REPAIR}other_bytes_with_the_same_rows_take_a_run_of_maintenance", "assert 4 == 0"),
     ("waived-runs-are-counted", f"{_REPAIR}a_manifest_that_comes_back_counts_nothing_twice", "assert 4 == 0"),
     ("removed-files-stay", f"{_REPAIR}other_bytes_with_the_same_rows_take_a_run_of_maintenance", "assert not True"),
+    ("new-columns-let-in", f"{_IDENTITY}columns_that_come_later_are_kept_out_and_told", "assert"),
+    ("any-store-accepted", f"{_IDENTITY}a_table_without_the_rows_is_not_accepted", "assert"),
     ("counts-alone-compared", f"{_GROWTH}a_late_row_and_a_deletion_do_not_cancel_out", "assert {} =="),
     ("late-rows-by-number-alone", f"{_GROWTH}rows_older_than_and_equal_to_the_newest_are_not_lost", "assert"),
     (

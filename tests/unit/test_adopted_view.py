@@ -200,6 +200,7 @@ def test_the_same_file_gives_the_same_source(hits: Path) -> None:
             "schema_sha256": one.source["schema_sha256"],
             "mapping": {"event_type": "name", "timestamp": "at", "seq": "id"},
             "units": {"timestamp": "auto"},
+            "members": ["x"],
             "ids": "table:seq",
             "order": "primary key, assumed",
             "horizon": 1000,

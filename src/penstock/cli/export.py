@@ -14,7 +14,7 @@ from penstock.errors import LimitReached, PartialResult, UsageError
 from penstock.model.columns import EVENTS
 from penstock.model.filter import ExportFilter
 from penstock.model.flatten import FLATTEN_COLUMNS, parse_given
-from penstock.model.options import RUNNERS, ExportOptions
+from penstock.model.options import NEW_COLUMNS, RUNNERS, ExportOptions
 from penstock.model.result import ExportResult
 from penstock.model.storage_config import StorageConfig
 
@@ -66,6 +66,15 @@ from penstock.model.storage_config import StorageConfig
     "7d, with what was exported.",
 )
 @click.option("--updates", is_flag=True, help="Export rows again that changed within the overlap.")
+@click.option(
+    "--new-columns",
+    type=click.Choice(NEW_COLUMNS),
+    default="ignore",
+    help="Of a table that got columns since its lineage was begun: keep them out, or refuse.",
+)
+@click.option(
+    "--accept-store", is_flag=True, help="Go on from another store, if it holds rows that the last run knew it by."
+)
 @click.option("--manifest", metavar="FILE", help="With DEST '-': write the manifest to this file.")
 @click.option("--verify-written", is_flag=True, help="Decode what was written before it is published.")
 @click.option("--fail-on-empty", is_flag=True, help="Exit 9 and publish nothing when nothing matches.")

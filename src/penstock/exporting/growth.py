@@ -49,15 +49,17 @@ _Work: TypeAlias = tuple[Attempt, Threads, int]
 def growth_of(view: View, last: Lineage | None, options: ExportOptions) -> Growth:
     """On what a lineage's growing rests. The first run decides: by what the source offers, or since an overlap was
     asked for. Raises :class:`~penstock.errors.UsageError` for an overlap where nothing is checked."""
-    if view.growth is Growth.PROVEN:
-        growth = Growth.PROVEN
+    if view.growth is Growth.PROVEN or view.streams:
+        growth = view.growth
     elif last is not None:
         growth = Growth.ASSUMED if last.known is None else Growth.CHECKED
     else:
         growth = view.growth if options.overlap is None else Growth.CHECKED
     if growth is not Growth.CHECKED and (options.overlap is not None or options.updates):
-        why = "the store proves what is new" if growth is Growth.PROVEN else "the lineage was begun without checking"
-        hint = "leave it out" if growth is Growth.PROVEN else "begin a new lineage with --overlap in another directory"
+        why, hint = "the lineage was begun without checking", "begin a new lineage with --overlap in another directory"
+        if growth is Growth.PROVEN or view.streams:
+            why = "the store proves what is new" if growth is Growth.PROVEN else "the rows come by once"
+            hint = "leave it out"
         raise UsageError(f"{why}: there is no overlap to look at", hint=hint)
     return growth
 

@@ -65,6 +65,7 @@ def export_incremental(
             publication = destination.begin()
         chain = last_link(destination)
         last = chain[-1] if chain else None
+        storage, layout, kept_out = _continuing(storage, last, layout, options)
         with workers.pin(storage) as view, ExitStack() as stack:
             steps, notes = steps_of_lineage(chain, view, storage.dataset, filter, options, workers.threads, observer)
             if steps:
@@ -73,7 +74,7 @@ def export_incremental(
             _check_pinned(chain, draft.manifest([], clock, single=False))
             growth = growth_of(view, None if last is None else last.lineage, options)
             standing = _standing(chain, view, storage.dataset, layout, steps, growth)
-            lineage = next_lineage(chain, standing)
+            lineage = next_lineage(chain, standing, accept=options.accept_store)
             source = rows = stepped(view, steps)
             check: Check | None = None
             if growth is Growth.CHECKED:
@@ -81,7 +82,7 @@ def export_incremental(
                 rows = check.rows
             if last is not None and (lineage.broken is not None or lineage.after < last.lineage.reached):
                 chain = chain_of(destination)  # any run may hold what is read again
-                lineage = next_lineage(chain, standing)
+                lineage = next_lineage(chain, standing, accept=options.accept_store)
                 rows = without_held(
                     rows, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
                 )
@@ -99,9 +100,28 @@ def export_incremental(
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
-        notes=(*notes, *_told(manifest, lineage), *publication.notes),
+        notes=(*notes, *kept_out, *_told(manifest, lineage), *publication.notes),
         reader=lambda: rows_of(destination, [manifest]),
     )
+
+
+def _continuing(
+    storage: Source, last: Link | None, layout: Layout, options: ExportOptions
+) -> tuple[Source, Layout, list[str]]:
+    """The source as the lineage knows it, and what is to be told of that. Raises :class:`UsageError` for new columns
+    that are not to be kept out."""
+    if last is None:
+        return storage, layout, []
+    storage, new = storage.continuing(last.manifest.source)
+    if new and options.new_columns == "fail":
+        raise UsageError(
+            f"the table has columns that the lineage does not know: {', '.join(new)}",
+            hint="--new-columns ignore keeps them out; a new lineage in another directory has them",
+        )
+    if not new:
+        return storage, layout, []
+    written = layout.dataset.select([name for name in layout.columns if name not in new])
+    return storage, replace(layout, dataset=written), [f"new columns are kept out of the lineage: {', '.join(new)}"]
 
 
 def _written(
@@ -199,6 +219,8 @@ def _facts(
 
 
 def _told(manifest: Manifest, lineage: Lineage) -> Iterator[str]:
+    if lineage.accepted is not None:
+        yield f"{lineage.store} was accepted in the place of {lineage.accepted}"
     broken = lineage.broken
     if broken is not None:
         yield (

@@ -61,6 +61,7 @@ def repair(
     try:
         with uninterrupted():
             publication = destination.begin(repairing=True)
+        storage, _ = storage.continuing(links_of(destination)[-1].manifest.source)
         with workers.pin(storage) as view:
             work = _Repair(view, storage.dataset, destination, plan, publication, workers)
             work.look_after_parts(observer)

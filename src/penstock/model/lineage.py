@@ -75,6 +75,7 @@ class Lineage:
     parts that the lineage holds with this run. ``removed`` are parts of runs before that it holds no more. ``waived``
     are all runs, of this and those before, whose manifests were lost. ``known`` says of which rows the lineage knows at
     or below ``upto``, and ``roll`` where those lie that this run found; ``None`` where the growing is not checked.
+    ``accepted`` is the store of the run before, where ``store`` was accepted in its place.
     """
 
     run: int
@@ -91,6 +92,7 @@ class Lineage:
     waived: tuple[Waived, ...] = ()
     known: Known | None = None
     roll: Roll | None = None
+    accepted: str | None = None
 
     @property
     def follows(self) -> int:
@@ -105,6 +107,7 @@ class Lineage:
             "after": {"seq": self.after},
             "upto": {"seq": self.upto},
             "store": self.store,
+            "accepted": self.accepted,
             "anchors": [anchor.to_json() for anchor in self.anchors],
             "deletions": self.deletions,
             "reached": {"seq": self.reached},
@@ -126,6 +129,7 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         after=_cursor(raw["after"]),
         upto=_cursor(raw["upto"]),
         store=str(raw["store"]),
+        accepted=None if raw["accepted"] is None else str(raw["accepted"]),
         anchors=tuple(_anchor(anchor) for anchor in raw["anchors"]),
         deletions=None if raw["deletions"] is None else _integer(raw["deletions"]),
         reached=_cursor(raw["reached"]),

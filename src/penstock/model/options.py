@@ -101,6 +101,10 @@ WRAPPERS: Mapping[str, str] = {"gz": "gzip", "zst": "zstd"}
 ENDING_OF_CODEC: Mapping[str, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
+#: What becomes of columns that a table got since its lineage was begun.
+NEW_COLUMNS = ("ignore", "fail")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOptions:
     """How to write. ``None`` means the default that the destination's name or the format implies.
@@ -118,7 +122,9 @@ class ExportOptions:
     nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end the export early: what was written by
     then is published and says so. ``overlap`` (a number of rows, or a time as ``1h``) is how far below its cursor a
     run of a lineage compares the rows of a table with what its runs found; with ``updates`` those that changed there
-    are exported again. Raises :class:`InvalidFormat` or :class:`UsageError`.
+    are exported again. ``new_columns`` says what becomes of columns that a table got since its lineage was begun:
+    ``ignore`` keeps them out, ``fail`` refuses. ``accept_store`` goes on from another store than the last run's, as far
+    as it holds the rows that this names. Raises :class:`InvalidFormat` or :class:`UsageError`.
     """
 
     format: ExportFormat | str | None = None
@@ -144,6 +150,8 @@ class ExportOptions:
     memory_limit: int = 512 * MIB
     overlap: str | int | None = None
     updates: bool = False
+    new_columns: str = "ignore"
+    accept_store: bool = False
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -167,6 +175,8 @@ class ExportOptions:
             raise UsageError(f"workers must be 1 to {MAX_WORKERS}, not {self.workers}")
         if self.overlap is not None:
             parse_overlap(self.overlap)
+        if self.new_columns not in NEW_COLUMNS:
+            raise UsageError(f"new_columns must be {' or '.join(NEW_COLUMNS)}, not {self.new_columns!r}")
         if self.updates and self.overlap is None:
             raise UsageError("updates are looked for in the overlap, and none is given", hint="add --overlap 1h")
         if self.runner not in RUNNERS:

@@ -30,10 +30,11 @@ class StorageConfig:
     (``{"price": "decimal(10,2)", "at": "timestamp_utc:ms"}``), ``misfits`` what becomes of a value that does not fit:
     ``fail``, ``null``, or ``text``, which then holds for its whole column. ``rename`` gives columns other names.
 
-    With a ``mapping`` the rows are events instead: it says which column holds which field
-    (``{"timestamp": "created_at:ms"}``), or a constant in quotes (``{"event_type": "'page_view'"}``), and columns
-    without a place go into ``data``. A field that it does not name takes the column of its own name; ``":none"`` takes
-    none. Raises :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.InvalidMapping`.
+    With a ``mapping`` the rows are events instead: it says which column holds which field (``{"timestamp":
+    "created_at:ms"}``), or a constant in quotes (``{"event_type": "'page_view'"}``), and columns without a place go
+    into ``data``. A field that it does not name takes the column of its own name; ``":none"`` takes none. ``members``
+    names those columns that go into ``data``, all without a place if it is not given. Raises
+    :class:`~penstock.errors.UsageError`, :class:`~penstock.errors.InvalidMapping`.
     """
 
     wal: bool = True
@@ -49,6 +50,7 @@ class StorageConfig:
     types: Mapping[str, str] = field(default_factory=dict)
     misfits: str = "fail"
     rename: Mapping[str, str] = field(default_factory=dict)
+    members: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.synchronous not in ("off", "normal", "full"):

@@ -201,6 +201,11 @@ class Source(Protocol):
         """How another process opens this source; ``None`` if none can."""
         ...
 
+    def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
+        """The source as a lineage goes on with it whose last run said this of it, and the columns that came since and
+        are kept out of it."""
+        ...
+
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         """Pin a view. ``readers`` is how many threads will read at once. What the ``peers`` pin is the same view, or
         this one has no ticket."""

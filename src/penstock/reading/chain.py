@@ -167,7 +167,7 @@ def faults(last: Link, link: Link) -> Iterator[Fault]:
         yield Fault("other", f"{link.name} does not say how far the lineage reaches")
     for what, before, now in pinned_differences(last.manifest, link.manifest):
         yield Fault("other", f"{link.name} has another {what} than {last.name}: {now} instead of {before}")
-    if link.lineage.store != last.lineage.store:
+    if last.lineage.store not in (link.lineage.store, link.lineage.accepted):
         yield Fault("other", f"{link.name} is of another store than {last.name}")
 
 

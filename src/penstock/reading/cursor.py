@@ -8,7 +8,7 @@ holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from penstock.errors import Rewound, UsageError
@@ -37,15 +37,22 @@ class Standing:
     shared: bool = False
 
 
-def next_lineage(chain: Sequence[Link], now: Standing) -> Lineage:
-    """The place of the next run. Raises :class:`UsageError` for another store, and :class:`Rewound` for one in which
-    nothing proves any more what the last run claims."""
+def next_lineage(chain: Sequence[Link], now: Standing, *, accept: bool = False) -> Lineage:
+    """The place of the next run. Raises :class:`UsageError` for another store, unless it is to be accepted, and
+    :class:`Rewound` for one in which nothing proves any more what the last run claims."""
     below = now.horizon if now.lowest is None else now.lowest - 1
     if not chain:
         return _place(now, run=1, previous=None, after=min(0, below), reached=now.horizon)
     last = chain[-1].lineage
-    if now.store != last.store:
-        raise UsageError(f"this is not the store of the lineage, whose last run is {chain[-1].name}", hint=_WAY_OUT)
+    accepted = last.store if now.store != last.store else None
+    if accepted is not None and not accept:
+        raise UsageError(
+            f"this is not the store of the lineage: it was known as {last.store} when {chain[-1].name} was made, and"
+            f" is {now.store} now",
+            hint="if it holds the same rows, add --accept-store: they are looked up",
+        )
+    if accepted is not None:
+        last = replace(last, deletions=None)  # each store counts its own
     doubts = [doubt for rule in _RULES for doubt in rule(last, now)]
     after, upto, broken = last.upto, max(now.horizon, last.upto), None
     if doubts:
@@ -69,6 +76,7 @@ def next_lineage(chain: Sequence[Link], now: Standing) -> Lineage:
         reached=max(last.reached, upto),
         broken=broken,
         waived=last.waived,
+        accepted=accepted,
     )
 
 
@@ -82,6 +90,7 @@ def _place(
     upto: int | None = None,
     broken: Break | None = None,
     waived: tuple[Waived, ...] = (),
+    accepted: str | None = None,
 ) -> Lineage:
     return Lineage(
         run=run,
@@ -94,6 +103,7 @@ def _place(
         reached=reached,
         broken=broken,
         waived=waived,
+        accepted=accepted,
     )
 
 

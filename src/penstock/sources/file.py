@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +18,7 @@ from penstock.model.result import StorageStats
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline import summary
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import Peers, SourceRef, View
+from penstock.ports.source import Peers, Source, SourceRef, View
 from penstock.sources.connection import Connection
 
 #: "PENS" as a 32-bit number: marks a file as an event store of ours in its header.
@@ -44,6 +45,10 @@ class SqliteFile(Closing):
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         """One unchanging view for ``readers`` threads, and for the processes of ``peers``. Close it: while it is open
         the write-ahead log grows."""
+
+    def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
+        """The same: a store's columns are settled."""
+        return self, ()
 
     @property
     def sizes(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from penstock.model.roll import Growth
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.matching import Matcher
-from penstock.ports.source import Peers, Reading, Slice, View
+from penstock.ports.source import Peers, Reading, Slice, Source, View
 
 
 class ArrowSource:
@@ -63,6 +63,9 @@ class ArrowSource:
     @property
     def ref(self) -> None:
         return None
+
+    def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
+        return self, ()
 
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         return ArrowView(self.dataset, self._rows, dict(self._counts))

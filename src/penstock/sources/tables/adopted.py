@@ -45,7 +45,7 @@ class Adopted:
     schema = EVENT_SCHEMA
 
     def __init__(self, shape: Shape, config: StorageConfig) -> None:
-        self._adoption = adopt(shape, config.mapping)
+        self._adoption = adopt(shape, config.mapping, config.members)
         self.shape = shape
         self.numbering: Numbering | None = self._adoption.numbering
         self.values: Sequence[str] = [

@@ -8,7 +8,7 @@ numbers are to be read: ``COLUMN:ms``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,7 @@ class Adoption:
             "table": self.shape.name,
             "schema_sha256": self.shape.sha256,
             "mapping": dict(self.fields),
+            "members": list(self.rest),
             "units": {field: str(unit) for field, unit in self.units.items()},
             "ids": "table:seq" if ids is None else "column, unique" if sure else "column, assumed unique",
             "order": self.numbering.order if self.numbering is not None else "as it came, assumed",
@@ -58,7 +59,7 @@ class Adoption:
         return quote_name(found) if found in self.shape.columns else found
 
 
-def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
+def adopt(shape: Shape, mapping: Mapping[str, str], members: Sequence[str] | None = None) -> Adoption:
     """Settle a mapping. Raises :class:`~penstock.errors.InvalidMapping` for a column that is not there, for an event
     without ``timestamp`` or ``event_type``, and for a table whose rows have no number to go by."""
     seq = _column(shape, "seq", mapping.get("seq"))[0]
@@ -86,8 +87,19 @@ def adopt(shape: Shape, mapping: Mapping[str, str]) -> Adoption:
         numbering=None if numbers is None else replace(numbers, shared=numbers.checked and "id" in fields),
         fields=fields,
         units=units,
-        rest=tuple(name for name in shape.columns if name not in used),
+        rest=_members(shape, used, members),
     )
+
+
+def _members(shape: Shape, used: set[str], members: Sequence[str] | None) -> tuple[str, ...]:
+    """The columns without a place, or those of them that are asked for."""
+    gone = [name for name in members or () if name not in shape.columns]
+    if gone:
+        raise InvalidMapping(
+            f"{shape.name!r} has no column {gone[0]!r} any more, which the lineage has in data",
+            hint="begin a new lineage in another directory",
+        )
+    return tuple(name for name in shape.columns if name not in used and (members is None or name in members))
 
 
 def _column(shape: Shape, field: str, given: str | None, *, number: str | None = None) -> tuple[str | None, TimeUnit]:

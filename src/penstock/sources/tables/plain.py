@@ -68,6 +68,7 @@ class Plain:
         """What the manifest's ``source`` tells of the table and how it is read."""
         return {
             **self.config.reading(),
+            "columns": list(self.dataset.columns),
             "schema_sha256": self.shape.sha256,
             "order": self.numbering.order if self.numbering is not None else "none",
         }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from penstock.errors import StoreBusy, UsageError
-from penstock.model.columns import EVENTS
+from penstock.model.columns import COLUMNS, EVENTS, NOWHERE
 from penstock.model.dataset import Dataset
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.source import Peers, SourceRef, View
+from penstock.ports.source import Peers, Source, SourceRef, View
 from penstock.sources.connection import Connection
 from penstock.sources.file import SqliteFile
 from penstock.sources.tables.adopted import Adopted, check_events
@@ -51,6 +54,18 @@ class AdoptedTable(SqliteFile):
         return SourceRef(
             where=str(self.path.absolute()), config=self.config if self._plain is None else self._plain.config
         )
+
+    def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
+        """With the mapping and the members of ``data`` that the lineage was begun with, or as it is."""
+        if self._plain is not None:
+            return self, [name for name in self.dataset.columns if name not in said.get("columns", ())]
+        if "members" not in said:
+            return self, ()
+        known = {*said["members"], *said["mapping"].values()}
+        with self._pinned(readers=1) as pinned, pinned.pool.lend() as connection:
+            new = [name for name in self._shape(connection).columns if name not in known]
+        mapping = {field: said["mapping"].get(field, NOWHERE) for field in COLUMNS} | dict(self.config.mapping)
+        return AdoptedTable(self.path, replace(self.config, mapping=mapping, members=tuple(said["members"]))), new
 
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         # What comes by once comes through one connection, and no other process can have it.

@@ -5,7 +5,6 @@ What its rows become is a ``projection``. What has no number to be cut by is rea
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,12 +91,11 @@ class ForeignView(Closing):
 
     @property
     def identity(self) -> str:
-        """A digest of where the table lies and how it is defined. Raises :class:`~penstock.errors.UsageError` for a
-        table whose rows have no arrival number that lasts."""
-        _ = self._numbering
-        # What of the path is not UTF-8 stands in it as lone surrogates, which json.dumps escapes one by one.
-        facts = json.dumps([str(self._pinned.path.absolute()), self._shape.name, self._shape.sha256])
-        return f"table:{hashlib.sha256(facts.encode()).hexdigest()}"
+        """What the table is called, and by what its rows are ordered: neither a move nor a new column changes that.
+        Whether its rows are still those of a lineage shows by the rows themselves. Raises
+        :class:`~penstock.errors.UsageError` for a table whose rows have no arrival number that lasts."""
+        asked = [self._shape.sha256] if self._shape.guarded else []
+        return f"table:{json.dumps([self._shape.name, self._numbering.column, *asked])}"
 
     @property
     def given(self) -> int:
