@@ -14,10 +14,11 @@ from typing import Any
 
 from penstock.errors import InvalidMapping
 from penstock.model.columns import COLUMNS, NOWHERE
+from penstock.model.nearest import listed, nearest
 from penstock.model.times import TimeUnit
 from penstock.sources.connection import quote_name
 from penstock.sources.tables.numbering import Numbering, numbering
-from penstock.sources.tables.table import Shape, listed, nearest
+from penstock.sources.tables.table import Shape
 
 _REQUIRED = ("timestamp", "event_type")
 _TIMES = ("timestamp", "received_at")

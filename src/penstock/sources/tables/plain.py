@@ -13,6 +13,7 @@ from penstock.model.column_type import TIMES, ColumnType, parse_column_type, par
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
+from penstock.model.nearest import folded, listed, nearest
 from penstock.model.storage_config import StorageConfig
 from penstock.model.times import TimeUnit
 from penstock.pipeline.cursor import Gather
@@ -21,7 +22,7 @@ from penstock.sources.connection import Connection
 from penstock.sources.tables.column import Column
 from penstock.sources.tables.numbering import Numbering, numbering
 from penstock.sources.tables.projection import gathered
-from penstock.sources.tables.table import Shape, folded, listed, nearest
+from penstock.sources.tables.table import Shape
 from penstock.sources.tables.types import Settled, asked_type, declared_type, stored_types
 from penstock.sources.tables.values import Values
 

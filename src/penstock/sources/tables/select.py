@@ -6,8 +6,9 @@ import hashlib
 import re
 
 from penstock.errors import InvalidQuery
+from penstock.model.nearest import folded
 from penstock.sources.connection import Connection
-from penstock.sources.tables.table import Shape, folded
+from penstock.sources.tables.table import Shape
 
 #: What a query is called in a manifest, beside its text.
 NAME = "query"

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
 
 from penstock.errors import ExportError, InvalidMapping, StorageError
+from penstock.model.nearest import folded, listed, nearest
 from penstock.sources.connection import Connection, quote_name
 from penstock.sources.file import is_ours
 
@@ -31,8 +31,6 @@ _NOT_CODE = re.compile(
     r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""", re.DOTALL
 )
 _AUTOINCREMENT = re.compile(r"\bAUTOINCREMENT\b", re.IGNORECASE)
-_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-_SHOWN = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,24 +69,6 @@ class Shape:
     def column(self, name: str) -> str | None:
         """The column of this name as the table spells it; case does not matter, as in SQL."""
         return next((column for column in self.columns if folded(column) == folded(name)), None)
-
-
-def folded(name: str) -> str:
-    """A name as SQL compares it: ASCII letters without case, all others as they are."""
-    return name.translate(_ASCII_LOWER)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names for a message, the first forty of them."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """``did you mean 'x'? `` where a name is near, else nothing."""
-    by_folded = {folded(known): known for known in names}
-    near = get_close_matches(folded(name), by_folded, n=1)
-    return f"did you mean {by_folded[near[0]]!r}? " if near else ""
 
 
 def describe(connection: Connection, table: str) -> Shape:
