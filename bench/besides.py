@@ -173,6 +173,22 @@ def incremental(store: Path, events: int, rounds: int) -> dict[str, Any]:
     return found
 
 
+def flattened(store: Path, rounds: int) -> dict[str, Any]:
+    """Parquet with payloads as they are and as typed columns, in turn: wall times, and the highest peak."""
+    found: dict[str, Any] = {"plain": [], "flattened": []}
+    try:
+        for _ in range(rounds):
+            for name, words in (("plain", []), ("flattened", ["--flatten", "data,metadata"])):
+                place = measure.fresh(settled=rounds > 1)
+                command = ["export", str(store), str(place / "x.parquet"), "--quiet", *words]
+                run = measure.run(measure.penstock(*command), synced=place)
+                found[name].append(round(run.wall, 4))
+                found["peak_mib"] = max(round(run.peak_mib), found.get("peak_mib", 0))
+    except Failed as error:
+        found["failed"] = str(error)
+    return found
+
+
 def startup(ten: Path, rounds: int) -> dict[str, Any]:
     """Whole processes that have next to nothing to do, in seconds."""
     found: dict[str, Any] = {}

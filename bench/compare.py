@@ -176,7 +176,9 @@ def _arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--outputs", help=f"comma list of {', '.join(OUTPUTS)}")
     parser.add_argument("--filtered", help=f"outputs that are also filtered; by default {','.join(_FILTERED)}")
     parser.add_argument(
-        "--parts", default="exports,overheads,appends,incremental,startup", help="comma list of what is measured"
+        "--parts",
+        default="exports,overheads,appends,incremental,flattened,startup",
+        help="comma list of what is measured",
     )
     parser.add_argument("--time-limit", type=float, default=3600, help="seconds after which a process is stopped")
     parser.add_argument("--quick", action="store_true", help="only prove that it runs")
@@ -259,6 +261,9 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     if "incremental" in given.parts:
         _say("incremental export")
         results["incremental"] = besides.incremental(store, given.events, given.rounds)
+    if "flattened" in given.parts:
+        _say("flattened payloads")
+        results["flattened"] = besides.flattened(store, given.rounds)
     if "startup" in given.parts:
         _say("start-up")
         results["startup"] = besides.startup(generated(10), 1 if given.quick else 7)

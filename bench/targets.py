@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from figures import FLOOR, US, Results, case_of, middle, ratio, seconds, shares, times
 from peers import OUTPUTS, PEERS, TITLES
@@ -28,6 +29,7 @@ _PEAK_MIB = 256
 _RANGE_SHARE = 0.03
 _RATES = {"arrow-checked": 250_000, "ingest": 250_000, "normal": 10_000, "full": 2_000}
 _STARTUP = {"help": ("penstock --help", 0.150), "ten": ("penstock export of 10 events", 0.600)}
+_FLATTENED = 2.0
 _NEAR = 0.8
 
 
@@ -76,6 +78,7 @@ def further(results: Results) -> Iterator[Verdict]:
     yield _peak(results)
     yield _range(results)
     yield from _rates(results)
+    yield _flattened(results)
     for key, (name, limit) in _STARTUP.items():
         took = results.get("startup", {}).get(key, {}).get("median")
         text = f"{took * 1000:.0f} ms" if took else ""
@@ -133,6 +136,16 @@ def _range(results: Results) -> Verdict:
     share = max((part - start) / (whole - start), 0.0)
     text = f"{share:.1%} ({seconds(part)} of {seconds(whole)}, {seconds(start)} each to start)"
     return Verdict(name, wanted, text, _RANGE_SHARE / max(share, 0.001))
+
+
+def _flattened(results: Results) -> Verdict:
+    walls = results.get("flattened", {})
+    plain, flat = walls.get("plain"), walls.get("flattened")
+    factor = median(flat) / median(plain) if plain and flat else None
+    text = f"{times(factor)} ({seconds(median(flat))}, at most {walls['peak_mib']} MiB)" if factor else ""
+    return Verdict(
+        "Parquet of flattened payloads, of the unflattened", f"≤ {_FLATTENED:g}×", text, factor and _FLATTENED / factor
+    )
 
 
 def _rates(results: Results) -> Iterator[Verdict]:

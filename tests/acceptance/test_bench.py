@@ -60,6 +60,12 @@ def test_every_proof_could_be_switched_off(results: Any) -> None:
         assert set(overhead["walls"]) == {"all on", "sha256", "events-digest", "fsync", "manifest", "all off"}
 
 
+def test_flattened_payloads_are_measured_beside_others(results: Any, out: Path) -> None:
+    found = results["flattened"]
+    assert min(*found["plain"], *found["flattened"], found["peak_mib"]) > 0
+    assert "Parquet of flattened payloads, of the unflattened | ≤ 2×" in (out / "report.md").read_text()
+
+
 def test_report_is_well_formed(out: Path) -> None:
     text = (out / "report.md").read_text()
     tables = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
