@@ -14,12 +14,12 @@ from penstock.model.options import ExportOptions
 from penstock.pipeline.flattening import Flattening, Found, parse_steps, settled
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.runner import Runner
-from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, Slice
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Slice, View
 from penstock.reading.chain import Link
 
 
 def flattening(
-    rows: Rows,
+    view: View,
     dataset: Dataset,
     asked: Flatten,
     filter: ExportFilter,
@@ -31,11 +31,11 @@ def flattening(
     if asked.schema is not None:
         return settled(dataset, asked, None)
     found = Found(tuple(asked.columns))
-    plan = rows.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES)
-    slices = plan if rows.streams else list(plan)
+    plan = view.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES)
+    slices = plan if view.streams else list(plan)
     total = sum(span.bytes_hint for span in slices) if isinstance(slices, list) else 0
     done = 0
-    for span, each in _counted(rows, slices, filter, found.columns, threads):
+    for span, each in _counted(view, slices, filter, found.columns, threads):
         found.add(each)
         done += span.bytes_hint
         tell(observer, Progress(done=done, total=max(total, done)))
@@ -43,13 +43,13 @@ def flattening(
 
 
 def _counted(
-    rows: Rows, slices: Iterable[Slice], filter: ExportFilter, columns: tuple[str, ...], threads: Runner
+    view: View, slices: Iterable[Slice], filter: ExportFilter, columns: tuple[str, ...], threads: Runner
 ) -> Iterator[tuple[Slice, Found]]:
     """What each slice holds; of a filter with a limit one after the other, since it is about all of them."""
 
     def count(span: Slice, filter: ExportFilter = filter) -> tuple[Slice, Found]:
         found = Found(columns)
-        for batch in rows.read(span, filter):
+        for batch in view.read_columns(span, filter, columns):
             found.count(batch)
         return span, found
 
@@ -68,7 +68,7 @@ def _counted(
 
 def steps_of_lineage(
     chain: Sequence[Link],
-    rows: Rows,
+    view: View,
     dataset: Dataset,
     filter: ExportFilter,
     options: ExportOptions,
@@ -89,7 +89,7 @@ def steps_of_lineage(
         return steps, []
     if asked is None:
         return (), []
-    step, notes = flattening(rows, dataset, asked, filter, threads, observer)
+    step, notes = flattening(view, dataset, asked, filter, threads, observer)
     if not any(laid.members for laid in step.laid):
         raise UsageError(
             f"no row has a member of {' or '.join(asked.columns)} yet, and all runs have the columns of the first",

@@ -156,6 +156,10 @@ class View(Rows, Protocol):
         """The ``seq`` of the last rows, at most so many, the newest first."""
         ...
 
+    def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
+        """The same as ``read`` with these columns of the dataset at least: what is not asked for need not be read."""
+        ...
+
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
         """Of these numbers those that are a row's, each as often as it is, and these rows, in order of arrival
         and with exactly the dataset's schema, as far as they are of it, whatever the filter."""

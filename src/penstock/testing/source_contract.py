@@ -111,6 +111,18 @@ def slices_hold_every_match_once_and_obey_both_limits(place: Place) -> None:
                     assert all(len(piece) <= filter.limit for piece in pieces)
 
 
+def columns_that_are_asked_for_hold_what_all_of_them_hold(place: Place) -> None:
+    place.add(events(150))
+    source = place.connect()
+    asked = ["data", "event_type"]
+    with source.pin() as view:
+        for filter in FILTERS:
+            for span in view.plan(filter, max_rows=40, max_bytes=1 << 20):
+                some, rows = list(view.read_columns(span, filter, asked)), list(view.read(span, filter))
+                found = [batch.select(asked).to_pylist() for batch in some]
+                assert found == [batch.select(asked).to_pylist() for batch in rows]
+
+
 def slices_are_plain_data(place: Place) -> None:
     place.add(events(60))
     source = place.connect()
@@ -210,6 +222,7 @@ def a_source_is_known_again(place: Place) -> None:
 CHECKS: Sequence[Callable[[Place], None]] = (
     it_is_a_source,
     slices_hold_every_match_once_and_obey_both_limits,
+    columns_that_are_asked_for_hold_what_all_of_them_hold,
     slices_are_plain_data,
     a_plan_may_begin_after_what_was_read_before,
     a_view_never_changes,

@@ -256,13 +256,17 @@ class EventsView(Closing):
             yield Slice(after=after, upto=span.upto, bytes_hint=size, rows=count)
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        return Reading(self._rows(span, filter))
+        return Reading(self._rows(span, filter, COLUMNS))
 
-    def _rows(self, span: Slice, filter: ExportFilter) -> Iterator[pa.RecordBatch]:
+    def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
+        return Reading(self._rows(span, filter, [name for name in COLUMNS if name in names or name == "seq"]))
+
+    def _rows(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         where = predicate(filter)
+        stored_as = _STORED if where.rest is not None or filter.limit is not None else _STORED.select(names)
         # Without another index the rows come by seq, which the scan checks; ORDER BY in a subquery copies every row.
         source = f"events NOT INDEXED WHERE seq > {span.after} AND seq <= {span.upto}"
-        scanned: dict[str, Any] = {"columns": _STORED, "order": "seq", "bytes_hint": span.bytes_hint}
+        scanned: dict[str, Any] = {"columns": stored_as, "order": "seq", "bytes_hint": span.bytes_hint}
         with self._pool.lend() as connection:
             if filter.limit is None or where.rest is not None:
                 stored, seen = connection.scan(source, where.parameters, where=where.sql, **scanned)
@@ -320,13 +324,14 @@ def _events(stored: pa.RecordBatch, store: str) -> pa.RecordBatch:
     Raises :class:`~penstock.errors.StorageError` for values that no event has: they would break the files they go into.
     """
     try:
-        columns = [_column(array, field) for field, array in zip(EVENT_SCHEMA, stored.columns, strict=True)]
+        fields = [EVENT_SCHEMA.field(name) for name in stored.schema.names]
+        columns = [_column(array, field) for field, array in zip(fields, stored.columns, strict=True)]
     except pa.ArrowException as error:
         raise StorageError(
             f"{store}: what is stored from seq {stored['seq'][0]} on is no event: {error}",
             hint="the file is damaged, or another program wrote to it",
         ) from None
-    return pa.record_batch(columns, schema=EVENT_SCHEMA)
+    return pa.record_batch(columns, schema=pa.schema(fields))
 
 
 def _column(column: pa.Array, field: pa.Field) -> pa.Array:

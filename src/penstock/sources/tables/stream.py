@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -93,6 +93,9 @@ class StreamView(ForeignView):
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         return self._pulled.pop(span.after)
+
+    def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
+        return self.read(span, filter)
 
 
 def _converted(converter: Converter, read: Gathered) -> Iterator[pa.RecordBatch]:

@@ -179,6 +179,9 @@ class TableView(ForeignView):
         most = RANGE_ROWS if filter.limit is None else self._batch_rows  # rows behind a limit are not looked at
         return Reading(self._rows(span, converter, most), converter.counts)
 
+    def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
+        return self.read(span, filter)
+
     def _rows(self, span: Slice, converter: Converter, most: int) -> Iterator[pa.RecordBatch]:
         if converter.full:
             return
