@@ -39,7 +39,7 @@ def check_partitions(dataset: Dataset, written: Dataset, by: str | None) -> None
         if name.lower() in _FOLDER_NAMES[by]:
             raise UsageError(
                 f"the column {name!r} is called like a folder of the partitions",
-                hint="leave the column out with --columns, or leave --partition-by out",
+                hint=f"give a table's column another name, as --rename {name}=NAME, or leave it out with --columns",
             )
 
 

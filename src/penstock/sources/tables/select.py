@@ -50,8 +50,9 @@ def describe_query(connection: Connection, sql: str) -> Shape:
 def _check_different(names: list[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(folded(name), name)
-        if other is not name:
+        other = seen.get(folded(name))
+        seen[folded(name)] = name
+        if other is not None:
             alike = "comes twice" if other == name else f"differs from {other!r} in nothing but case"
             raise InvalidQuery(
                 f"the column {name!r} of the query {alike}", hint="give one of them another name: SELECT … AS name"
