@@ -82,7 +82,7 @@ def _without_manifest(out: str) -> Callable[[], bool]:
     backend = import_module("penstock.ports.backend")
 
     def publish(self: Any, manifest: Any) -> None:
-        staged = self._staged(0, manifest.parts[0])
+        (staged,) = self._taken
         self._backend.place([backend.Move(staged=staged, key=self._shape.data, expect=backend.Expect.ANY)])
         self.close()
 
