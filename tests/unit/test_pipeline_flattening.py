@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from penstock.errors import StorageError, UsageError
+from penstock.errors import ManifestError, StorageError, UsageError
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset, json_field
 from penstock.model.flatten import DEEPEST, Flatten
@@ -340,6 +340,39 @@ def test_two_thousand_columns_in_all_are_made_and_no_more() -> None:
         columns_of("{}", most=2001)
 
 
+GOOD = {"path": ["a"], "name": "data.a", "type": "int64"}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [{**GOOD, "path": []}],
+        [{**GOOD, "path": list("abcdef")}],
+        [{**GOOD, "path": ["\ud800"]}],
+        [{**GOOD, "type": "date"}],
+        [GOOD, {**GOOD, "name": "data.b"}],
+        [GOOD, {**GOOD, "path": ["a", "b"], "name": "data.b"}],
+        [{**GOOD, "path": [str(n)], "name": f"data.{n}"} for n in range(2001)],
+        [{"name": "data.a"}],
+        [1],
+        7,
+    ],
+)
+def test_a_step_that_cannot_be_is_refused(members: Any) -> None:
+    asked = {"columns": ["data"], "schema": None, "most": 200}
+    step = {"step": "flatten", "asked": asked, "columns": [{"column": "data", "rest": "r", "members": [GOOD]}]}
+    assert parse_steps([step])[0].laid[0].members[0].type == "int64"
+    for odd in (
+        {**step, "columns": [{"column": "data", "rest": "r", "members": members}]},
+        {**step, "step": "redact"},
+        {**step, "asked": {**asked, "schema": [1]}},
+        {**step, "asked": {**asked, "columns": [[]]}},
+        {**step, "asked": {**asked, "most": "many"}},
+    ):
+        with pytest.raises(ManifestError, match="a step that is not known"):
+            parse_steps([odd])
+
+
 @pytest.mark.parametrize(
     ("columns", "schema", "said"),
     [
@@ -349,9 +382,10 @@ def test_two_thousand_columns_in_all_are_made_and_no_more() -> None:
         ([], None, "at least one column"),
         ("data", None, "not the text 'data'"),
         (["data"], {"metadata.a": "int64"}, "is of no column that is flattened"),
+        (["data"], {}, "no member is named"),
         (["data"], {"data.a": "integer"}, "cannot have the type 'integer'"),
         (["data"], {"data.a": "int64", 'data."a"': "text"}, "named twice"),
-        (["data"], {"data.a": "json", "data.a.b": "text"}, "has a column already"),
+        (["data"], {"data.a": "json", "data.a.b": "text"}, "lies in a member that has a column"),
         (["data"], {'data."a': "text"}, "cannot read the member"),
         (["data"], {'data."\\x"': "text"}, "cannot read the name"),
         (["data"], {"data.a.b.c.d.e.f": "text"}, "deeper than 5 levels"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from penstock.errors import UsageError
 from penstock.model.dataset import Dataset, is_json, json_field
 
-#: What a member's column can be.
+#: What a member's column can be; the order is the native library's.
 TYPES: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "int64": pa.int64(),
@@ -42,11 +42,23 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Laid:
-    """A JSON column that is laid open: its members' columns, and the ``rest``, which holds what is in none of them."""
+    """A JSON column that is laid open: its members' columns, and the ``rest``, which holds what is in none of them.
+
+    Raises ``ValueError`` for members that cannot be beside each other.
+    """
 
     column: str
     rest: str
     members: tuple[Member, ...]
+
+    def __post_init__(self) -> None:
+        paths = {member.path for member in self.members}
+        if len(paths) < len(self.members) or len(paths) > MOST_COLUMNS or _within(paths) is not None:
+            raise ValueError(f"the members of {self.column} are in each other's way")
+        for member in self.members:
+            if not 1 <= len(member.path) <= DEEPEST or member.type not in TYPES:
+                raise ValueError(f"{member.name} is no member that a column can have")
+            "".join(member.path).encode()  # raises for what no JSON text can hold
 
     @property
     def fields(self) -> list[pa.Field]:
@@ -79,6 +91,8 @@ class Flatten:
         if not 1 <= self.most <= MOST_COLUMNS:
             raise UsageError(f"flatten_columns must be 1 to {MOST_COLUMNS:,}, not {self.most}")
         if self.schema is not None:
+            if not self.schema:
+                raise UsageError("no member is named", hint="write MEMBER:TYPE, as data.status:int64")
             _named(self.columns, self.schema)
 
     def check(self, dataset: Dataset) -> None:
@@ -161,10 +175,15 @@ def _named(columns: Sequence[str], schema: Mapping[str, str]) -> dict[str, dict[
             raise UsageError(f"the member {text!r} is named twice")
         found[column][path] = type
     for members in found.values():
-        for path in members:
-            if any(path[:length] in members for length in range(1, len(path))):
-                raise UsageError(f"a member of {'.'.join(path)} has a column already", hint="name one of the two")
+        inner = _within(members)
+        if inner is not None:
+            raise UsageError(f"{'.'.join(inner)} lies in a member that has a column", hint="name one of the two")
     return found
+
+
+def _within(paths: Collection[tuple[str, ...]]) -> tuple[str, ...] | None:
+    """A path that lies in another one."""
+    return next((path for path in paths if any(path[:length] in paths for length in range(1, len(path)))), None)
 
 
 def _path(text: str, keys: str) -> tuple[str, ...]:
@@ -191,6 +210,4 @@ def parse_laid(raw: Mapping[str, Any]) -> Laid:
         Member(path=tuple(map(str, each["path"])), name=str(each["name"]), type=str(each["type"]))
         for each in raw["members"]
     )
-    if any(member.type not in TYPES for member in members):
-        raise ValueError("a member has a type that is not known")
     return Laid(column=str(raw["column"]), rest=str(raw["rest"]), members=members)

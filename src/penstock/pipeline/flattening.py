@@ -89,7 +89,7 @@ def parse_steps(raw: Sequence[Mapping[str, Any]]) -> tuple[Flattening, ...]:
     """The steps that a manifest records. Raises :class:`~penstock.errors.ManifestError` for others."""
     try:
         return tuple(_parsed(step) for step in raw)
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise ManifestError(
             f"the manifest has a step that is not known: {type(error).__name__}: {error}",
             hint="a newer penstock may know it",

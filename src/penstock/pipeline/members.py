@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from penstock.errors import InvalidEvent, StorageError
 from penstock.model import jsontext
+from penstock.model.flatten import TYPES
 from penstock.pipeline import native
 
 #: What the library reads, one level more than it may be.
@@ -36,15 +37,8 @@ class ValueKind(IntEnum):
     OBJECT = 9
 
 
-#: What becomes of a member, by the name of its column's type; ``None`` is an object whose members have columns.
-_TYPES: Mapping[str | None, tuple[int, pa.DataType]] = {
-    None: (0, pa.null()),
-    "bool": (1, pa.bool_()),
-    "int64": (2, pa.int64()),
-    "float64": (3, pa.float64()),
-    "text": (4, pa.string()),
-    "json": (5, pa.string()),
-}
+#: What becomes of a member, as the library numbers it: an object whose members have columns, or a column of a type.
+_KINDS = {type: kind for kind, type in enumerate((None, *TYPES))}
 
 
 class TreeMember(NamedTuple):
@@ -112,8 +106,8 @@ def _listed(members: tuple[TreeMember, ...]) -> tuple[Any, pa.Schema]:
     listed = (_Member * len(members))()
     for place, member in enumerate(members):
         key = member.key.encode()
-        listed[place] = _Member(key, len(key), member.parent, _TYPES[member.type][0])
-    types = [_TYPES[member.type][1] for member in members if member.type is not None]
+        listed[place] = _Member(key, len(key), member.parent, _KINDS[member.type])
+    types = [TYPES[member.type] for member in members if member.type is not None]
     return listed, pa.schema([(str(place), type) for place, type in enumerate([*types, pa.string()])])
 
 
