@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -26,23 +26,26 @@ from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link
 from penstock.reading.published import parts_of
 
-_PUT = "INSERT INTO rows VALUES (?, ?)"
+_PUT = "INSERT INTO rows VALUES (?, ?, ?)"
 #: Of equal rows in the store the first are held. What a run holds has no number here, and so stands before them.
-_HELD = """SELECT seq FROM (
-        SELECT seq, row_number() OVER (PARTITION BY hash ORDER BY seq) AS nth,
+_HELD = """SELECT seq, place FROM (
+        SELECT seq, place, row_number() OVER (PARTITION BY hash ORDER BY seq, place) AS nth,
             count(*) OVER (PARTITION BY hash) - count(seq) OVER (PARTITION BY hash) AS held
         FROM rows)
-    WHERE seq IS NOT NULL AND nth <= 2 * held ORDER BY seq"""
+    WHERE seq IS NOT NULL AND nth <= 2 * held ORDER BY seq, place"""
+_TIED = "SELECT 1 FROM rows WHERE place > 0 LIMIT 1"
 
 
 class Unheld:
     """The rows of a view without those at the numbers ``held``, which are in order; ``unread`` says how many that
-    were."""
+    were. Where rows are ``tied``, several of one number, ``places`` says which of them in turn, from 0, each means."""
 
-    def __init__(self, rows: Rows, order: str, held: array[int]) -> None:
+    def __init__(self, rows: Rows, order: str, held: array[int], places: array[int], *, tied: bool) -> None:
         self._rows = rows
         self._order = order
         self._held = held
+        self._places = places
+        self._tied = tied
 
     @property
     def streams(self) -> bool:
@@ -64,12 +67,32 @@ class Unheld:
         return Reading(self._unheld(span, reading), reading.counts)
 
     def _unheld(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
-        held = self._held[bisect_left(self._held, span.after + 1) : bisect_left(self._held, span.upto + 1)]
+        begin, end = bisect_left(self._held, span.after + 1), bisect_left(self._held, span.upto + 1)
+        held = self._held[begin:end]
         known = pa.array(held, pa.int64())
+        pairs = set(zip(held, self._places[begin:end], strict=True)) if self._tied else set()
+        turns = _Turns()
         for batch in reading:
-            left = batch.filter(pc.invert(pc.is_in(batch[self._order], value_set=known))) if held else batch
+            if self._tied:
+                kept = pa.array([pair not in pairs for pair in turns(batch[self._order].to_pylist())], pa.bool_())
+            else:
+                kept = pc.invert(pc.is_in(batch[self._order], value_set=known))
+            left = batch.filter(kept) if held else batch
             if left.num_rows:
                 yield left
+
+
+class _Turns:
+    """Numbers in order, each with how many the same stood before it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int] | None = None
+
+    def __call__(self, numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+        for number in numbers:
+            same = self._last is not None and self._last[0] == number
+            self._last = (number, self._last[1] + 1 if same and self._last is not None else 0)
+            yield self._last
 
 
 def without_held(
@@ -102,13 +125,21 @@ def without_held(
             hint="begin a new lineage in another directory",
         )
     text, own = RowText(dataset.select(dataset.own)), list(dataset.own)
-    with closing(Scratch("CREATE TABLE rows (hash BLOB NOT NULL, seq INTEGER)", purpose="compare rows")) as scratch:
+    table = "CREATE TABLE rows (hash BLOB NOT NULL, seq INTEGER, place INTEGER)"
+    with closing(Scratch(table, purpose="compare rows")) as scratch:
         for part in parts:
             for batch in part.rows(destination):
                 if order in dataset.columns:
                     batch = batch.filter(pc.greater(batch[order], lineage.after))
-                scratch.put(_PUT, ((digest, None) for digest in text.hashes(batch.select(own))))
+                scratch.put(_PUT, ((digest, None, None) for digest in text.hashes(batch.select(own))))
+        turns = _Turns()
         for span in rows.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES, after=lineage.after):
             for batch in rows.read(span, filter):
-                scratch.put(_PUT, zip(text.hashes(batch.select(own)), batch[order].to_pylist(), strict=True))
-        return Unheld(rows, order, array("q", (seq for (seq,) in scratch.rows(_HELD))))
+                hashes = text.hashes(batch.select(own))
+                numbered = zip(hashes, turns(batch[order].to_pylist()), strict=True)
+                scratch.put(_PUT, ((digest, *pair) for digest, pair in numbered))
+        held, places = array("q"), array("q")
+        for seq, place in scratch.rows(_HELD):
+            held.append(seq)
+            places.append(place)
+        return Unheld(rows, order, held, places, tied=any(scratch.rows(_TIED)))
