@@ -182,6 +182,17 @@ def test_an_overlap_from_the_first_run_on_is_looked_at_without_an_index(tmp_path
     assert paths(tmp_path) == Counter(["/a", "/b"])
 
 
+def test_a_table_as_it_is_is_checked_too(root: Path, penstock: Command) -> None:
+    given = ("export", "app.db", "plain/", "--incremental", "--table", "hits", "--json")
+    assert penstock(*given).summary["event_count"] == len(TENS)
+    insert(root, 15, 1010)
+    foreign_sqlite.execute(root / "app.db", "UPDATE hits SET path = '/changed' WHERE n = 30")
+    assert penstock(*given).summary["counts"] == {"late": 1}
+    done = penstock(*given, "--overlap", "1000", "--updates").summary
+    assert (done["counts"], done["event_count"], done["growth"]) == ({"changed": 1}, 1, "checked")
+    assert penstock("verify", "plain").code == penstock("gaps", "plain").code == 0
+
+
 def test_our_own_store_proves_it(tmp_path: Path, penstock: Command) -> None:
     penstock("demo", "demo")
     (store,) = (tmp_path / "demo").glob("*.db")

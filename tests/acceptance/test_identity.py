@@ -64,6 +64,32 @@ def test_columns_that_come_later_are_kept_out_and_told(root: Path, penstock: Com
     assert penstock("verify", "runs").code == 0
 
 
+def test_a_table_as_it_is_keeps_the_columns_that_the_lineage_was_begun_with(root: Path, penstock: Command) -> None:
+    given = ("export", "app.db", "plain/", "--incremental", "--format", "ndjson", "--table", "hits")
+    assert penstock(*given).code == 0
+    foreign_sqlite.execute(root / "app.db", "ALTER TABLE hits ADD COLUMN agent TEXT DEFAULT 'none'")
+    for first, last in ((41, 45), (46, 50)):
+        insert(root / "app.db", first, last)
+        done = penstock(*given, "--json")
+        assert (done.code, done.summary["event_count"], done.summary["growth"]) == (0, 5, "checked")
+        assert {"v": 1, "type": "warning", "message": "new columns are kept out of the lineage: agent"} in done.lines
+    assert [part["name"] for part in manifest(root / "plain", 3)["schema"]] == ["n", "at", "name", "path"]
+    assert penstock("resume", "app.db", "plain").code == penstock("verify", "plain").code == 0
+
+
+def test_a_table_of_row_numbers_loses_nothing_when_these_change(tmp_path: Path, penstock: Command) -> None:
+    database = tmp_path / "app.db"
+    foreign_sqlite.execute(database, "CREATE TABLE words (word TEXT)", "INSERT INTO words VALUES ('a'), ('b'), ('c')")
+    given = ("export", "app.db", "words/", "--incremental", "--format", "ndjson", "--table", "words")
+    assert penstock(*given).code == 0
+    foreign_sqlite.execute(database, "DELETE FROM words WHERE word = 'b'", "VACUUM", "INSERT INTO words VALUES ('d')")
+    done = penstock(*given, "--json")
+    assert (done.code, done.summary["event_count"]) == (3, 1)
+    parts = [entry["name"] for run in (1, 2) for entry in manifest(tmp_path / "words", run)["parts"]]
+    lines = [json.loads(line) for name in parts for line in (tmp_path / "words" / name).read_bytes().splitlines()]
+    assert sorted(line["word"] for line in lines) == ["a", "b", "c", "d"]
+
+
 def test_a_column_that_is_gone_is_named(root: Path, penstock: Command) -> None:
     foreign_sqlite.execute(
         root / "app.db", "ALTER TABLE hits ADD COLUMN agent TEXT", "ALTER TABLE hits DROP COLUMN path"

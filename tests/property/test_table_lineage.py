@@ -185,10 +185,8 @@ class TableLineages(RuleBasedStateMachine):
         try:
             result = export(self.database, self.place, config=config, options=options, incremental=True)
         except (Rewound, InvalidMapping) as refusal:
-            if isinstance(refusal, Rewound):
+            if not isinstance(refusal, InvalidMapping):  # else a backup from before a column that the lineage has
                 self._check_that_nothing_was_proven()
-            else:  # a backup from before a column that the lineage was begun with
-                assert "any more, which the lineage has in data" in refusal.message
             shutil.rmtree(self.place)
             self.covered, self.dropped, self.masked, self.known = set(), set(), set(), Counter()
             self.seen["tables that proved nothing"] += 1

@@ -83,9 +83,8 @@ def export_incremental(
             if last is not None and (lineage.broken is not None or lineage.after < last.lineage.reached):
                 chain = chain_of(destination)  # any run may hold what is read again
                 lineage = next_lineage(chain, standing, accept=options.accept_store)
-                rows = without_held(
-                    rows, filter, lineage=lineage, chain=chain, destination=destination, dataset=layout.dataset
-                )
+                kinds = {"dataset": layout.dataset, "given": storage.dataset}
+                rows = without_held(rows, filter, lineage=lineage, chain=chain, destination=destination, **kinds)
             run = Run(rows, layout, filter, options, after=lineage.after, steps=steps)
             shared = view if rows is source else None
             entries, lineage = _written(run, shared, check, lineage, last, destination, publication, workers, observer)

@@ -138,6 +138,7 @@ class _Repair:
         self._options = plan.options
         layout = plan.options.resolve(format=plan.format, codec=None, dataset=dataset)
         self._layout = replace(layout, dataset=plan.options.written(bound_by(self._steps, dataset)))
+        self._given = dataset
         self._rows: dict[int, Rows] = {}
         self.next = destination.following()
         self.restored: list[str] = []
@@ -238,6 +239,7 @@ class _Repair:
                     chain=before,
                     destination=self._destination,
                     dataset=self._layout.dataset,
+                    given=self._given,
                 )
         return self._rows[run]
 

@@ -103,8 +103,10 @@ def without_held(
     chain: Sequence[Link],
     destination: LineageDestination,
     dataset: Dataset,
+    given: Dataset,
 ) -> Rows:
-    """The rows of a view that a run is to export, from ``lineage.after`` on.
+    """The rows of a view that a run is to export, from ``lineage.after`` on: what is written of them is ``dataset``,
+    what the source gives ``given``.
 
     What the runs hold is read back and proven. Raises :class:`~penstock.errors.IntegrityError` for a part that is not
     whole, :class:`~penstock.errors.Rewound` for runs whose rows cannot be told apart.
@@ -117,7 +119,10 @@ def without_held(
     ]
     if not parts or lineage.upto <= lineage.after:
         return rows
-    order, lacking = str(dataset.order), [name for name in dataset.key if name not in dataset.columns]
+    order, lacking = (
+        str(dataset.order),
+        [name for name in given.key if name in given.own and name not in dataset.columns],
+    )
     if lacking:
         raise Rewound(
             "the store is not as the last run left it, and what the lineage holds cannot be told: it has no column"

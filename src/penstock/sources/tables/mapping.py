@@ -18,7 +18,7 @@ from penstock.model.nearest import listed, nearest
 from penstock.model.times import TimeUnit
 from penstock.sources.connection import quote_name
 from penstock.sources.tables.numbering import Numbering, numbering
-from penstock.sources.tables.table import Shape
+from penstock.sources.tables.table import Shape, chosen_columns
 
 _REQUIRED = ("timestamp", "event_type")
 _TIMES = ("timestamp", "received_at")
@@ -94,13 +94,7 @@ def adopt(shape: Shape, mapping: Mapping[str, str], members: Sequence[str] | Non
 
 def _members(shape: Shape, used: set[str], members: Sequence[str] | None) -> tuple[str, ...]:
     """The columns without a place, or those of them that are asked for."""
-    gone = [name for name in members or () if name not in shape.columns]
-    if gone:
-        raise InvalidMapping(
-            f"{shape.name!r} has no column {gone[0]!r} any more, which the lineage has in data",
-            hint="begin a new lineage in another directory",
-        )
-    return tuple(name for name in shape.columns if name not in used and (members is None or name in members))
+    return tuple(name for name in chosen_columns(shape, members) if name not in used)
 
 
 def _column(shape: Shape, field: str, given: str | None, *, number: str | None = None) -> tuple[str | None, TimeUnit]:

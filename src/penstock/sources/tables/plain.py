@@ -22,7 +22,7 @@ from penstock.sources.connection import Connection
 from penstock.sources.tables.column import Column
 from penstock.sources.tables.numbering import Numbering, numbering
 from penstock.sources.tables.projection import gathered
-from penstock.sources.tables.table import Shape
+from penstock.sources.tables.table import Shape, chosen_columns
 from penstock.sources.tables.types import Settled, asked_type, declared_type, stored_types
 from penstock.sources.tables.values import Values
 
@@ -69,7 +69,9 @@ class Plain:
         """What the manifest's ``source`` tells of the table and how it is read."""
         return {
             **self.config.reading(),
-            "columns": list(self.dataset.columns),
+            "members": [
+                name for name in self.shape.columns if self.config.members is None or name in self.config.members
+            ],
             "schema_sha256": self.shape.sha256,
             "order": self.numbering.order if self.numbering is not None else "none",
         }
@@ -81,6 +83,10 @@ def settle(connection: Connection, shape: Shape, config: StorageConfig) -> Plain
     Raises :class:`~penstock.errors.InvalidMapping` for a column that is not there, and
     :class:`~penstock.errors.UsageError` for names and types that no export has.
     """
+    if config.members is not None:
+        narrow = replace(shape, columns=chosen_columns(shape, config.members))
+        found = settle(connection, narrow, replace(config, members=None))
+        return replace(found, shape=shape, config=replace(found.config, members=config.members))
     names = _names(shape, config.rename)
     time, unit = _time(shape, config.time)
     types = _asked(shape, config.types)
@@ -93,9 +99,9 @@ def settle(connection: Connection, shape: Shape, config: StorageConfig) -> Plain
             types[column] = Settled(ColumnType(declared))
     unsettled = [column for column in shape.columns if column not in types]
     if unsettled:
-        found = stored_types(connection, shape, unsettled)
-        types |= found
-        config = replace(config, types={**config.types, **{name: str(each.type) for name, each in found.items()}})
+        stored = stored_types(connection, shape, unsettled)
+        types |= stored
+        config = replace(config, types={**config.types, **{name: str(each.type) for name, each in stored.items()}})
     table = _ordered(shape, types, names, time, config)
     return _loosened(connection, table, types, names, time) if config.misfits == "text" else table
 

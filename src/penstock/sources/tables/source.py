@@ -56,16 +56,17 @@ class AdoptedTable(SqliteFile):
         )
 
     def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
-        """With the mapping and the members of ``data`` that the lineage was begun with, or as it is."""
-        if self._plain is not None:
-            return self, [name for name in self.dataset.columns if name not in said.get("columns", ())]
+        """With the columns and the mapping that the lineage was begun with."""
         if "members" not in said:
             return self, ()
-        known = {*said["members"], *said["mapping"].values()}
+        known = {*said["members"], *said.get("mapping", {}).values()}
         with self._pinned(readers=1) as pinned, pinned.pool.lend() as connection:
             new = [name for name in self._shape(connection).columns if name not in known]
-        mapping = {field: said["mapping"].get(field, NOWHERE) for field in COLUMNS} | dict(self.config.mapping)
-        return AdoptedTable(self.path, replace(self.config, mapping=mapping, members=tuple(said["members"]))), new
+        config = replace(self.config, members=tuple(said["members"]))
+        if self._plain is None:
+            mapping = {field: said["mapping"].get(field, NOWHERE) for field in COLUMNS} | dict(config.mapping)
+            return AdoptedTable(self.path, replace(config, mapping=mapping)), new
+        return AdoptedTable(self.path, config), [config.rename.get(name, name) for name in new]
 
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         # What comes by once comes through one connection, and no other process can have it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,18 @@ class Shape:
     def column(self, name: str) -> str | None:
         """The column of this name as the table spells it; case does not matter, as in SQL."""
         return next((column for column in self.columns if folded(column) == folded(name)), None)
+
+
+def chosen_columns(shape: Shape, members: Sequence[str] | None) -> tuple[str, ...]:
+    """The columns of a table, or those of them that a lineage knows. Raises
+    :class:`~penstock.errors.InvalidMapping` if it lost one of these."""
+    gone = [name for name in members or () if name not in shape.columns]
+    if gone:
+        raise InvalidMapping(
+            f"{shape.name!r} has no column {gone[0]!r} any more, which the lineage has",
+            hint="begin a new lineage in another directory",
+        )
+    return tuple(name for name in shape.columns if members is None or name in members)
 
 
 def describe(connection: Connection, table: str) -> Shape:
