@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from penstock import wiring
 from penstock.errors import UsageError
+from penstock.exporting import each
 from penstock.exporting import export as exporting
 from penstock.model import jsontext
 from penstock.model.filter import ExportFilter
@@ -117,8 +118,7 @@ def export(
     observer: Observer | None = None,
 ) -> ExportResult:
     """Open a store, export from it, close it: :meth:`Exporter.export` in one call."""
-    storage = wiring.open_source(store, config)
-    try:
+    with closing(wiring.open_source(store, wiring.bound(config, destination) if incremental else config)) as storage:
         return Exporter(storage).export(
             destination,
             filter=filter,
@@ -128,8 +128,6 @@ def export(
             manifest=manifest,
             observer=observer,
         )
-    finally:
-        storage.close()
 
 
 def export_tables(
@@ -142,17 +140,14 @@ def export_tables(
     incremental: bool = False,
     observer: Observer | None = None,
 ) -> TablesResult:
-    """Export every table of a SQLite file as it is, one after the other, each into a directory called like it. One that
-    fails keeps no other from being exported. Raises :class:`~penstock.errors.UsageError` for an event store, a file
-    without tables, and settings that are of one table."""
+    """Export each table of a SQLite file as it is into a directory called like it. One that fails keeps no other from
+    being exported. Raises :class:`~penstock.errors.UsageError` for a file without tables, and settings of one table."""
     opening = config if config is not None else StorageConfig()
     if opening.foreign:
-        raise UsageError("all tables are exported, not the one that is named", hint="leave its name out")
-    tables = wiring.list_tables(store, opening)
-    names = [table.name for table in tables or () if table.kind == "table"]
+        raise UsageError("one table is named, all are asked for", hint="leave --table or --all-tables out")
+    names = [table.name for table in wiring.list_tables(store, opening) or () if table.kind == "table"]
     if not names:
         raise UsageError(f"{os.fspath(store)} holds no table that is not an event store's", hint="export it whole")
-    from penstock.exporting.each import export_each
 
     def one(name: str) -> ExportResult:
         return export(
@@ -165,7 +160,7 @@ def export_tables(
             observer=observer,
         )
 
-    return export_each(names, one)
+    return each.export_each(names, one)
 
 
 def ingest(

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
 from penstock.model.location import Location
+from penstock.model.manifest import parse_manifest
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.result import TableFacts
 from penstock.model.storage_config import StorageConfig
@@ -209,16 +210,33 @@ def resolve_lineage(
     that is not a directory, and for options that have no meaning there."""
     _refuse(overwrite, "an incremental export replaces nothing", "--overwrite")
     _refuse(manifest, "the manifest of a run has its own place", "--manifest")
-    if isinstance(destination, LineageDestination):
-        place = destination
-    elif isinstance(destination, ExportDestination):
-        place = destination.lineage()
-    elif destination == STREAM or isinstance(destination, StreamDestination):
-        raise UsageError("a stream takes no runs, an incremental export needs a directory", hint="name a directory")
-    else:
-        place = existing_destination(destination).lineage()
+    place = _lineage(destination)
     format = options.format if isinstance(options.format, ExportFormat) else ExportFormat.PARQUET
     return LineageTarget(destination=place, layout=options.resolve(format=format, codec=None, dataset=dataset))
+
+
+def _lineage(
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination | StreamDestination,
+) -> LineageDestination:
+    if isinstance(destination, LineageDestination):
+        return destination
+    if destination == STREAM or isinstance(destination, StreamDestination):
+        raise UsageError("a stream takes no runs, an incremental export needs a directory", hint="name a directory")
+    place = destination if isinstance(destination, ExportDestination) else existing_destination(destination)
+    return place.lineage()
+
+
+def bound(
+    config: StorageConfig | None,
+    destination: str | os.PathLike[str] | ExportDestination | LineageDestination | StreamDestination,
+) -> StorageConfig | None:
+    """The settings with the types that the runs of the lineage at a destination have for columns that declare none."""
+    if config is None or not config.foreign or config.mapping:
+        return config
+    place = _lineage(destination)
+    last = place.read(max(place.numbers(), default=0))
+    found = {} if last is None else parse_manifest(last[1], where=last[0]).source.get("types", {})
+    return replace(config, types={**found, **config.types})
 
 
 def existing_lineage(directory: str | os.PathLike[str] | ExportDestination | LineageDestination) -> LineageDestination:

@@ -237,6 +237,22 @@ def test_runs_of_a_table_as_it_is_add_what_is_new(app: Path, penstock: Command) 
     assert done.code in (2, 3), "a row that changed under its number is told"
 
 
+def test_types_that_the_first_run_found_bind_the_later_ones(app: Path, penstock: Command) -> None:
+    build(app, "CREATE TABLE loose (id INTEGER PRIMARY KEY, x, y); INSERT INTO loose (x) VALUES (1), (2)")
+    given = ("export", app, "runs/", "--table", "loose", "--incremental", "--format", "ndjson")
+    assert penstock(*given).code == 0
+    build(app, "INSERT INTO loose (x, y) VALUES (3, 7)")
+    assert penstock(*given).code == 0
+    types = {"id": "int64", "x": "int64", "y": "text"}
+    second = sorted((app.parent / "runs" / "data").iterdir())[1]
+    assert typed_readers.read(second, types) == [{"id": 3, "x": 3, "y": "7"}]
+    build(app, "INSERT INTO loose (x) VALUES ('four')")
+    done = penstock(*given)
+    assert (done.code, "loose, id 4: the column 'x' holds the text \"four\"" in done.stderr) == (2, True)
+    assert penstock(*given, "--types", "x:text").code == 2
+    assert penstock("verify", "runs").code == 0
+
+
 def test_processes_make_the_bytes_that_threads_make(app: Path, penstock_process: Command) -> None:
     for runner in ("threads", "processes"):
         given = ("--table", "orders", "--part-size", "100rows", "--runner", runner, "--workers", 2)
