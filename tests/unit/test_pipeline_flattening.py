@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from penstock.errors import ManifestError, StorageError, UsageError
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset, json_field
-from penstock.model.flatten import DEEPEST, Flatten
+from penstock.model.flatten import DEEPEST, TYPES, Flatten
 from penstock.pipeline import flattening, members
 from penstock.pipeline.flattening import Flattening, Found, parse_steps, settled
 from penstock.pipeline.rowtext import RowText
@@ -208,6 +208,30 @@ def test_columns_and_rest_are_those_of_a_plain_flattening(
     assert counts == +plain.counts
     assert len(step.laid[0].members) <= most
     RowText(step.bind(dataset)).lines(batch)
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "A", "a.b", "", "é", '"']), min_size=1, max_size=2).map(tuple)
+
+
+@given(st.lists(ROW, min_size=1, max_size=9), st.dictionaries(PATHS, st.sampled_from(list(TYPES)), min_size=1))
+@example([Node(members=(("a", Node(text)),)) for text in (*LEAVES, *NUMBERS)], {("a",): "text"})
+@example([Node(members=(("a", Node(text)),)) for text in (*LEAVES, *NUMBERS)], {("a",): "bool"})
+@example([Node(members=(("a", Node(text)),)) for text in (*LEAVES, *NUMBERS)], {("a",): "int64"})
+@example([Node(members=(("a", Node(text)),)) for text in (*LEAVES, *NUMBERS)], {("a",): "float64"})
+@example([Node(members=(("a", Node(text)),)) for text in (*LEAVES, *NUMBERS)], {("a",): "json"})
+def test_values_that_do_not_fit_named_members_stay_in_the_rest(
+    rows: list[Node | None], given: dict[tuple[str, ...], str]
+) -> None:
+    named = {path: type for path, type in given.items() if len(path) == 1 or path[:1] not in given}
+    schema = {".".join(["data", *map(json.dumps, path)]): type for path, type in named.items()}
+    dataset = dataset_of(nullable=True)
+    step, _ = settled(dataset, Flatten(columns=["data"], schema=schema), None)
+    assert {member.path: member.type for member in step.laid[0].members} == named
+    plain = Plain(step)
+    batch, counts = step.apply(batch_of(dataset, [None if row is None else str(row) for row in rows]))
+    batch.validate(full=True)
+    assert repr(batch.to_pylist()) == repr([{"n": n, **plain.row(row, True)} for n, row in enumerate(rows)])
+    assert counts == +plain.counts
 
 
 @given(st.lists(objects(st.recursive(LEAF, objects, max_leaves=12)), min_size=1, max_size=9))
