@@ -258,6 +258,57 @@ def test_a_table_is_found_again_by_what_the_manifests_say(tmp_path: Path, pensto
     assert (done.code, verify(tmp_path / "runs").ok) == (0, True), done.stderr
 
 
+def table(root: Path, penstock: Command) -> tuple[Path, Command]:
+    """A lineage of a table with late and changed rows in its second run, and rows that came late since."""
+    database = root / "app.db"
+    foreign_sqlite.execute(
+        database,
+        "CREATE TABLE hits (n INTEGER PRIMARY KEY, at INTEGER, name TEXT)",
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 500)"
+        " INSERT INTO hits SELECT 10 * i, 1790000000 + i, 'hit' FROM c",
+    )
+
+    def add(*more: str) -> Run:
+        mapping = ("--table", "hits", "--map", "timestamp=at:s,event_type=name")
+        return penstock("export", "app.db", "runs/", "--incremental", *mapping, *more, "--json")
+
+    assert add().code == 0
+    foreign_sqlite.execute(
+        database,
+        "INSERT INTO hits VALUES (15, 1790000001, 'late'), (25, 1790000002, 'late'), (6000, 1790000600, 'new')",
+        "UPDATE hits SET name = 'changed' WHERE n = 4000",
+    )
+    assert add("--overlap", "1000", "--updates").summary["counts"] == {"late": 2, "changed": 1}
+    foreign_sqlite.execute(database, "INSERT INTO hits VALUES (16, 1790000001, 'later'), (6010, 1790000601, 'new')")
+    return root / "runs", add
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_part_of_a_table_is_made_again_of_the_rows_that_its_run_found(
+    place: int, tmp_path: Path, penstock: Command
+) -> None:
+    runs, add = table(tmp_path, penstock)
+    entry = manifest(runs, 2)["parts"][place]
+    assert entry.get("mark") == [None, "late", "changed"][place]
+    (runs / entry["name"]).unlink()
+    done = penstock("repair", "runs", "--from", "app.db", "--json")
+    assert (done.code, done.summary["left"]) == (0, 0), done.stderr
+    assert penstock("verify", "runs").code == 0
+    assert add().summary["counts"] == {"late": 1}
+
+
+def test_a_lost_run_of_a_table_is_not_exported_a_second_time(tmp_path: Path, penstock: Command) -> None:
+    runs, add = table(tmp_path, penstock)
+    part(runs, 1).unlink()
+    foreign_sqlite.execute(tmp_path / "app.db", "UPDATE hits SET name = 'hit' WHERE n = 4000")
+    foreign_sqlite.execute(tmp_path / "app.db", "DELETE FROM hits WHERE n IN (15, 16, 25)")
+    run_path(runs, 1).unlink()
+    done = penstock("repair", "runs", "--from", "app.db", "--json")
+    assert (done.code, done.summary["waived"]) == (0, [1]), done.stderr
+    assert add("--overlap", "1000").summary["event_count"] == 1
+    assert penstock("verify", "runs").code == 0
+
+
 @pytest.mark.parametrize(
     ("what", "code", "said"),
     [

@@ -9,33 +9,34 @@ ones, and does without manifests that are lost. No manifest is ever changed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from penstock.errors import ManifestError
+from penstock.exporting.chosen import OfPartition, Rolled
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
+from penstock.exporting.growth import write_roll
+from penstock.exporting.noting import Noted
 from penstock.exporting.reread import without_held
 from penstock.exporting.resume import Plan
 from penstock.exporting.run import Run
 from penstock.model.dataset import Dataset
-from penstock.model.filter import ExportFilter
-from penstock.model.lineage import NO_TOTALS, run_name
+from penstock.model.lineage import NO_TOTALS, roll_name, run_name
 from penstock.model.maintenance import Removed, Waived
 from penstock.model.manifest import Manifest, PartEntry, RunKind, held_parts
-from penstock.model.partition import partition_numbers, split_name
+from penstock.model.partition import split_name
 from penstock.model.result import Problem, RepairResult
+from penstock.pipeline.closing import Closing
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.flattening import parse_steps
 from penstock.pipeline.steps import bound_by, stepped
 from penstock.ports.backend import Staged, Stat, Upload
 from penstock.ports.observer import Observer, Progress, tell
-from penstock.ports.source import Clock, Reading, Rows, Slice, Source, View
+from penstock.ports.source import Clock, Rows, Slice, Source, View
 from penstock.publishing.around import Stored
 from penstock.publishing.attempt import Attempt, Taken
 from penstock.publishing.lineage import LineageDestination, totals_of
@@ -63,10 +64,10 @@ def repair(
             publication = destination.begin(repairing=True)
         storage, _ = storage.continuing(links_of(destination)[-1].manifest.source)
         with workers.pin(storage) as view:
-            work = _Repair(view, storage.dataset, destination, plan, publication, workers)
-            work.look_after_parts(observer)
-            work.look_after_runs()
-            manifest = work.manifest(clock)
+            with _Repair(view, storage.dataset, destination, plan, publication, workers) as work:
+                work.look_after_parts(observer)
+                work.look_after_runs()
+                manifest = work.manifest(clock)
             if manifest is not None:
                 commit(publication, manifest, 0, observer)
         publication.close()
@@ -115,7 +116,7 @@ class _Made:
     staged: Staged
 
 
-class _Repair:
+class _Repair(Closing):
     """The work on one lineage. ``links`` are its readable runs, ``next`` is the number of the run to come; what was
     done and what could not be gathers in the other attributes."""
 
@@ -140,6 +141,10 @@ class _Repair:
         self._layout = replace(layout, dataset=plan.options.written(bound_by(self._steps, dataset)))
         self._given = dataset
         self._rows: dict[int, Rows] = {}
+        self._numbers = view.arrivals
+        #: The records of the rows of runs that are waived.
+        self._rolls: list[Iterator[bytes]] = []
+        self._closing = ExitStack()
         self.next = destination.following()
         self.restored: list[str] = []
         self.removed: list[Removed] = []
@@ -150,6 +155,10 @@ class _Repair:
         self.unwanted: list[Stat] = []
         self._made: list[_Made] = []
         self._proven = True
+
+    def close(self) -> None:
+        """Drop what was laid down of rows. Safe to call twice."""
+        self._closing.close()
 
     def look_after_parts(self, observer: Observer | None) -> None:
         """Read every part, and make those again that are not whole."""
@@ -211,13 +220,13 @@ class _Repair:
         rows, by = self._rows_of(link), self._layout.partition_by
         if by is not None:
             time = None if entry.time_range is None else entry.time_range.first
-            rows = _OfPartition(rows, str(self._layout.dataset.time), by, time)
+            rows = OfPartition(rows, str(self._layout.dataset.time), by, time)
         staging = _Aside(self._publication)
         run = self._run(
             rows,
             span.first - 1,
             span.last,
-            begun=link.lineage.after,
+            begun=link.lineage.after if entry.mark is None else span.first - 1,
             layout=replace(self._layout, partition_by=None),
             source=link.manifest.source,
         )
@@ -230,10 +239,10 @@ class _Repair:
         if run not in self._rows:
             before = [one for one in self.links if one.lineage.run < run]
             again = link.lineage.broken is not None or any(link.lineage.after < one.lineage.reached for one in before)
-            self._rows[run] = self._view
+            self._rows[run] = self._found(link)
             if again:
                 self._rows[run] = without_held(
-                    self._view,
+                    self._rows[run],
                     self._filter,
                     lineage=link.lineage,
                     chain=before,
@@ -242,6 +251,13 @@ class _Repair:
                     given=self._given,
                 )
         return self._rows[run]
+
+    def _found(self, link: Link) -> Rows:
+        """The rows that a run found, as far as it says which these were."""
+        roll = link.lineage.roll
+        if roll is None or self._destination.holds(roll) is None:
+            return self._view
+        return self._closing.enter_context(Rolled(self._view, self._layout.dataset, self._destination, roll))
 
     def look_after_runs(self) -> None:
         """Read the rows of those runs again whose manifests are lost."""
@@ -260,7 +276,13 @@ class _Repair:
         upto = behind.lineage.follows if behind is not None else max([after, *(_last_number(stat) for stat in files)])
         staging = _Aside(self._publication, RunShape(lost[0]))
         source = {**self.links[-1].manifest.source, "horizon": upto}  # what an export says of itself inside its files
-        run = self._run(self._view, after, upto, source=source)
+        noted: Noted | None = None
+        if behind is not None and behind.lineage.known is not None:
+            noted = self._closing.enter_context(
+                Noted(self._view, self._layout.dataset, str(self._layout.dataset.order))
+            )
+            noted.begin()
+        run = self._run(self._view if noted is None else noted, after, upto, source=source)
         entries = run.write(staging, self._threads, None, single=False, keep_empty=False)
         names = " to ".join(dict.fromkeys([run_name(lost[0]), run_name(lost[-1])]))
         why = "its manifest was lost; no other tells what it held: the next run begins where the run before it ended"
@@ -278,6 +300,10 @@ class _Repair:
             self._proven &= same
             for entry, staged in zip(entries, staging.parts, strict=True):
                 self._add(_Made(entry, staged), split_name(entry.name)[0])
+            if noted is not None:
+                begin = after if after > _BELOW_ALL else None
+                numbers = (number for each in self._numbers(begin, upto) for number in each.to_pylist())
+                self._rolls.append(noted.with_untaken(numbers))
         self.notes.append(f"{names}: {why}")
         self._look_at_files(entries, files)
         for number in lost:
@@ -325,7 +351,7 @@ class _Repair:
             previous=last.digest,
             after=last.lineage.upto,
             broken=None,
-            roll=None,
+            roll=write_roll(self._publication, roll_name(self.next), chain.from_iterable(self._rolls)),
             totals=totals_of([*held, *entries], NO_TOTALS) if self.waived else totals,
             removed=tuple(self.removed),
             waived=(*last.lineage.waived, *self.waived),
@@ -352,41 +378,6 @@ class _Aside:
 
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
         return "" if self._shape is None else self._shape.part_name(index, entry, ending, folders)
-
-
-class _OfPartition:
-    """The rows of others that lie in the partition of a time, or have none."""
-
-    def __init__(self, rows: Rows, time: str, by: str, micros: int | None) -> None:
-        self._rows = rows
-        self._time = time
-        self._by = by
-        self._number = partition_numbers(pa.array([micros], pa.int64()), by)[0]
-
-    @property
-    def source(self) -> Mapping[str, Any]:
-        return self._rows.source
-
-    @property
-    def unread(self) -> Mapping[str, int]:
-        return self._rows.unread
-
-    @property
-    def streams(self) -> bool:
-        return self._rows.streams
-
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
-
-    def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        reading = self._rows.read(span, filter)
-        return Reading(self._chosen(reading), reading.counts)
-
-    def _chosen(self, reading: Reading) -> Iterator[pa.RecordBatch]:
-        for batch in reading:
-            chosen = batch.filter(pc.equal(partition_numbers(batch[self._time], self._by), self._number))
-            if chosen.num_rows:
-                yield chosen
 
 
 def _within(slices: Sequence[Slice], after: int, upto: int) -> Iterator[Slice]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import DestinationExists, ManifestError
-from penstock.model.lineage import RUNS, Totals, run_name, run_number, sums_name
+from penstock.model.lineage import RUNS, Totals, roll_name, run_name, run_number, sums_name
 from penstock.model.maintenance import Removed
 from penstock.model.manifest import Manifest, PartEntry, check_part_name, removed_parts
 from penstock.model.partition import DATA, split_name
@@ -116,7 +116,7 @@ class LineageDestination:
         """What lies there and is called like a part of a run."""
         return [stat for stat in self.backend.list(DATA) if _run_of_part(stat.key) == number]
 
-    def holds(self, entry: PartEntry) -> Stat | None:
+    def holds(self, entry: PartEntry | Roll) -> Stat | None:
         """What stands under a part's name, if it is exactly what the entry says."""
         return Place(self.backend).holds(entry)
 
@@ -156,9 +156,11 @@ class LineageDestination:
 
     def clear(self, manifests: Sequence[Manifest]) -> None:
         """Do what follows from runs of maintenance that are committed: the parts that they removed go, and so do the
-        sums of runs that are waived; all others tell of what is held."""
+        sums and rolls of runs that are waived; all other sums tell of what is held."""
         gone = removed_parts(manifests)
         self.drop([stat for stat in self.backend.list(DATA) if stat.key in gone])
+        unwanted = {roll_name(number) for number in _waived(manifests)}
+        self.drop([stat for stat in self.backend.list(RUNS) if stat.key in unwanted])
         held = {manifest.lineage.run: manifest.sums(gone) for manifest in manifests if manifest.lineage is not None}
         for number in sorted({*held, *self._sums()}):
             key, wanted = sums_name(number), held.get(number)
