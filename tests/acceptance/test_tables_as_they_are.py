@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sqlite3
 from collections.abc import Callable
@@ -293,3 +294,38 @@ def test_rows_without_a_time_match_no_window_and_have_a_partition_of_their_own(a
     folder = app.parent / "days" / "data" / "date=__HIVE_DEFAULT_PARTITION__"
     assert [row["id"] for path in folder.iterdir() for row in typed_readers.read(path, TYPES)] == [1000]
     assert manifest_of(app.parent / "days")["counts"]["without_time"] == 1
+
+
+def test_what_no_text_can_spell_is_null_and_counted(app: Path, penstock: Command) -> None:
+    build(app, "CREATE TABLE odd (id INTEGER PRIMARY KEY, r REAL, j JSON, at DATETIME)")
+    build(app, "INSERT INTO odd VALUES (1, 9e999, ' null ', '2026-11-01T00:00:00.1234567Z'), (2, -9e999, '[]', NULL)")
+    assert penstock("export", app, "out.csv", "--table", "odd").code == 0
+    assert manifest_of(app.parent / "out.csv")["counts"] == {
+        "coerced_json_null": 1,
+        "coerced_not_finite": 2,
+        "coerced_time_precision": 1,
+    }
+    assert (app.parent / "out.csv").read_text() == "id,r,j,at\n1,,,2026-11-01T00:00:00.123456Z\n2,,[],\n"
+
+
+def test_runs_of_a_view_with_a_key_add_what_is_new(app: Path, penstock: Command) -> None:
+    build(app, "CREATE VIEW big AS SELECT id, qty FROM orders WHERE id > 10")
+    given = ("export", app, "runs/", "--table", "big", "--key", "id", "--incremental", "--format", "ndjson")
+    small = (*given, "--part-size", "100rows")
+    assert penstock(*small).code == 0
+    build(app, "INSERT INTO orders (id, qty) VALUES (601, 1), (602, 2)")
+    assert penstock(*small).code == 0
+    parts = sorted((app.parent / "runs" / "data").iterdir())
+    types = {"id": "int64", "qty": "int64"}
+    found = [row["id"] for part in parts for row in typed_readers.read(part, types)]
+    assert found == list(range(11, 603))
+    spans = [(part["seq_range"]["first"], part["seq_range"]["last"]) for part in parts_of(app.parent / "runs")]
+    assert spans[0] == (11, 110)
+    assert spans[-1] == (601, 602)
+    assert penstock("verify", "runs").code == 0
+
+
+def parts_of(lineage: Path) -> list[dict[str, Any]]:
+    """The parts that the manifests of a lineage's runs name."""
+    runs = sorted((lineage / "_penstock" / "runs").glob("*.json"))
+    return [part for run in runs for part in json.loads(run.read_text())["parts"]]
