@@ -39,8 +39,10 @@ def elsewhere(path: Path, *statements: str) -> None:
     subprocess.run([sys.executable, "-c", script, str(path), *statements], check=True)
 
 
-def opened(path: Path, *, table: str = "hits", readers: int = 1, busy: float = 10, **mapping: str) -> ForeignView:
-    config = StorageConfig(table=table, mapping={**NEEDED, **mapping}, busy_timeout=busy)
+def opened(
+    path: Path, *, table: str = "hits", readers: int = 1, busy: float = 10, one_moment: bool = False, **mapping: str
+) -> ForeignView:
+    config = StorageConfig(table=table, mapping={**NEEDED, **mapping}, busy_timeout=busy, one_moment=one_moment)
     view = AdoptedTable(path, config).pin(readers=readers)
     assert isinstance(view, ForeignView)
     return view

@@ -55,6 +55,7 @@ def make_part(task: PartTask) -> PartReceipt:
                 for index, (entry, size) in enumerate(zip(entries, run.sizes, strict=True))
             ),
             counts=run.counts,
+            moved=_views[task.view].moved,
         )
     except ExportError as error:
         error.message = f"{task}: {error.message}"

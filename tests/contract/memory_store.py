@@ -73,6 +73,10 @@ class MemoryView:
     def unmoved(self) -> bool:
         return False
 
+    @property
+    def moved(self) -> bool:
+        return False
+
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         after = after or 0
         size = count = last = 0

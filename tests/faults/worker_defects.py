@@ -1,4 +1,5 @@
-"""Defects to plant in the work of other processes; see ``crash_defects``."""
+"""Defects to plant in the work beside other processes, those that share it and those that write; see
+``crash_defects``."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 
 from penstock.ports.task import PartReceipt
 from penstock.runners.processes import ProcessRunner
+from penstock.sources import pool
 from penstock.sources.sqlite.view import EventsView
 from penstock.sources.watch import Watch
 
@@ -17,7 +19,7 @@ def _lost_task_forgotten() -> Patches:
     """What a worker that was killed had to do is left undone."""
 
     def again(self: Any, order: Any, *given: Any) -> None:
-        order.done, order.answer = True, (True, PartReceipt(parts=(), counts={}))
+        order.done, order.answer = True, (True, PartReceipt(parts=(), counts={}, moved=False))
         self._workers.append(self._joined()[0])
 
     return [(ProcessRunner, "_again", again)]
@@ -33,7 +35,12 @@ def _barrier_not_watched() -> Patches:
     return [(Watch, "unmoved", lambda self: True)]
 
 
+def _writers_not_noticed() -> Patches:
+    """What is read in turns is taken for one moment, whoever wrote in between."""
+    return [(pool, "_version", lambda connection: 0)]
+
+
 WORKER_DEFECTS: dict[str, Callable[[], Patches]] = {
     make.__name__.strip("_").replace("_", "-"): make
-    for make in (_lost_task_forgotten, _anyone_admitted, _barrier_not_watched)
+    for make in (_lost_task_forgotten, _anyone_admitted, _barrier_not_watched, _writers_not_noticed)
 }

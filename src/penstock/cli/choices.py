@@ -57,6 +57,11 @@ _STORE = (
         help="A value that does not fit its type ends it (fail), is left out (null), or makes its column text.",
     ),
     click.option("--rename", metavar="OLD=NEW", multiple=True, help="Other names for columns; commas or repeat."),
+    click.option(
+        "--one-moment",
+        is_flag=True,
+        help="Keep writers out while it is read, where there is no write-ahead log; else they are let in between.",
+    ),
 )
 _TALK = (
     click.option("--json", "machine", is_flag=True, help="Talk in JSON lines; the last one is a summary."),
@@ -106,6 +111,7 @@ def config_of(given: dict[str, Any]) -> StorageConfig:
     if needing and (table, query, file) == (None, None, None):
         raise InvalidMapping(f"{needing[0]} needs --table or --query", hint="name what it is about: --table NAME")
     return StorageConfig(
+        one_moment=given.pop("one_moment"),
         table=table,
         query=query if file is None else _text_of(file),
         mapping=mapping,

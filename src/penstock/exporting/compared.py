@@ -88,9 +88,11 @@ class Compared(Closing):
         """Whether a run found this very row, also if it vanished since."""
         return bool(self.rows(_EVER, *record))
 
-    def came(self) -> Iterator[Record]:
-        """The rows that come to be known, those that were not taken too."""
+    def came(self, *, untaken: bool) -> Iterator[Record]:
+        """The rows that come to be known, if wanted those that were not taken too."""
         yield from self.rows(_FOUND, _NEW)
+        if not untaken:
+            return
         for seq, many in self.rows(_UNTAKEN, self.above + 1, self.upto):
             yield from [(seq, UNTAKEN)] * many
 

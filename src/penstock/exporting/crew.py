@@ -54,6 +54,7 @@ class Crew:
         entries: list[PartEntry] = []
         for receipt in receipts:
             run.counts.update(receipt.counts)
+            run.moved |= receipt.moved
             for entry, staged, _ in receipt.parts:
                 check_number(len(entries) + 1)
                 publication.take(staged)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from penstock.errors import EmptyExport, UsageError
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
+from penstock.exporting.moment import of_moment, told
 from penstock.exporting.run import Run
 from penstock.exporting.settling import flattening
 from penstock.model.filter import ExportFilter
@@ -50,7 +51,7 @@ def export(
                 rows = stepped(view, [step])
                 run = Run(rows, layout, filter, options, streamed=destination.streamed, steps=[step])
             entries = workers.write(run, view, publication, observer, single=destination.single)
-            manifest = run.manifest(entries, clock, single=destination.single)
+            manifest = of_moment(run.manifest(entries, clock, single=destination.single), view, run)
             if options.fail_on_empty and not manifest.rows:
                 raise EmptyExport(
                     "no event matches, nothing was published", hint="leave --fail-on-empty out to publish it"
@@ -63,6 +64,6 @@ def export(
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
-        notes=(*notes, *publication.notes),
+        notes=(*notes, *told(manifest), *publication.notes),
         reader=lambda: rows_of(destination, [manifest]),
     )

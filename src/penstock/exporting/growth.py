@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from penstock.errors import UsageError
+from penstock.errors import StoreBusy, UsageError
 from penstock.exporting.compared import Changed, Compared, Late
 from penstock.exporting.noting import Noted
 from penstock.exporting.run import Run
@@ -28,7 +28,7 @@ from penstock.model.overlap import parse_overlap
 from penstock.model.roll import RECORD_BYTES, Growth, Known, Roll
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.flattening import Flattening
-from penstock.pipeline.rolls import NOTHING, Record, Tally, packed
+from penstock.pipeline.rolls import NOTHING, Record, Tally, packed, unpacked
 from penstock.pipeline.steps import stepped
 from penstock.ports.backend import Upload
 from penstock.ports.runner import Threads
@@ -217,16 +217,31 @@ class Check(Closing):
                 yield replace(span, after=first - 1, upto=last, rows=0, bytes_hint=0)
 
     def _write_roll(self, lineage: Lineage, known: Known, publication: Attempt) -> tuple[Known, Roll | None]:
-        """Write down what the run found and missed, as the last thing that it stages."""
+        """Write down what the run found and missed, as the last thing that it stages.
+
+        A row that is there now and was not read was not taken. Where the table was written meanwhile it may have come
+        since: then only what was read is known, and the next run looks at all else.
+        """
         tally = Tally(known)
         rows = 0
         for numbers in self._view.arrivals(lineage.after, self._view.upto):
             tally.add(numbers)
             rows += len(numbers)
-        stretch = self.rows.records() if rows == self.rows.count else self.rows.with_untaken(self._numbers(lineage))
-        came = () if self._compared is None else _counted(self._compared.came(), tally, 1)
+        moved = self._view.moved
+        if moved:
+            tally = Tally(known)
+            stretch = _counted(chain.from_iterable(map(unpacked, self.rows.records())), tally, 1)
+        elif rows == self.rows.count:
+            stretch = self.rows.records()
+        else:
+            stretch = self.rows.with_untaken(self._numbers(lineage))
+        came = () if self._compared is None else _counted(self._compared.came(untaken=not moved), tally, 1)
         went = () if self._compared is None else _counted(self._compared.went(), tally, -1)
         roll = write_roll(publication, roll_name(lineage.run), chain(stretch, came), went)
+        if self._view.moved and not moved:
+            raise StoreBusy(
+                "the table was written while its rows were counted", hint="nothing was published: try again"
+            )
         return tally.known, roll
 
     def _numbers(self, lineage: Lineage) -> Iterator[int]:

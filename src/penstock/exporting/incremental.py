@@ -13,6 +13,7 @@ from penstock.errors import UsageError
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
 from penstock.exporting.growth import Check, growth_of
+from penstock.exporting.moment import of_moment, told
 from penstock.exporting.reread import without_held
 from penstock.exporting.run import Run
 from penstock.exporting.settling import steps_of_lineage
@@ -90,7 +91,7 @@ def export_incremental(
             entries, lineage = _written(run, shared, check, lineage, last, destination, publication, workers, observer)
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
             durable = {} if view.make_durable() else {"store_durable": "assumed"}
-            manifest = replace(manifest, guarantees={"growth": str(growth), **durable})
+            manifest = of_moment(replace(manifest, guarantees={"growth": str(growth), **durable}), view, run)
         commit(publication, manifest, run.planned, observer)
     finally:
         close(publication)
@@ -99,7 +100,7 @@ def export_incremental(
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
-        notes=(*notes, *kept_out, *_told(manifest, lineage), *publication.notes),
+        notes=(*notes, *kept_out, *_told(manifest, lineage), *told(manifest), *publication.notes),
         reader=lambda: rows_of(destination, [manifest]),
     )
 

@@ -98,6 +98,8 @@ class Run:
         self._stopped: str | None = None
         #: What was coerced and left out on the way, by reason; of the work of a part also each one's uncompressed size.
         self.counts: Counter[str] = Counter()
+        #: Whether other processes saw the source written while they read it.
+        self.moved = False
         self.sizes: list[int] = []
         self._timeless = 0
         #: Slices that were handed out and did not come back as chunks yet, and whether no other follows.

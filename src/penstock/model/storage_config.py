@@ -21,7 +21,8 @@ class StorageConfig:
     ``synchronous`` is SQLite's: ``normal`` survives ``kill -9``, ``full`` also power loss, ``off`` neither.
     ``busy_timeout`` is how long to wait for another process's lock, in seconds. ``max_size_bytes`` refuses appends that
     would grow the file beyond it (nothing is ever deleted to make room). ``batch_rows`` is how many rows are read at a
-    time.
+    time. ``one_moment`` keeps writers of a database without a write-ahead log out for as long as it is read, instead of
+    letting them in between; with one they never wait.
 
     ``table`` names a table or a view, ``query`` is one SELECT; either is only read. Its rows are exported as they are,
     in its own columns. ``key`` are the columns that identify a row; a single one of integers also orders them. ``time``
@@ -42,6 +43,7 @@ class StorageConfig:
     busy_timeout: float = 10.0
     max_size_bytes: int | None = None
     batch_rows: int = 4096
+    one_moment: bool = False
     table: str | None = None
     query: str | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)

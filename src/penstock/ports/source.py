@@ -174,6 +174,12 @@ class View(Rows, Protocol):
         """Shows that another process sees this same view; ``None`` where that cannot be proven."""
         ...
 
+    @property
+    def moved(self) -> bool:
+        """Whether anything was committed between what was read, so that it is of no one moment: where readers keep
+        writers out, they are let in between. Whatever it shows then, ``upto`` stays what it was."""
+        ...
+
     def unmoved(self) -> bool:
         """Whether nothing was committed to the source since this view was pinned with others, so that a view which was
         pinned by now is the same. ``False`` where that cannot be told."""

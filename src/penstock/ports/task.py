@@ -46,8 +46,9 @@ class PartTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartReceipt:
-    """What became of a task: the parts, named by nobody yet, each with where it lies and its size uncompressed; and by
-    reason what was coerced and left out."""
+    """What became of a task: the parts, named by nobody yet, each with where it lies and its size uncompressed; by
+    reason what was coerced and left out; and whether the worker's view ``moved``."""
 
     parts: tuple[tuple[PartEntry, Staged, int], ...]
     counts: Mapping[str, int]
+    moved: bool

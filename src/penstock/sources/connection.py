@@ -75,6 +75,11 @@ class Connection:
         if mode == "ro":
             self.execute("PRAGMA query_only=ON")
 
+    @property
+    def keeps_writers_out(self) -> bool:
+        """Whether nobody can commit while this connection reads: there is no write-ahead log."""
+        return bool(self.query("PRAGMA journal_mode")[0]["journal_mode"] != "wal")
+
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a small result."""
         with self.stream(sql, parameters, batch_rows=4096) as reader:

@@ -129,6 +129,10 @@ class ArrowView(Closing):
     def unmoved(self) -> bool:
         return False
 
+    @property
+    def moved(self) -> bool:
+        return False
+
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         wide = self._rows.nbytes // max(self.upto, 1) + 1
         step = max(min(max_rows, max_bytes // wide), 1)

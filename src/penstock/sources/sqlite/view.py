@@ -61,7 +61,8 @@ class EventsView(Closing):
     moves, so equal counters mean equal rows up to the lowest of the horizons. A horizon is the last row's number and
     never the sequence's, which another program may delete, and whose numbers may be given again. (``INSERT OR REPLACE``
     of another program moves no counter, hence the first way is tried first.) Else all begin again, a bounded number of
-    times.
+    times. Without a write-ahead log transactions would keep writers out: they end once all agree, and begin anew for
+    each slice (:class:`~penstock.sources.pool.Pool`).
     """
 
     streams = False
@@ -76,6 +77,7 @@ class EventsView(Closing):
         self._counted = threading.Lock()
         #: Whether the rows were counted, and are as many as the index of their ids knows of.
         self._whole = False
+        self._told: Mapping[str, int] | None = None
         try:
             for _ in range(readers):
                 self._connections.append(Connection(path, mode="ro", busy_timeout=config.busy_timeout))
@@ -87,7 +89,10 @@ class EventsView(Closing):
         except BaseException:
             self.close()
             raise
-        self._pool.fill(self._connections)
+        turns = self._connections[0].keeps_writers_out and not config.one_moment
+        if turns:  # nobody is let in between these and the horizon
+            self._told = _numbers(path, self._connections[0].query(_FACTS)[0])
+        self._pool.fill(self._connections, turns=turns)
 
     def _agree(self, path: Path, peers: Peers | None) -> Ticket:
         first = self._connections[0]
@@ -132,6 +137,8 @@ class EventsView(Closing):
         return f"penstock:{rows[0]['value']}"
 
     def _facts(self) -> Mapping[str, int]:
+        if self._told is not None:
+            return self._told
         with self._pool.lend() as connection:
             return _numbers(self._path, connection.query(_FACTS)[0])
 
@@ -309,6 +316,10 @@ class EventsView(Closing):
 
     def unmoved(self) -> bool:
         return self._watch.unmoved()
+
+    @property
+    def moved(self) -> bool:
+        return self._pool.moved
 
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""

@@ -66,19 +66,22 @@ class Numbering:
         """The condition for rows at some numbers."""
         return " AND ".join([f"{self.seq} IN ({', '.join(map(str, numbers))})", *self._numbered()])
 
-    def sizes(self, after: int | None) -> str:
-        """``seq``, the row number where it is needed, and what is measured of every row above ``after``, in ``seq``
-        order: its size in bytes, or all its values, which is quicker where no sorting moves them about."""
+    def sizes(self, after: int | None, upto: int) -> str:
+        """``seq``, the row number where it is needed, and what is measured of every row above ``after``, up to
+        ``upto``, in ``seq`` order: its size in bytes, or all its values, which is quicker where no sorting moves them
+        about."""
         names = [quote_name(name) for name in self.shape.columns]
         if self.place is None and len(names) <= _MOST_VALUES:
             measured = ", ".join(["0", "0", *names])
         else:
             measured = f"{self.place or '0'}, " + _sum([f"ifnull(octet_length({name}), 4)" for name in names])
-        return f"SELECT {self.seq}, {measured} FROM {self.shape.source} WHERE {self.above(after)} ORDER BY {self.seq}"
+        where = f"{self.above(after)} AND {self.seq} <= {upto}"
+        return f"SELECT {self.seq}, {measured} FROM {self.shape.source} WHERE {where} ORDER BY {self.seq}"
 
-    def last(self, count: int = 1) -> str:
+    def last(self, count: int = 1, *, upto: int | None = None) -> str:
         """The highest ``seq``, at most so many; no row if there is none."""
-        return f"{self._numbers()} ORDER BY {self.seq} DESC LIMIT {count}"
+        below = "" if upto is None else f" AND {self.seq} <= {upto}"
+        return f"{self._numbers()}{below} ORDER BY {self.seq} DESC LIMIT {count}"
 
     def arrivals(self, after: int | None, upto: int) -> str:
         """Every ``seq`` of a stretch, in order."""

@@ -28,6 +28,9 @@ class Pinned(Closing):
     before the first of them begins and after the last has: if it did not change, nobody committed in between, so all
     see the same rows, those of ``peers`` too. If that cannot be shown in a bounded number of tries, one connection
     serves all readers in turn, and no other process can read the same: ``agreed`` is not set.
+
+    Where readers keep writers out, transactions end once all agree, and the pool lends in turns: what was read is of
+    one commit as long as ``pool.moved`` is not set.
     """
 
     def __init__(self, path: Path, config: StorageConfig, *, readers: int, peers: Peers | None = None) -> None:
@@ -40,7 +43,8 @@ class Pinned(Closing):
         except BaseException:
             self.close()
             raise
-        self.pool.fill(self.connections)
+        turns = self.connections[0].keeps_writers_out and not config.one_moment
+        self.pool.fill(self.connections, turns=turns)
 
     def _begin(self, config: StorageConfig, readers: int, peers: Peers | None) -> bool:
         """Open the connections and begin their transactions at one and the same commit; whether all do. If not, there

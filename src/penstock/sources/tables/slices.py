@@ -14,19 +14,24 @@ from penstock.sources.tables.numbering import ROW_OVERHEAD, Numbering
 _AT_ONCE = 16
 
 
-def slices(pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, after: int | None) -> Iterator[Slice]:
+def slices(
+    pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, after: int | None, upto: int
+) -> Iterator[Slice]:
     """Slices of at most that many rows and bytes but for a single larger row, or rows of one number, as they are found.
 
     Every row is measured. Between some slices and the next no connection is held, unless the rows have to be sorted:
     then it is one pass. Raises :class:`~penstock.errors.InvalidMapping` if a number comes twice and may not be shared,
     or is shared by more rows than a slice has.
     """
-    while True:
+    most = 1 if pool.turns else _AT_ONCE
+    whole = False
+    while not whole:
         found: list[Slice] = []
-        with pool.lend() as connection, connection.cursor(numbering.sizes(after)) as cursor:
+        with pool.lend() as connection, connection.cursor(numbering.sizes(after, upto)) as cursor:
+            over = pool.clock()
             try:
                 ties = max_rows if numbering.shared else 0
-                for cuts in cursor.cut(max_rows, max_bytes, overhead=ROW_OVERHEAD, most=_AT_ONCE, ties=ties):
+                for cuts in cursor.cut(max_rows, max_bytes, overhead=ROW_OVERHEAD, most=most, ties=ties):
                     for cut in cuts:
                         before = cut.first - 1 if after is None else after
                         places = cut.places if numbering.place is not None else None
@@ -34,8 +39,10 @@ def slices(pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, a
                             Slice(after=before, upto=cut.last, bytes_hint=cut.bytes, rows=cut.rows, places=places)
                         )
                         after = cut.last
-                    if numbering.place is None:
+                    if numbering.place is None and (len(found) >= _AT_ONCE or over()):
                         break
+                else:
+                    whole = True
             except CursorFault as fault:
                 often = f"more than {ties:,} times" if ties else "twice"
                 more = "" if ties else ", leave it out, or map the id as well"
@@ -44,5 +51,3 @@ def slices(pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, a
                     hint=f"name a column whose values are unique{more}",
                 ) from None
         yield from found
-        if len(found) < _AT_ONCE or numbering.place is not None:
-            return

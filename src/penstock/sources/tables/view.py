@@ -17,8 +17,9 @@ from penstock.errors import InvalidMapping, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.roll import Growth
 from penstock.pipeline.closing import Closing
-from penstock.pipeline.cursor import Gather, GatherKind
+from penstock.pipeline.cursor import Gather, Gathered, GatherKind
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Reading, Slice, Ticket
+from penstock.sources.connection import Connection
 from penstock.sources.tables.numbering import SEQUENCE, Numbering
 from penstock.sources.tables.pinned import Pinned
 from penstock.sources.tables.projection import Converter, Projection, gathered
@@ -30,7 +31,8 @@ _NUMBER = Gather("seq", GatherKind.INT64)
 
 
 class ForeignView(Closing):
-    """One commit of a table. The file is never written."""
+    """One commit of a table, or, where writers would have to wait for that, as it is from turn to turn: ``moved`` says
+    that it was no longer the same. The file is never written."""
 
     def __init__(self, pinned: Pinned, projection: Projection, *, batch_rows: int) -> None:
         self._pinned = pinned
@@ -52,20 +54,30 @@ class ForeignView(Closing):
 
     def _numbers(self, sql: str, count: int = 1) -> pa.Int64Array:
         """A column of numbers."""
-        with (
-            self._pool.lend() as connection,
-            connection.cursor(sql, columns=[_NUMBER], guarded=self._shape.guarded) as cursor,
-        ):
+        with self._pool.lend() as connection:
+            return self._taken(connection, sql, count)
+
+    def _taken(self, connection: Connection, sql: str, count: int) -> pa.Int64Array:
+        with connection.cursor(sql, columns=[_NUMBER], guarded=self._shape.guarded) as cursor:
             taken = cursor.take(count, RANGE_BYTES)
         return pa.array([], pa.int64()) if taken is None else taken.batch.column(0)
 
     @cached_property
+    def _ends(self) -> tuple[int | None, int]:
+        """The highest arrival number, ``None`` if there is no row, or rows have none; and how far numbers were given
+        out, as of the same moment."""
+        numbers = self._projection.numbering
+        if numbers is None:
+            return None, 0
+        with self._pool.lend() as connection:
+            found = self._taken(connection, numbers.last(), 1)
+            given = [] if numbers.given is None else connection.query(SEQUENCE, [numbers.given])
+        last = int(found[0].as_py()) if len(found) else None
+        return last, max([last or 0, *(int(row["seq"]) for row in given)])
+
+    @property
     def _last(self) -> int | None:
-        """The highest arrival number; ``None`` if there is no row, or rows have none."""
-        if self._projection.numbering is None:
-            return None
-        found = self._numbers(self._projection.numbering.last())
-        return int(found[0].as_py()) if len(found) else None
+        return self._ends[0]
 
     @property
     def upto(self) -> int:
@@ -100,12 +112,8 @@ class ForeignView(Closing):
     @property
     def given(self) -> int:
         """As far as the table is AUTOINCREMENT, also what is not in it any more."""
-        name = self._numbering.given
-        if name is None:
-            return self.upto
-        with self._pool.lend() as connection:
-            found = connection.query(SEQUENCE, [name])
-        return max([self.upto, *(int(row["seq"]) for row in found)])
+        _ = self._numbering
+        return self._ends[1]
 
     @property
     def deletions(self) -> int | None:
@@ -124,16 +132,29 @@ class ForeignView(Closing):
         return Growth.CHECKED if served else Growth.ASSUMED
 
     def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
+        below = after
+        while below is None or below < upto:
+            taken, below = self._arrivals(below, upto)
+            yield from taken
+
+    def _arrivals(self, after: int | None, upto: int) -> tuple[list[pa.Array], int]:
+        """The numbers of a stretch, as many as one turn has time for, and up to where they go."""
+        taken: list[pa.Array] = []
         sql = self._numbering.arrivals(after, upto)
         with (
             self._pool.lend() as connection,
             connection.cursor(sql, columns=[_NUMBER], guarded=self._shape.guarded) as cursor,
         ):
-            while (taken := cursor.take(RANGE_ROWS, RANGE_BYTES)) is not None:
-                yield taken.batch.column(0)
+            over = self._pool.clock()
+            while (found := cursor.take(RANGE_ROWS, RANGE_BYTES)) is not None:
+                numbers = found.batch.column(0)
+                if over() and (some := numbers.index(numbers[-1]).as_py()):  # rows of one number are not parted
+                    return [*taken, numbers.slice(0, some)], numbers[some - 1].as_py()
+                taken.append(numbers)
+        return taken, upto
 
     def numbers(self, count: int) -> pa.Array:
-        return self._numbers(self._numbering.last(count), count)
+        return self._numbers(self._numbering.last(count, upto=self.upto), count)
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
         behind = f"WHERE {self._numbering.among(numbers)} ORDER BY {self._numbering.sorting}"
@@ -158,6 +179,10 @@ class ForeignView(Closing):
     def unmoved(self) -> bool:
         return self._pinned.unmoved()
 
+    @property
+    def moved(self) -> bool:
+        return self._pool.moved
+
     def close(self) -> None:
         """Close every connection, once the threads that read from them gave them back, also after an interrupt."""
         self._pinned.close()
@@ -172,25 +197,40 @@ class TableView(ForeignView):
         """Slices of at most that many rows and bytes, as they are measured. Raises
         :class:`~penstock.errors.InvalidMapping` if a number comes twice."""
         self._check_numbered()
-        return slices(self._pool, self._numbering, max_rows=max_rows, max_bytes=max_bytes, after=after)
+        if self._last is None:
+            return iter(())
+        most = {"max_rows": max_rows, "max_bytes": max_bytes}
+        return slices(self._pool, self._numbering, **most, after=after, upto=self._last)
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         converter = self._projection.converter(filter)
-        most = RANGE_ROWS if filter.limit is None else self._batch_rows  # rows behind a limit are not looked at
-        return Reading(self._rows(span, converter, most), converter.counts)
+        return Reading(self._rows(span, converter, limited=filter.limit is not None), converter.counts)
 
     def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
         return self.read(span, filter)
 
-    def _rows(self, span: Slice, converter: Converter, most: int) -> Iterator[pa.RecordBatch]:
-        if converter.full:
-            return
-        where = self._numbering.within(span.after, span.upto, span.places)
-        behind = f"WHERE {where} ORDER BY {self._numbering.sorting}"
-        with self._pool.lend() as connection:
-            for rows in gathered(connection, self._projection, behind, rows=most, size=RANGE_BYTES):
+    def _rows(self, span: Slice, converter: Converter, *, limited: bool) -> Iterator[pa.RecordBatch]:
+        after = span.after
+        while after < span.upto and not converter.full:
+            taken, after = self._turn(after, span, limited)
+            for rows in taken:
+                if converter.full:
+                    return
                 found = converter.convert(rows)
                 for start in range(0, found.num_rows, self._batch_rows):
                     yield found.slice(start, self._batch_rows)
-                if converter.full:
-                    return
+
+    def _turn(self, after: int, span: Slice, limited: bool) -> tuple[list[Gathered], int]:
+        """The rows of a slice above a number, as many as one turn has time for, and up to where they go. Rows behind a
+        limit are not looked at."""
+        numbers = self._numbering
+        behind = f"WHERE {numbers.within(after, span.upto, span.places)} ORDER BY {numbers.sorting}"
+        most = self._batch_rows if limited or self._pool.turns else RANGE_ROWS
+        taken: list[Gathered] = []
+        with self._pool.lend() as connection:
+            over = self._pool.clock()
+            for rows in gathered(connection, self._projection, behind, rows=most, size=RANGE_BYTES):
+                taken.append(rows)
+                if (limited or over()) and not numbers.shared:  # rows of one number are not parted
+                    return taken, rows.batch[self._projection.order][-1].as_py()
+        return taken, span.upto
