@@ -132,6 +132,7 @@ def test_the_manifest_says_what_was_read_and_how(app: Path, penstock: Command) -
         "units": {"timestamp": "auto", "received_at": "iso"},
         "ids": "table:seq",
         "order": "primary key, autoincrement",
+        "members": ["path", "ms", "status", "payload", "raw"],
         "horizon": 900,
     }
 
