@@ -88,7 +88,8 @@ class Peer:
         return [python, "-c", self.program(job)]
 
 
-def _duckdb_options(job: Job) -> str:
+def copy_options(job: Job) -> str:
+    """What DuckDB calls an output."""
     if job.base == "parquet":
         return "FORMAT parquet, COMPRESSION zstd"
     kind = {"ndjson": "FORMAT json", "json": "FORMAT json, ARRAY true", "csv": "FORMAT csv, HEADER"}[job.base]
@@ -98,7 +99,7 @@ def _duckdb_options(job: Job) -> str:
 def _duckdb_copy(job: Job, query: str) -> str:
     if job.output == "arrow":
         return _arrow_file(f'duckdb.sql("{query}").to_arrow_reader()', job)
-    return f"""duckdb.sql("COPY ({query}) TO '{job.out}' ({_duckdb_options(job)})")"""
+    return f"""duckdb.sql("COPY ({query}) TO '{job.out}' ({copy_options(job)})")"""
 
 
 def _arrow_file(reader: str, job: Job) -> str:
@@ -109,7 +110,7 @@ with pa.ipc.new_file("{job.out}", reader.schema) as writer:
         writer.write_batch(batch)"""
 
 
-_DUCKDB = """import duckdb, duckdb_extension_sqlite_scanner as extension
+DUCKDB = """import duckdb, duckdb_extension_sqlite_scanner as extension
 found = f"{{extension.__path__[0]}}/extensions/v{{duckdb.__version__}}/sqlite_scanner.duckdb_extension"
 duckdb.sql(f"LOAD '{{found}}'")
 duckdb.sql("ATTACH '{store}' AS store (TYPE sqlite, READ_ONLY)")
@@ -118,7 +119,7 @@ duckdb.sql("USE store")
 
 
 def duckdb(job: Job) -> str:
-    return _DUCKDB.format(store=job.store) + _duckdb_copy(job, job.rows.query)
+    return DUCKDB.format(store=job.store) + _duckdb_copy(job, job.rows.query)
 
 
 _TIME = "strftime(make_timestamp({0}), '%Y-%m-%dT%H:%M:%S.%fZ') AS {0}"
@@ -133,7 +134,7 @@ _ALIKE = (
 def duckdb_alike(job: Job) -> str:
     cast = "::JSON" if job.base in ("ndjson", "json") else ""
     query = _ALIKE.format(data="data" + cast, metadata="metadata" + cast)
-    return _DUCKDB.format(store=job.store) + _duckdb_copy(
+    return DUCKDB.format(store=job.store) + _duckdb_copy(
         job, query + job.rows.query.removeprefix("SELECT * FROM events")
     )
 
