@@ -237,12 +237,12 @@ def test_a_window_is_of_the_datasets_time_and_takes_no_row_without_one(
 ONE: Row = {**dict.fromkeys(GIVEN.names), "k": 1}
 
 
-def test_columns_come_in_the_datasets_order_and_a_key_that_was_left_out_is_missed(tmp_path: Path) -> None:
+def test_columns_come_in_the_given_order_and_a_key_that_was_left_out_is_missed(tmp_path: Path) -> None:
     result = Exporter(_source([ONE])).export(
         tmp_path / "a.csv", options=ExportOptions(columns=["there", "price", "flag"])
     )
-    assert (tmp_path / "a.csv").read_text() == "flag,price,there\n,,\n"
-    assert result.manifest.dataset.columns == ("flag", "price", "there")
+    assert (tmp_path / "a.csv").read_text() == "there,price,flag\n,,\n"
+    assert result.manifest.dataset.columns == ("there", "price", "flag")
     assert verify(tmp_path / "a.csv").ok
     with pytest.raises(UsageError, match="without the column k"):
         diff(tmp_path / "a.csv", _source([ONE]))
