@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The benchmark's peers have an environment of their own, so that none of them enters the product's.
 BENCH_VENV ?= .venv-bench
 
-.PHONY: demo test lint bench bench-memory sanitize fuzz proof proof-of-proofs mutants clean
+.PHONY: demo test lint bench bench-tables bench-memory sanitize fuzz proof proof-of-proofs mutants clean
 
 demo: $(VENV)/.demo
 	$(BIN)/penstock demo
@@ -23,6 +23,11 @@ lint: $(VENV)/.test
 # ARGS=--quick only proves that it runs, with the peers that are installed already.
 bench: $(VENV)/.test $(if $(findstring --quick,$(ARGS)),,$(BENCH_VENV)/.peers)
 	$(BIN)/python bench/compare.py --peer-python $(BENCH_VENV)/bin/python $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
+
+# Tables that are no event stores, as they are and as events, beside DuckDB and our own store: ROWS of them, 5,000,000 by
+# default; the report goes to docs/benchmarks. ARGS=--quick only proves that it runs.
+bench-tables: $(VENV)/.test $(if $(findstring --quick,$(ARGS)),,$(BENCH_VENV)/.peers)
+	$(BIN)/python bench/tables.py --peer-python $(BENCH_VENV)/bin/python $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 # Memory and time of every format on EVENTS generated events; prints the peak of each whole process.
 bench-memory: $(VENV)/.test

@@ -3,7 +3,8 @@
 ``tables.py --rows N`` makes one SQLite file a shape on first use: ``narrow`` (text, integer, real, JSON and epoch
 columns), ``wide`` (40 columns, an eighth of the rows) and ``random`` (a random text key, WITHOUT ROWID). Whole
 processes alternate as in ``compare.py``, and rows are counted after each. Times of our own store are set beside them by
-output byte: the store is of events, and no table has the same content. Prints the report; writes it with all figures to a directory.
+output byte: the store is of events, and no table has the same content. Prints the report; writes it with all figures to
+a directory.
 """
 
 from __future__ import annotations

@@ -108,6 +108,21 @@ def test_too_few_rows_are_a_failure(tmp_path: Path) -> None:
     assert done.stdout == "it wrote 2 rows, not 3\n"
 
 
+def test_tables_are_measured_and_who_fails_has_no_time(tmp_path: Path) -> None:
+    """The peers' Python is one without DuckDB's scanner."""
+    command = [sys.executable, BENCH / "tables.py", "--quick", "--rows", 800, "--shapes", "narrow,random"]
+    given = [str(word) for word in (*command, "--peer-python", sys.executable, "--out", tmp_path)]
+    subprocess.run(given, check=True, capture_output=True)
+    shapes = json.loads((tmp_path / "tables.json").read_text())["shapes"]
+    assert {name: sorted(cases) for name, cases in shapes.items()} == dict.fromkeys(
+        ("narrow", "random"), ["csv", "ndjson", "parquet"]
+    )
+    for case in shapes["narrow"].values():
+        assert set(case["runs"]) == {"as it is", "as events", "own store"}
+        assert list(case["failed"]) == ["DuckDB"]
+    assert "| NDJSON | as it is |" in (tmp_path / "tables.md").read_text()
+
+
 def test_unknown_peer_is_a_usage_error() -> None:
     done = compare("--peers", "paper")
 

@@ -9,9 +9,8 @@ import click
 
 from penstock.cli.choices import config_of, filter_of, filter_options, size_of, store_options, talk_options
 from penstock.cli.stopping import stopping
-from penstock.cli.talk import Bar, Talk, human
+from penstock.cli.talk import Bar, Talk, human, noun
 from penstock.errors import LimitReached, PartialResult, UsageError
-from penstock.model.columns import EVENTS
 from penstock.model.filter import ExportFilter
 from penstock.model.flatten import FLATTEN_COLUMNS, parse_given
 from penstock.model.options import NEW_COLUMNS, RUNNERS, ExportOptions
@@ -206,7 +205,7 @@ def _plan(
     with closing(open_source(store, config)) as source:
         layout = resolve_target(dest, options, dataset=source.dataset).layout
         matching = count(source, filter)
-    rows = "events" if layout.dataset.name == EVENTS.name else "rows"
+    rows = noun(layout.dataset)
     talk.say(f"{matching:,} {rows} of {store} match; {dest} would be {layout.format}, compression {layout.codec}")
     talk.emit("summary", ok=True, dry_run=True, event_count=matching, format=layout.format, compression=layout.codec)
 
@@ -224,7 +223,7 @@ def report(talk: Talk, dest: str, result: ExportResult, **more: Any) -> None:
     stopped = next((name for name in manifest.counts if name.startswith("stopped_")), None)
     code = PartialResult.exit_code if result.partial else LimitReached.exit_code if stopped else 0
     where = "standard output" if dest == "-" else dest
-    rows = "events" if manifest.dataset.name == EVENTS.name else "rows"
+    rows = noun(manifest.dataset)
     talk.say(f"{manifest.rows:,} {rows}, {human(result.file_size)} to {where} ({manifest.format}, {manifest.codec})")
     talk.say(f"sha256 {manifest.checksum}  {rows} {manifest.rows_digest}")
     run = None if manifest.lineage is None else manifest.lineage.run

@@ -8,7 +8,7 @@ import click
 
 from penstock.cli.choices import size_of, talk_options
 from penstock.cli.export import part_size_of, report
-from penstock.cli.talk import Bar, Talk
+from penstock.cli.talk import Bar, Talk, noun
 from penstock.model.options import NEW_COLUMNS, ExportOptions
 
 
@@ -65,7 +65,9 @@ def command(store: str, dir: str, verify_full: bool, **given: Any) -> None:
         talk.say(f"recovered: {note}")
     there = result.verified
     how = "verified" if verify_full else "of the size it should have"
-    talk.say(f"there already: {there.event_count:,} events up to run {there.runs}, every part {how}")
+    talk.say(
+        f"there already: {there.event_count:,} {noun(result.export.manifest.dataset)} up to run {there.runs}, every part {how}"
+    )
     report(
         talk,
         dir,

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import click
 
@@ -15,9 +15,17 @@ from penstock.cli.stopping import stopping
 from penstock.errors import ExportError
 from penstock.ports.observer import Progress
 
+if TYPE_CHECKING:
+    from penstock.model.dataset import Dataset
+
 #: Seconds between two progress lines where there is no terminal.
 _QUIET_INTERVAL = 30.0
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 160)]}
+
+
+def noun(dataset: Dataset) -> str:
+    """What rows of a dataset are called."""
+    return "events" if dataset.name == "events" else "rows"
 
 
 class Talk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from penstock.cli.choices import talk_options
-from penstock.cli.talk import Bar, Talk, clean, human
+from penstock.cli.talk import Bar, Talk, clean, human, noun
 from penstock.errors import IntegrityError
 
 
@@ -61,6 +61,7 @@ def command(dest: str, quick: bool, sample: str | None, machine: bool, quiet: bo
         found = "1 problem" if len(result.problems) == 1 else f"{len(result.problems):,} problems"
         click.echo(f"penstock: {clean(dest)} is NOT whole: {found}", err=True)
         click.get_current_context().exit(code)
+    rows = "rows" if result.manifest is None else noun(result.manifest.dataset)
     parts = "1 part" if result.parts == 1 else f"{result.parts:,} parts"
     runs = "" if result.runs is None else f" of {result.runs:,} runs"
     if result.sample is not None:
@@ -68,4 +69,4 @@ def command(dest: str, quick: bool, sample: str | None, machine: bool, quiet: bo
         size = f"{human(result.bytes_read)} of {human(result.bytes)}"
         talk.say(f"{dest} is whole as far as it was read: {read}, {size}; the others are there with their sizes")
         return
-    talk.say(f"{dest} is whole: {result.event_count:,} events in {parts}{runs}, {human(result.bytes)}")
+    talk.say(f"{dest} is whole: {result.event_count:,} {rows} in {parts}{runs}, {human(result.bytes)}")
