@@ -65,9 +65,8 @@ def command(store: str, dir: str, verify_full: bool, **given: Any) -> None:
         talk.say(f"recovered: {note}")
     there = result.verified
     how = "verified" if verify_full else "of the size it should have"
-    talk.say(
-        f"there already: {there.event_count:,} {noun(result.export.manifest.dataset)} up to run {there.runs}, every part {how}"
-    )
+    rows = noun(result.export.manifest.dataset)
+    talk.say(f"there already: {there.event_count:,} {rows} up to run {there.runs}, every part {how}")
     report(
         talk,
         dir,
