@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.errors import DestinationExists, ManifestError
 from penstock.model.lineage import RUNS, Totals, roll_name, run_name, run_number, sums_name
 from penstock.model.maintenance import Removed
-from penstock.model.manifest import Manifest, PartEntry, check_part_name, removed_parts
+from penstock.model.manifest import Manifest, PartEntry, check_part_name, held_parts, removed_parts
 from penstock.model.partition import DATA, split_name
 from penstock.model.roll import Roll
 from penstock.ports.backend import Backend, Expect, Move, Staged, Stat
@@ -156,11 +156,17 @@ class LineageDestination:
 
     def clear(self, manifests: Sequence[Manifest]) -> None:
         """Do what follows from runs of maintenance that are committed: the parts that they removed go, and so do the
-        sums and rolls of runs that are waived; all other sums tell of what is held."""
+        sums and rolls of runs that are waived, and parts of these whose bytes are those of a part that is held; all
+        other sums tell of what is held."""
         gone = removed_parts(manifests)
         self.drop([stat for stat in self.backend.list(DATA) if stat.key in gone])
         unwanted = {roll_name(number) for number in _waived(manifests)}
         self.drop([stat for stat in self.backend.list(RUNS) if stat.key in unwanted])
+        entries = [entry for _, entry in held_parts(manifests)]
+        for part in (part for number in sorted(_waived(manifests)) for part in self.parts_of_run(number)):
+            alike = [replace(entry, name=part.key) for entry in entries if entry.bytes == part.size]
+            if any(self.holds(entry) == part for entry in alike):
+                self.drop([part])
         held = {manifest.lineage.run: manifest.sums(gone) for manifest in manifests if manifest.lineage is not None}
         for number in sorted({*held, *self._sums()}):
             key, wanted = sums_name(number), held.get(number)
