@@ -43,9 +43,10 @@ Row = tuple[int, int]
 class TableLineages(RuleBasedStateMachine):
     """One history. A row is known by its ``path``, which never comes again, and a version of it by ``note`` too.
 
-    ``live`` are the rows of the table, ``known`` the numbers at the last run, ``covered`` the paths that the runs hold.
-    ``dropped`` rows were deleted before a run saw them, and may be exported once a backup brings them back, or not.
-    ``masked`` ones have the number of a row that the lineage knows, so that only an overlap shows them.
+    ``live`` are the rows of the table, ``known`` those at the last run, with their numbers, ``covered`` the paths that
+    the runs hold. ``dropped`` rows were deleted before a run saw them, and may be exported once a backup brings them
+    back, or not. ``masked`` ones have the number of a row that the lineage knows and that is gone, so that only an
+    overlap shows them.
     """
 
     seen: ClassVar[Counter[str]] = Counter()
@@ -58,11 +59,10 @@ class TableLineages(RuleBasedStateMachine):
         self.table = table
         self.live: dict[str, Row] = {}
         self.kept: dict[str, Row] | None = None
-        self.known: Counter[int] = Counter()
+        self.known: dict[str, int] = {}
         self.covered: set[str] = set()
         self.dropped: set[str] = set()
         self.masked: set[str] = set()
-        self.used: set[int] = set()
         self.number = self.notes = self.steps = self.columns = 0
         self._do(*(["PRAGMA journal_mode=WAL"] if wal else []), *_TABLES[table])
 
@@ -81,13 +81,8 @@ class TableLineages(RuleBasedStateMachine):
             statements.append(
                 f"INSERT INTO hits ({own}n, at, name, path, note) VALUES ({id}{n}, 1, 'hit', '{path}', 0)"
             )
-        before = set(self.live)
         *_, rows = self._do(*statements, "SELECT path, n, note FROM hits ORDER BY n")
         self.live = {path: (n, note) for path, n, note in rows}
-        for path in set(self.live) - before:
-            if self.live[path][0] in self.used and "ties" not in self.table:
-                self.masked.add(path)
-        self.used |= {n for n, _ in self.live.values()}
 
     @rule(count=st.integers(1, 12))
     def insert(self, count: int) -> None:
@@ -182,13 +177,16 @@ class TableLineages(RuleBasedStateMachine):
         looking = {"overlap": 100_000, "updates": True} if overlap else {}
         options = ExportOptions(format="ndjson", workers=1, **looking)  # type: ignore[arg-type]
         before = Counter(self._versions())
+        there = {path: n for path, (n, _) in self.live.items()}
+        gone = {n for path, n in self.known.items() if there.get(path) != n}
+        self.masked |= {path for path, n in there.items() if path not in self.covered and n in gone}
         try:
             result = export(self.database, self.place, config=config, options=options, incremental=True)
         except (Rewound, InvalidMapping) as refusal:
             if not isinstance(refusal, InvalidMapping):  # else a backup from before a column that the lineage has
                 self._check_that_nothing_was_proven()
             shutil.rmtree(self.place)
-            self.covered, self.dropped, self.masked, self.known = set(), set(), set(), Counter()
+            self.covered, self.dropped, self.masked, self.known = set(), set(), set(), {}
             self.seen["tables that proved nothing"] += 1
             self.export(overlap)
             return
@@ -198,15 +196,14 @@ class TableLineages(RuleBasedStateMachine):
         self.seen["overlaps"] += overlap
         counts = result.manifest.counts
         self._check_rows(before, told=counts.get("changed", 0), whole=overlap)
-        there = Counter(n for n, _ in self.live.values())
         if not result.partial:
-            assert counts.get("vanished", 0) == (self.known - there).total()
+            numbers = [Counter(known.values()) for known in (self.known, there)]
+            assert counts.get("vanished", 0) == (numbers[0] - numbers[1]).total()
         self.seen["late rows"] += counts.get("late", 0)
         self.seen["vanished rows"] += counts.get("vanished", 0)
         self.seen["changed rows"] += counts.get("changed", 0)
         self.known = there
         self.dropped -= self.covered
-        self.used = {n for n in self.used if n in there}
         assert result.growth == "checked"
         assert verify(self.place).ok
 
@@ -220,7 +217,7 @@ class TableLineages(RuleBasedStateMachine):
         assert due <= exported <= due | self.dropped | self.masked
         if whole:  # then what the table holds now was compared, row by row
             assert {(path, note) for path, (_, note) in self.live.items() if path not in self.dropped} <= set(versions)
-            self.masked -= exported
+        self.masked -= exported
         self.covered = exported
 
     def _check_that_nothing_was_proven(self) -> None:

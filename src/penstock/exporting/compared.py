@@ -34,6 +34,7 @@ _UNTAKEN = (
     "SELECT seq, there - known - found FROM counted WHERE seq BETWEEN ? AND ? AND there > known + found ORDER BY seq"
 )
 _VANISHED = "SELECT seq, known - there FROM counted WHERE seq BETWEEN ? AND ? AND known > there ORDER BY seq"
+_MISSING = "SELECT total(known - there) FROM counted WHERE seq BETWEEN ? AND ? AND known > there"
 _HASHES = """SELECT seq, hash, sum(what) AS many FROM rows WHERE what IN (1, -1) AND seq BETWEEN ? AND ?
     GROUP BY seq, hash HAVING many > 0 ORDER BY seq, hash"""
 _EVER = "SELECT 1 FROM rows WHERE seq = ? AND hash = ? AND what = 1 LIMIT 1"
@@ -89,23 +90,23 @@ class Compared(Closing):
         return bool(self.rows(_EVER, *record))
 
     def came(self, *, untaken: bool) -> Iterator[Record]:
-        """The rows that come to be known, if wanted those that were not taken too."""
-        yield from self.rows(_FOUND, _NEW)
+        """The rows that come to be known, if wanted those that were not taken too. Nothing else is asked meanwhile."""
+        yield from self._scratch.rows(_FOUND, (_NEW,))
         if not untaken:
             return
-        for seq, many in self.rows(_UNTAKEN, self.above + 1, self.upto):
+        for seq, many in self._scratch.rows(_UNTAKEN, (self.above + 1, self.upto)):
             yield from [(seq, UNTAKEN)] * many
 
     def went(self) -> Iterator[Record]:
-        """The rows that cease to be known."""
-        yield from self.rows(_FOUND, _GONE)
-        for seq, many in self.rows(_VANISHED, _FIRST, _LAST):
+        """The rows that cease to be known. Nothing else is asked meanwhile."""
+        yield from self._scratch.rows(_FOUND, (_GONE,))
+        for seq, many in self._scratch.rows(_VANISHED, (_FIRST, _LAST)):
             left = list(self.hashes(seq, seq)[seq].elements())
             yield from ((seq, hash) for hash in left[:many])
 
     def vanished(self) -> int:
         """How many rows are missing that the lineage knows of."""
-        return sum(many for _, many in self.rows(_VANISHED, _FIRST, self.upto))
+        return int(self.rows(_MISSING, _FIRST, self.upto)[0][0])
 
     def close(self) -> None:
         self._scratch.close()
