@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import sample_events
 from penstock.model import jsontext
-from penstock.pipeline.cursor import Gather, GatherKind, Note
+from penstock.pipeline.gathering import Gather, GatherKind, Note
 from penstock.sources.connection import Connection
 
 NOT_OBJECT, NOT_JSON = {Note.NOT_OBJECT: 1}, {Note.NOT_JSON: 1}

@@ -19,7 +19,7 @@ import pytest
 from adopted_tables import NEEDED, PLAIN, TIME, build, elsewhere, opened, seqs, spans
 from penstock import AdoptedTable, AnalyticsStorage, ExportFilter, SqliteAnalyticsStorage, StorageConfig
 from penstock.errors import Cancelled, InvalidMapping, NotAStore, NotFound, StoreBusy, UsageError
-from penstock.pipeline.cursor import Gather, GatherKind
+from penstock.pipeline.gathering import Gather, GatherKind
 from penstock.ports.source import Slice
 from penstock.sources.tables import pinned as adopted
 

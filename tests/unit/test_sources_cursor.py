@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from penstock.errors import Cancelled, InvalidEvent, InvalidQuery, LimitReached, StorageError
 from penstock.model import jsontext
 from penstock.model.times import TimeUnit
-from penstock.pipeline.cursor import CursorFault, Gather, Gathered, GatherKind, Note
+from penstock.pipeline.cursor import CursorFault
+from penstock.pipeline.gathering import Gather, Gathered, GatherKind, Note
 from penstock.pipeline.moments import moment
 from penstock.sources.connection import Connection
 

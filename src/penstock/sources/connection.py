@@ -31,7 +31,8 @@ from penstock.errors import (
 )
 from penstock.model.spelling import Spelling
 from penstock.pipeline import native
-from penstock.pipeline.cursor import CursorFault, Gather, NativeCursor, loaded
+from penstock.pipeline.cursor import CursorFault, NativeCursor, loaded
+from penstock.pipeline.gathering import Gather
 from penstock.sources.complaints import of_cursor, of_driver
 from penstock.sources.cursor import Cursor
 

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from penstock.pipeline.cursor import CursorFault, Cut, Fault, Gathered, NativeCursor
+from penstock.pipeline.cursor import CursorFault, Cut, Fault, NativeCursor
+from penstock.pipeline.gathering import Gathered
 from penstock.sources.complaints import of_cursor
 
 _T = TypeVar("_T")

@@ -10,7 +10,7 @@ from penstock.model.columns import EVENT_SCHEMA
 from penstock.model.filter import ExportFilter
 from penstock.model.storage_config import StorageConfig
 from penstock.model.times import TimeUnit
-from penstock.pipeline.cursor import Gather, GatherKind
+from penstock.pipeline.gathering import Gather, GatherKind
 from penstock.ports.source import RANGE_BYTES
 from penstock.sources.connection import Connection, quote_name
 from penstock.sources.tables.events import Converter

@@ -11,7 +11,7 @@ from penstock.errors import ExportError
 from penstock.model.column_type import TIMES
 from penstock.model.result import TableFacts
 from penstock.model.storage_config import StorageConfig
-from penstock.pipeline.cursor import Gather, GatherKind
+from penstock.pipeline.gathering import Gather, GatherKind
 from penstock.sources.connection import Connection, quote_name
 from penstock.sources.file import is_ours
 from penstock.sources.tables.pinned import Pinned

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from penstock.model.column_type import TIMES
 from penstock.model.dataset import field_of
-from penstock.pipeline.cursor import Gather, GatherKind
+from penstock.pipeline.gathering import Gather, GatherKind
 from penstock.sources.connection import quote_name
 from penstock.sources.tables.types import Settled
 

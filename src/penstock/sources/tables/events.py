@@ -30,7 +30,7 @@ from penstock.model.dataset import MICROS_UTC
 from penstock.model.event import KNOWN_TYPES, PRIORITY_NAMES, EventCategory, check_event_type
 from penstock.model.filter import ExportFilter
 from penstock.model.ids import allowed_ids
-from penstock.pipeline.cursor import Gathered, Note
+from penstock.pipeline.gathering import Gathered, Note
 from penstock.pipeline.matching import truth
 from penstock.sources.tables.mapping import Adoption
 

@@ -6,7 +6,7 @@ import json
 
 from penstock.model import times
 from penstock.model.times import TimeUnit
-from penstock.pipeline.cursor import Misfit
+from penstock.pipeline.gathering import Misfit
 
 #: Of a value in a message; and the years that a number is expected to mean when a unit is proposed.
 _SHOWN = 60

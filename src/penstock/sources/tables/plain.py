@@ -16,7 +16,7 @@ from penstock.model.filter import ExportFilter
 from penstock.model.nearest import folded, listed, nearest
 from penstock.model.storage_config import StorageConfig
 from penstock.model.times import TimeUnit
-from penstock.pipeline.cursor import Gather
+from penstock.pipeline.gathering import Gather
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS
 from penstock.sources.connection import Connection
 from penstock.sources.tables.column import Column

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from penstock.model.filter import ExportFilter
-from penstock.pipeline.cursor import Gather, Gathered
+from penstock.pipeline.gathering import Gather, Gathered
 from penstock.sources.connection import Connection
 from penstock.sources.tables.numbering import Numbering
 from penstock.sources.tables.table import Shape

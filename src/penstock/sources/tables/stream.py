@@ -11,7 +11,7 @@ import pyarrow as pa
 from penstock.errors import InvalidMapping
 from penstock.model.filter import ExportFilter
 from penstock.model.roll import Growth
-from penstock.pipeline.cursor import Gathered
+from penstock.pipeline.gathering import Gathered
 from penstock.ports.source import Reading, Slice, Ticket
 from penstock.sources.connection import quote_name
 from penstock.sources.tables.numbering import Numbering

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from penstock.model.column_type import ColumnType
 from penstock.model.dataset import field_of
-from penstock.pipeline.cursor import Gather, GatherKind
+from penstock.pipeline.gathering import Gather, GatherKind
 from penstock.sources.connection import Connection, quote_name
 from penstock.sources.tables.table import Shape
 

@@ -18,7 +18,7 @@ from penstock.model import times
 from penstock.model.dataset import Dataset, type_name
 from penstock.model.filter import ExportFilter
 from penstock.model.times import TimeUnit
-from penstock.pipeline.cursor import Gathered, Note
+from penstock.pipeline.gathering import Gathered, Note
 from penstock.pipeline.matching import Matcher
 from penstock.pipeline.rowtext import RowText
 from penstock.sources.tables.column import Column

@@ -17,7 +17,7 @@ from penstock.errors import InvalidMapping, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.roll import Growth
 from penstock.pipeline.closing import Closing
-from penstock.pipeline.cursor import Gather, Gathered, GatherKind
+from penstock.pipeline.gathering import Gather, Gathered, GatherKind
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Reading, Slice, Ticket
 from penstock.sources.connection import Connection
 from penstock.sources.tables.numbering import SEQUENCE, Numbering
