@@ -239,3 +239,21 @@ def test_a_row_group_that_is_numbered_gets_its_number_in_the_file() -> None:
 def _no_thread_is_left() -> Iterator[None]:
     yield
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("penstock")]
+
+
+def test_values_stand_in_a_dictionary_where_they_repeat_whatever_their_type(tmp_path: Path) -> None:
+    rows = pa.table(
+        {
+            "id": range(5000),
+            "few_numbers": [row % 7 for row in range(5000)],
+            "few_texts": [f"kind {row % 7}" for row in range(5000)],
+            "all_texts": [f"order {row}" for row in range(5000)],
+        }
+    )
+    path = tmp_path / "a.parquet"
+    Exporter(ArrowSource("orders", rows)).export(path)
+    group = pq.read_metadata(path).row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    repeating = {column.path_in_schema for column in columns if column.has_dictionary_page}
+    assert repeating == {"few_numbers", "few_texts"}
+    assert pq.read_table(path).to_pylist() == rows.to_pylist()
