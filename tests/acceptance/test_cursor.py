@@ -251,3 +251,17 @@ def test_rows_that_are_no_events_prove_as_well(tmp_path: Path, penstock: Command
     foreign_sqlite.execute(database, "UPDATE hits SET name = 'hit', path = '/late' WHERE n = 6")
     assert penstock(*ADD, *OF_TABLE).code == 3
     assert paths(tmp_path / "runs") == between(1, 5) + Counter(["/late"])
+
+
+def test_a_run_that_reads_everything_again_begins_below_negative_numbers(tmp_path: Path, penstock: Command) -> None:
+    """The lineage began before the table had a row; of the rows it is known by, none is below the one that changed."""
+    database = tmp_path / "events.db"
+    foreign_sqlite.execute(database, TABLE)
+    assert penstock(*ADD, *OF_TABLE).code == 0
+    for number in (-2, -1, 3):
+        foreign_sqlite.execute(database, f"INSERT INTO hits VALUES ({number}, {BEGUN}, 'hit', '/{number}')")
+    assert penstock(*ADD, *OF_TABLE).code == 3  # there was no row of a negative number before
+    foreign_sqlite.execute(database, "UPDATE hits SET path = '/changed' WHERE n = -2")
+    assert penstock(*ADD, *OF_TABLE).code == 3
+    assert paths(tmp_path / "runs") == Counter(["/-2", "/-1", "/3", "/changed"])
+    assert penstock(*ADD, *OF_TABLE).code == penstock("verify", "runs").code == 0

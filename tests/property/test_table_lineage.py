@@ -63,6 +63,7 @@ class TableLineages(RuleBasedStateMachine):
         self.covered: set[str] = set()
         self.dropped: set[str] = set()
         self.masked: set[str] = set()
+        self.late: set[str] = set()
         self.number = self.notes = self.steps = self.columns = 0
         self._do(*(["PRAGMA journal_mode=WAL"] if wal else []), *_TABLES[table])
 
@@ -98,7 +99,9 @@ class TableLineages(RuleBasedStateMachine):
             chosen = data.draw(
                 st.lists(st.sampled_from(free), min_size=1, max_size=count, unique="ties" not in self.table)
             )
+            before = set(self.live)
             self._insert(list(chosen))
+            self.late |= set(self.live) - before
             self.seen["late insertions"] += 1
 
     @precondition(lambda self: self.live)
@@ -179,7 +182,7 @@ class TableLineages(RuleBasedStateMachine):
         before = Counter(self._versions())
         there = {path: n for path, (n, _) in self.live.items()}
         gone = {n for path, n in self.known.items() if there.get(path) != n}
-        self.masked |= {path for path, n in there.items() if path not in self.covered and n in gone}
+        self.masked |= {path for path in self.late - self.covered if there.get(path) in gone}
         try:
             result = export(self.database, self.place, config=config, options=options, incremental=True)
         except (Rewound, InvalidMapping) as refusal:

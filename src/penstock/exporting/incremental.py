@@ -186,13 +186,12 @@ def _standing(
     taken = newest.take(pa.array([back for back in ROWS_BACK if back < len(newest)], pa.int64())).to_pylist()
     numbers = list(dict.fromkeys(taken))  # rows may share one
     anchors = _facts(view, numbers, dataset, layout, steps)
-    proven = bool(wanted) and all(seq in there for seq in wanted)
     ended_at_a_row = last is None or last.upto in wanted[:1]
     return Standing(
         store=view.identity,
         horizon=view.upto,
         given=view.given,
-        lowest=None if proven else view.first(),
+        lowest=view.first(),
         next=None if ended_at_a_row else view.first(*wanted[:1]),
         deletions=view.deletions,
         there=there,
