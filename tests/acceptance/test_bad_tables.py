@@ -150,12 +150,17 @@ def test_a_wrong_unit_is_answered_with_the_right_one(place: Path, penstock: Comm
     assert "2026-11-01T12:30:15.123000Z" in (place / "out.csv").read_text()
 
 
-def test_a_column_called_like_a_folder_of_partitions_can_be_renamed(place: Path, penstock: Command) -> None:
+def test_folders_of_partitions_are_called_otherwise_where_a_column_has_their_name(
+    place: Path, penstock: Command
+) -> None:
     given = ("export", "app.db", "days/", "--table", "orders", "--time", "date", "--partition-by", "day")
     done = penstock(*given)
     assert (done.code, "'date' is called like a folder" in done.stderr) == (2, True)
-    assert "--rename date=NAME" in done.stderr
-    assert penstock(*given, "--rename", "date=on_day").code == 0
+    assert "--partition-name day\n" in done.stderr
+    assert penstock(*given, "--partition-name", "day").code == 0
+    assert {path.name for path in (place / "days/data").iterdir()} == {"day=2026-11-01", "day=2026-11-02"}
+    assert penstock(*given, "--overwrite", "--partition-name", "PRICE").code == 2
+    assert penstock(*given, "--overwrite", "--rename", "date=on_day").code == 0
 
 
 def test_generated_columns_odd_names_and_virtual_tables_are_exported(place: Path, penstock: Command) -> None:

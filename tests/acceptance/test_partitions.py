@@ -8,15 +8,17 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas
 import polars
 import pytest
 from hypothesis import given
@@ -187,6 +189,49 @@ def test_query_engines_agree_about_the_partition_column(by: str, place: Path, pe
     assert count == sum(event.timestamp.date() == datetime(2026, 11, 5).date() for event in EVENTS) > 0
 
 
+@pytest.mark.parametrize("by", ["day", "hour"])
+def test_readers_see_a_column_and_folders_that_were_called_otherwise(
+    by: str, tmp_path: Path, penstock: Command
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as app, app:
+        app.execute('CREATE TABLE visits (id INTEGER PRIMARY KEY, "date" TEXT, "Hour" INT, day TEXT, at DATETIME)')
+        rows = [(f"d{n}", n % 5, "x", f"2026-11-{n % 3 + 20} {n % 24:02}:30:00") for n in range(60)]
+        app.executemany('INSERT INTO visits ("date", "Hour", day, at) VALUES (?, ?, ?, ?)', rows)
+    told = ("export", "app.db", "out/", "--table", "visits", "--time", "at", "--partition-by", by, "--incremental")
+    refused = penstock(*told)
+    assert refused.code == 2
+    assert "--partition-name day2\n" in refused.stderr
+    assert penstock(*told, "--partition-name", "on").code == 0
+    with closing(sqlite3.connect(tmp_path / "app.db")) as app, app:
+        app.execute("INSERT INTO visits VALUES (61, 'last', 7, 'x', '2026-11-25 05:00:00')")
+    assert penstock(*told, "--partition-name", "off").code == 2
+    assert penstock(*told).code == 2
+    assert penstock("resume", "app.db", "out").code == 0
+    assert penstock("diff", "app.db", "out", "--table", "visits", "--time", "at").code == 0
+    whole(tmp_path / "out")
+    under = "on=2026-11-25" if by == "day" else "on=2026-11-25/on_hour=05"
+    assert len(list((tmp_path / "out/data" / under).glob("*.parquet"))) == 1
+    wanted = [
+        (n + 1, date, hour, at[:10], int(at[11:13]))
+        for n, (date, hour, _, at) in enumerate([*rows, ("last", 7, "x", "2026-11-25 05:00:00")])
+    ]
+    folders = ["on"] if by == "day" else ["on", "on_hour"]
+    wanted = [row[: 3 + len(folders)] for row in wanted]
+    names = ["id", "date", "Hour", *folders]
+    source = f"read_parquet('{tmp_path}/out/data/**/*.parquet', hive_partitioning=true)"
+    with duckdb.connect() as connection:
+        texts = ", ".join(f'"{name}"::TEXT' for name in names)
+        read = connection.execute(f"SELECT {texts} FROM {source} ORDER BY id").fetchall()
+    assert [(*row[:4], *(str(int(hour)) for hour in row[4:])) for row in read] == [
+        tuple(map(str, row)) for row in wanted
+    ]
+    frame = polars.read_parquet(f"{tmp_path}/out/data/**/*.parquet", hive_partitioning=True).sort("id")
+    assert [tuple(map(str, row)) for row in frame.select(names).rows()] == [tuple(map(str, row)) for row in wanted]
+    table = pandas.read_parquet(tmp_path / "out/data").sort_values("id")
+    found = table[names].astype(str).itertuples(index=False, name=None)
+    assert list(found) == [tuple(map(str, row)) for row in wanted]
+
+
 def test_late_events_are_further_parts_of_their_partition(place: Path, penstock: Command) -> None:
     told = ("export", "events.db", "runs/", "--partition-by", "day", "--incremental", "--format", "ndjson")
     assert penstock(*told).code == 0
@@ -233,6 +278,10 @@ def test_what_has_no_folders_has_no_partitions(told: tuple[str, ...], place: Pat
     assert [path.name for path in place.iterdir() if not path.name.startswith("events.db")] == []
     with pytest.raises(UsageError):
         ExportOptions(partition_by="week")
+    for name in ("", "a/b", "..", "a=b", "_a", "1a", "ä", "a" * 65, "a\n"):
+        with pytest.raises(UsageError, match="plain word"):
+            ExportOptions(partition_by="day", partition_name=name)
+    assert penstock("export", "events.db", "out/", "--partition-name", "on").code == 2
 
 
 @pytest.mark.parametrize("kind", [(), ("--incremental",)], ids=["plain", "lineage"])
@@ -403,6 +452,12 @@ def test_partitions_that_a_manifest_does_not_tell_of_are_refused(place: Path, pe
     raw = json.loads(path.read_bytes())
     for by in (None, "hour", "week", 7, []):
         raw["options"]["partition_by"] = by
+        path.write_bytes(_signed(raw))
+        with pytest.raises(ManifestError):
+            verify(place / "out")
+    raw["options"]["partition_by"] = "day"
+    for name in ("on", "../..", 7, "DATE"):
+        raw["options"]["partition_name"] = name
         path.write_bytes(_signed(raw))
         with pytest.raises(ManifestError):
             verify(place / "out")

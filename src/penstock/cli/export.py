@@ -53,6 +53,11 @@ from penstock.model.storage_config import StorageConfig
     type=click.Choice(["day", "hour"]),
     help="Put a directory's parts into folders by event time, UTC: date=2026-11-22/, hour=13/ in it.",
 )
+@click.option(
+    "--partition-name",
+    metavar="NAME",
+    help="Call these folders NAME=2026-11-22/, NAME_hour=13/, where a column has their names.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an export that is there already.")
 @click.option(
     "--all-tables", is_flag=True, help="Export every table of the file as it is, into a directory each in DEST."

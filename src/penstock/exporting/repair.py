@@ -227,7 +227,7 @@ class _Repair(Closing):
             span.first - 1,
             span.last,
             begun=link.lineage.after if entry.mark is None else span.first - 1,
-            layout=replace(self._layout, partition_by=None),
+            layout=replace(self._layout, partition_by=None, partition_name=None),
             source=link.manifest.source,
         )
         made = run.write(staging, self._threads, None, single=True)

@@ -263,7 +263,7 @@ class Run:
     ) -> None:
         """One part after the other, so that one is open at a time: for each partition one, or more that are full."""
         for number, chunks in groupby(rendered, key=itemgetter(0)):
-            folders = partition_folders(number, by)
+            folders = partition_folders(number, by, self.layout.partition_name)
             part = self._begin(publication, len(entries))
             try:
                 for _, chunk in chunks:

@@ -19,7 +19,7 @@ from penstock.model import times
 from penstock.model.dataset import Dataset, parse_dataset
 from penstock.model.lineage import Lineage, parse_lineage
 from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
-from penstock.model.partition import DATA, WIDTHS, folders_at, split_name
+from penstock.model.partition import DATA, WIDTHS, check_name, folders_at, split_name
 from penstock.model.roll import Roll
 from penstock.model.span import Span
 
@@ -139,6 +139,7 @@ class Manifest:
             pretty=bool(self.options.get("pretty", False)),
             csv_null=str(csv.get("null", "")),
             partition_by=self.options.get("partition_by"),
+            partition_name=self.options.get("partition_name"),
         )
 
     def to_bytes(self) -> bytes:
@@ -257,10 +258,9 @@ def is_part_name(name: object) -> bool:
 
 
 def _from_json(raw: Mapping[str, Any]) -> Manifest:
-    by = _object(raw["options"]).get("partition_by")
     shape = Shape(raw["shape"])
     parts = tuple(_part(entry, alone=shape in (Shape.FILE, Shape.STREAM)) for entry in raw["parts"])
-    _check_partitions(parts, by)
+    _check_partitions(parts, _object(raw["options"]))
     if len({part.name for part in parts}) != len(parts):
         raise ValueError("two parts share a name")
     if sum(part.rows for part in parts) != raw["rows"]:
@@ -320,14 +320,19 @@ def _mark(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _check_partitions(parts: tuple[PartEntry, ...], by: object) -> None:
+def _check_partitions(parts: tuple[PartEntry, ...], options: Mapping[str, Any]) -> None:
     """Each part lies in the folders of the one partition that all its events are of; without partitions, in none."""
+    by, name = options.get("partition_by"), options.get("partition_name")
     if by is not None and by not in WIDTHS:
         raise ValueError(f"unknown partitions {by!r}")
+    if name is not None:
+        check_name(name)
+        if by is None:
+            raise ValueError(f"folders are called {name!r}, and there are none")
     for part in parts:
         span = part.time_range
         ends = (None,) if span is None else (span.first, span.last)
-        wanted = {""} if by is None else {folders_at(micros, str(by)) for micros in ends}
+        wanted = {""} if by is None else {folders_at(micros, str(by), name) for micros in ends}
         if wanted != {split_name(part.name)[0]}:
             raise ValueError(f"{part.name} is not in the folder of its partition")
 

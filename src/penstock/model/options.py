@@ -16,7 +16,7 @@ from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset, check_choice
 from penstock.model.flatten import FLATTEN_COLUMNS, Flatten
 from penstock.model.overlap import parse_overlap
-from penstock.model.partition import WIDTHS, check_partitions
+from penstock.model.partition import WIDTHS, check_name, check_partitions
 
 MIB = 1 << 20
 #: Each worker is a thread with a connection of its own; far more would use up the process's open files.
@@ -115,16 +115,17 @@ class ExportOptions:
     "int64"}``), or at most ``flatten_columns`` that a first pass over all rows finds; what is in none of them stays in
     a column ``data_rest``. ``pretty`` indents JSON. ``csv_null`` is the text of a null in CSV, unquoted. ``part_rows``
     and ``part_bytes`` (uncompressed) cut a directory into parts; ``partition_by``, day or hour, puts them into folders
-    by event time. ``row_group_rows`` sizes Parquet row groups. ``workers`` is the number of threads, or, with the
-    ``runner`` processes, the most processes that make the parts of a directory. ``memory_limit`` is the ceiling in
-    bytes that buffers are sized for. ``include_metadata`` puts a description of the export inside Parquet and Arrow
-    files. ``verify_written`` decodes what was written before it is published. ``fail_on_empty`` publishes nothing when
-    nothing matches. ``max_duration`` (seconds) and ``max_bytes`` (stored) end the export early: what was written by
-    then is published and says so. ``overlap`` (a number of rows, or a time as ``1h``) is how far below its cursor a
-    run of a lineage compares the rows of a table with what its runs found; with ``updates`` those that changed there
-    are exported again. ``new_columns`` says what becomes of columns that a table got since its lineage was begun:
-    ``ignore`` keeps them out, ``fail`` refuses. ``accept_store`` goes on from another store than the last run's, as far
-    as it holds the rows that this names. Raises :class:`InvalidFormat` or :class:`UsageError`.
+    by event time, called date and hour, or by ``partition_name``, as ``on`` and ``on_hour``. ``row_group_rows`` sizes
+    Parquet row groups. ``workers`` is the number of threads, or, with the ``runner`` processes, the most processes that
+    make the parts of a directory. ``memory_limit`` is the ceiling in bytes that buffers are sized for.
+    ``include_metadata`` puts a description of the export inside Parquet and Arrow files. ``verify_written`` decodes
+    what was written before it is published. ``fail_on_empty`` publishes nothing when nothing matches. ``max_duration``
+    (seconds) and ``max_bytes`` (stored) end the export early: what was written by then is published and says so.
+    ``overlap`` (a number of rows, or a time as ``1h``) is how far below its cursor a run of a lineage compares the rows
+    of a table with what its runs found; with ``updates`` those that changed there are exported again. ``new_columns``
+    says what becomes of columns that a table got since its lineage was begun: ``ignore`` keeps them out, ``fail``
+    refuses. ``accept_store`` goes on from another store than the last run's, as far as it holds the rows that this
+    names. Raises :class:`InvalidFormat` or :class:`UsageError`.
     """
 
     format: ExportFormat | str | None = None
@@ -139,6 +140,7 @@ class ExportOptions:
     part_rows: int | None = None
     part_bytes: int | None = None
     partition_by: str | None = None
+    partition_name: str | None = None
     row_group_rows: int = 131_072
     include_metadata: bool = True
     verify_written: bool = False
@@ -166,6 +168,10 @@ class ExportOptions:
                 raise UsageError(f"{name} must be 1 or more, not {value}")
         if self.partition_by is not None and self.partition_by not in WIDTHS:
             raise UsageError(f"partition_by must be {' or '.join(WIDTHS)}, not {self.partition_by!r}")
+        if self.partition_name is not None:
+            check_name(self.partition_name)
+            if self.partition_by is None:
+                raise UsageError("folders have a name, and there are none", hint="add --partition-by day")
         if self.partition_by is not None and self.max_bytes is not None:
             raise UsageError(
                 "max_bytes does not go with partition_by: most rows are written at the end",
@@ -215,7 +221,7 @@ class ExportOptions:
     def written(self, dataset: Dataset) -> Dataset:
         """The columns of a dataset that are written. Raises :class:`UsageError` for one that it does not have."""
         written = dataset.select(self.columns)
-        check_partitions(dataset, written, self.partition_by)
+        check_partitions(dataset, written, self.partition_by, self.partition_name)
         return written
 
     @property
@@ -262,7 +268,8 @@ class ExportOptions:
             asked.check(dataset)
             asked.check_chosen(dataset, self.columns or ())
             others = [name for name in dataset.columns if name not in asked.columns]
-            check_partitions(dataset, dataset.select(others) if others else dataset, self.partition_by)
+            kept = dataset.select(others) if others else dataset
+            check_partitions(dataset, kept, self.partition_by, self.partition_name)
         return Layout(
             format=format,
             codec=final,
@@ -273,6 +280,7 @@ class ExportOptions:
             row_group_rows=self.row_group_rows,
             include_metadata=self.include_metadata,
             partition_by=self.partition_by,
+            partition_name=self.partition_name,
         )
 
 
@@ -292,6 +300,7 @@ class Layout:
     row_group_rows: int = 131_072
     include_metadata: bool = True
     partition_by: str | None = None
+    partition_name: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -314,6 +323,8 @@ class Layout:
             said["row_group_rows"] = self.row_group_rows
         if self.partition_by is not None:
             said["partition_by"] = self.partition_by
+        if self.partition_name is not None:
+            said["partition_name"] = self.partition_name
         return said
 
 
