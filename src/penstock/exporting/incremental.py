@@ -166,7 +166,7 @@ def _check_keyed(dataset: Dataset) -> None:
     if dataset.order is None or not dataset.key:
         raise UsageError(
             f"{dataset.name} has no order of arrival or no key: nothing tells new rows from old ones",
-            hint="export it whole",
+            hint="name an integer column that only grows with --key, or export it whole",
         )
 
 

@@ -91,7 +91,9 @@ class ExportFilter:
         for operator, micros in ((">=", self.start_micros), ("<", self.end_micros)):
             if micros is not None:
                 if dataset.time is None:
-                    raise InvalidFilter(f"{dataset.name} has no time", hint="leave start and end out")
+                    raise InvalidFilter(
+                        f"{dataset.name} has no time", hint="name it with --time, or leave start and end out"
+                    )
                 yield Compare(operator, Name(dataset.time), Literal(times.render(micros)))  # type: ignore[arg-type]
 
     def _lists(self) -> Iterator[Expression]:

@@ -51,7 +51,9 @@ def check_partitions(dataset: Dataset, written: Dataset, by: str | None, name: s
     if by is None:
         return
     if dataset.time is None:
-        raise UsageError(f"{dataset.name} has no time to partition by", hint="leave --partition-by out")
+        raise UsageError(
+            f"{dataset.name} has no time to partition by", hint="name it with --time, or leave --partition-by out"
+        )
     columns = {column.lower(): column for column in written.columns}
 
     def same(name: str | None) -> list[str]:

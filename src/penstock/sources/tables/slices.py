@@ -45,7 +45,7 @@ def slices(
                     whole = True
             except CursorFault as fault:
                 often = f"more than {ties:,} times" if ties else "twice"
-                more = "" if ties else ", leave it out, or map the id as well"
+                more = "" if ties else ", or leave it out; of events, map the id as well"
                 raise InvalidMapping(
                     f"the column {numbering.column!r} holds {fault.said} {often}: it cannot be the arrival number",
                     hint=f"name a column whose values are unique{more}",

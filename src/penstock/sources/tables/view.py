@@ -46,9 +46,12 @@ class ForeignView(Closing):
         """Raises :class:`~penstock.errors.UsageError` for a table whose rows have no arrival number."""
         found = self._projection.numbering
         if found is None:
+            grows = "map seq to an integer column that only grows, as --map seq=COLUMN"
+            if not self._projection.numbers_rows:
+                grows = "name an integer column that only grows with --key"
             raise UsageError(
                 f"the rows of {self._shape.name} have no number: nothing tells new rows from old ones",
-                hint="name an integer column that only grows with --key, or export it whole",
+                hint=f"{grows}, or export it whole",
             )
         return found
 

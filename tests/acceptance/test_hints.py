@@ -1,0 +1,152 @@
+"""Hints of refusals that name an option or a command: each is provoked, read, followed, and then it works."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from penstock import AnalyticsEvent, SqliteAnalyticsStorage
+from penstock_command import Run
+
+Command = Callable[..., Run]
+SCRIPT = """CREATE TABLE orders (id INTEGER PRIMARY KEY, price REAL, created INTEGER, "date" DATE, at DATETIME,
+        doc JSON);
+    INSERT INTO orders VALUES (1, 1.5, 1793536215123, '2026-11-01', '2026-11-01', '{"a": 1}');
+    INSERT INTO orders VALUES (2, 2.5, 1793536215124, '2026-11-02', '2026-11-02', '{"a": 2}');
+    CREATE TABLE mixed (id INTEGER PRIMARY KEY, n INT); INSERT INTO mixed VALUES (1, 'word');
+    CREATE TABLE twice (n INT, id TEXT); INSERT INTO twice VALUES (1, 'a'), (1, 'b');
+    CREATE TABLE nameless ("" INTEGER, a INTEGER); INSERT INTO nameless VALUES (1, 2);
+    CREATE VIEW seen AS SELECT id, at FROM orders;"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A file with tables, a store with an event, and a lineage of each."""
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
+        connection.executescript(SCRIPT)
+    with SqliteAnalyticsStorage(tmp_path / "events.db") as store:
+        store.append([AnalyticsEvent("feature_used", data={"a": 1})])
+    (tmp_path / "one.ndjson").write_text('{"event_type": "a", "timestamp": "2026-11-01"}\n')
+    return tmp_path
+
+
+ORDERS = "export app.db out.parquet --table orders"
+MAPPED = "--map timestamp=at,event_type='order'"
+#: What is asked for, what its hint says in these words, and what is asked for by who follows it.
+FOLLOWED = [
+    ("export app.db out.csv", "name it with --table", "export app.db out.csv --table orders"),
+    ("export app.db out.csv --time at", "--table NAME", "export app.db out.csv --time at --table orders"),
+    ("export app.db out.csv --key id", "--table NAME", "export app.db out.csv --key id --table orders"),
+    ("export app.db out.csv --map id=id", "--table NAME", f"{ORDERS} --map id=id,{MAPPED.removeprefix('--map ')}"),
+    ("export app.db out.csv --table order", "did you mean 'orders'?", "export app.db out.csv --table orders"),
+    ("export events.db out.csv --table events", "leave --table and --map out", "export events.db out.csv"),
+    (f"{ORDERS} --start 2026-11-02", "name it with --time", f"{ORDERS} --start 2026-11-02 --time at"),
+    (f"{ORDERS} --start 2026-11-02", "leave start and end out", ORDERS),
+    (f"{ORDERS} --time create", "did you mean 'created'?", f"{ORDERS} --time created:ms"),
+    (f"{ORDERS} --types price", "write --types price:decimal(10,2)", f"{ORDERS} --types price:decimal(10,2)"),
+    (f"{ORDERS} --rename price", "write --rename old=new", f"{ORDERS} --rename price=cost"),
+    (f"{ORDERS} --map timestamp=at", "--map event_type=COLUMN", f"{ORDERS} --map timestamp=at --map event_type=price"),
+    (f"{ORDERS} {MAPPED} --time at", "map timestamp to the column", f"{ORDERS} {MAPPED}"),
+    (f"{ORDERS} {MAPPED} --key id", "map seq to the column", f"{ORDERS} {MAPPED} --map seq=id"),
+    ("export app.db out.csv --table mixed", "--types n:text", "export app.db out.csv --table mixed --types n:text"),
+    ("export app.db out.csv --table mixed", "--misfits null", "export app.db out.csv --table mixed --misfits null"),
+    (
+        f"{ORDERS} --types created:timestamp_utc:s",
+        "--types created:timestamp_utc:ms",
+        f"{ORDERS} --types created:timestamp_utc:ms",
+    ),
+    (
+        "export app.db out.csv --table nameless",
+        "--rename =name",
+        "export app.db out.csv --table nameless --rename =name",
+    ),
+    ("export app.db out.csv --table twice --key n", "or leave it out", "export app.db out.csv --table twice"),
+    (
+        "export app.db out.csv --table twice --map seq=n,timestamp='2026-11-01',event_type='a',id=:none",
+        "of events, map the id as well",
+        "export app.db out.csv --table twice --map seq=n,timestamp='2026-11-01',event_type='a',id=id",
+    ),
+    (
+        "export app.db runs/ --table seen --incremental",
+        "with --key, or",
+        "export app.db runs/ --table seen --incremental --key id",
+    ),
+    ("export app.db runs/ --table seen --incremental", "export it whole", "export app.db runs/ --table seen"),
+    (
+        f"export app.db runs/ --table seen --incremental {MAPPED}",
+        "--map seq=COLUMN",
+        f"export app.db runs/ --table seen --incremental {MAPPED} --map seq=id",
+    ),
+    (
+        "export app.db days/ --table orders --partition-by day",
+        "name it with --time",
+        "export app.db days/ --table orders --partition-by day --time at --partition-name on",
+    ),
+    (
+        "export app.db days/ --table orders --partition-by day --time at",
+        "--partition-name day",
+        "export app.db days/ --table orders --partition-by day --time at --partition-name day",
+    ),
+    (
+        "export events.db days/ --partition-name on",
+        "add --partition-by day",
+        "export events.db days/ --partition-name on --partition-by day",
+    ),
+    ("export events.db out.csv --partition-by day", "leave --partition-by out", "export events.db out.csv"),
+    ("export events.db out.csv --part-size 1MB", "leave --part-size out", "export events.db out.csv"),
+    ("export events.db out.csv --runner processes", "leave --runner out", "export events.db out.csv"),
+    ("export events.db - --verify-written", "leave --verify-written out", "export events.db -"),
+    ("export events.db out.csv --manifest m.json", "leave --manifest out", "export events.db out.csv"),
+    ("export events.db out.csv --format parquet", "leave --format out", "export events.db out.csv"),
+    ("export events.db out.csv.gz --compression zstd", "leave --compression out", "export events.db out.csv.gz"),
+    (
+        "export events.db runs/ --overlap 5",
+        "add --incremental",
+        "export app.db runs/ --table orders --overlap 5 --incremental",
+    ),
+    (
+        f"{ORDERS} --updates",
+        "add --overlap 1h",
+        "export app.db runs/ --table orders --updates --overlap 1h --incremental --time at",
+    ),
+    (f"{ORDERS} --flatten-schema doc.a:int64", "add --flatten", f"{ORDERS} --flatten-schema doc.a:int64 --flatten doc"),
+    (f"{ORDERS} --flatten price", "columns of JSON are doc", f"{ORDERS} --flatten doc"),
+    (
+        "export app.db out.csv --table mixed --flatten n --types n:text",
+        "leave --flatten out",
+        "export app.db o.csv --table orders",
+    ),
+    (f"{ORDERS} --flatten doc --columns doc", "as doc.MEMBER", f"{ORDERS} --flatten doc --columns doc.a"),
+    (
+        f"{ORDERS} --flatten doc --max-duration 60",
+        "--flatten-schema",
+        f"{ORDERS} --flatten doc --max-duration 60 --flatten-schema doc.a:int64",
+    ),
+    ("export app.db all/ --all-tables --dry-run", "penstock inspect", "inspect app.db"),
+    ("export app.db all/ --all-tables --limit 1", "with --table", "export app.db all/ --table orders --limit 1"),
+    ("export nothing.db out.csv", "'penstock ingest' creates one", "ingest nothing.db one.ndjson"),
+    ("resume events.db runs", "penstock export STORE DIR --incremental", "export events.db runs --incremental"),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "followed"), FOLLOWED, ids=[f"{asked}: {said}" for asked, said, _ in FOLLOWED]
+)
+def test_a_hint_that_is_followed_works(asked: str, words: str, followed: str, place: Path, penstock: Command) -> None:
+    refused = penstock(*asked.split())
+    assert refused.code not in (0, 1)
+    _, there, hint = refused.stderr.partition("hint: ")
+    assert there, refused.stderr
+    assert words in hint
+    done = penstock(*followed.split())
+    assert done.code == 0, done.stderr
+
+
+def test_an_export_that_is_there_is_replaced_as_the_hint_says(place: Path, penstock: Command) -> None:
+    assert penstock(*ORDERS.split()).code == 0
+    assert "--overwrite" in penstock(*ORDERS.split()).stderr
+    assert penstock(*ORDERS.split(), "--overwrite").code == 0
