@@ -57,7 +57,7 @@ def spans(number: tuple[int, int] | None, seq: tuple[int | None, int] | None) ->
 def test_a_whole_lineage_has_no_gap(runs: Path, penstock: Command) -> None:
     done = penstock("gaps", "runs")
     assert (done.code, done.stdout) == (0, b"")
-    assert done.stderr == "runs: no gap in 6 runs, 10 parts, 50 events\n"
+    assert done.stderr == "runs: no gap in 6 runs, 10 parts, 50 rows\n"
     assert found(penstock, "runs") == (0, [])
     assert penstock("gaps", "runs", "--json").summary["runs"] == 6
 
@@ -159,7 +159,7 @@ def test_a_missing_part_says_what_it_held(runs: Path, penstock: Command) -> None
     _, (line,) = found(penstock, "runs")
     assert line["part"] == f"data/{gone.name}"
     assert line["time"] == ["2026-11-01T12:30:00.000000Z", "2026-11-01T12:34:00.000000Z"]
-    assert "5 events" in line["message"]
+    assert "5 rows" in line["message"]
 
 
 def test_bytes_are_not_read(runs: Path, penstock: Command) -> None:
@@ -207,8 +207,8 @@ def test_quiet_times_are_suspicious_and_no_more(tmp_path: Path, penstock: Comman
     done = penstock("gaps", "runs")
     assert done.code == 0
     assert done.stdout.decode().splitlines() == [
-        "quiet: runs: no event from 2026-11-03T00:00:00.000000Z to 2026-11-05T00:00:00.000000Z, 2 days",
-        "quiet: runs: no event from 2026-11-06T00:00:00.000000Z to 2026-11-10T00:00:00.000000Z, 4 days",
+        "quiet: runs: no row from 2026-11-03T00:00:00.000000Z to 2026-11-05T00:00:00.000000Z, 2 days",
+        "quiet: runs: no row from 2026-11-06T00:00:00.000000Z to 2026-11-10T00:00:00.000000Z, 4 days",
     ]
     assert "note: nothing is missing; 2 quiet times" in done.stderr
     code, lines = found(penstock, "runs", "--window", "hour")

@@ -21,12 +21,15 @@ VERBS = {
     "demo": ("penstock.cli.demo", "Make a small real store, export it in every format, verify, and show what to try."),
     "ingest": ("penstock.cli.ingest", "Load event files into a store."),
     "inspect": ("penstock.cli.inspect", "Show what a store holds: counts, time span, sizes, events over time."),
-    "export": ("penstock.cli.export", "Write events to a file, a directory or standard output, with a manifest."),
+    "export": (
+        "penstock.cli.export",
+        "Write events or a table to a file, a directory or standard output, with a manifest.",
+    ),
     "resume": ("penstock.cli.resume", "Continue a lineage with its own settings, after a crash or at any time."),
     "verify": ("penstock.cli.verify", "Check an export against its manifest, to the last byte and event."),
     "repair": ("penstock.cli.repair", "Make missing and damaged parts of a lineage again from its store."),
     "restore": ("penstock.cli.restore", "Put the events of an export back into a store."),
-    "diff": ("penstock.cli.diff", "Name the events that two exports, or an export and a store, do not share."),
+    "diff": ("penstock.cli.diff", "Name the events or rows that two exports, or an export and a store, do not share."),
     "gaps": ("penstock.cli.gaps", "List what is missing from a lineage, or looks as if it were."),
     "doctor": ("penstock.cli.doctor", "Check this installation, and a store, for what could go wrong."),
 }
@@ -69,7 +72,7 @@ class Verbs(click.Group):
 )
 @click.version_option(VERSION, prog_name="penstock", message="%(prog)s %(version)s")
 def root() -> None:
-    """Analytics events out of the store your application writes to: filtered, verified, in any format.
+    """Events and tables out of the SQLite file your application writes to: typed, filtered, verified, in any format.
 
     Data goes to standard output, talk to standard error. Start with: penstock demo
     """

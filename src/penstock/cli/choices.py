@@ -28,7 +28,7 @@ _FILTER = (
         metavar="CONDITION",
         help="Keep what this is true for, as \"data.status >= 400 and data.path like '/docs/%'\" (docs/where.md).",
     ),
-    click.option("--limit", metavar="N", type=int, help="Keep the first N matching events in arrival order."),
+    click.option("--limit", metavar="N", type=int, help="Keep the first N that match, in order of arrival."),
 )
 _STORE = (
     click.option("--table", metavar="NAME", help="Read this table or view of any SQLite file, in its own columns."),

@@ -26,9 +26,9 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
 @store_options
 @talk_options
 def command(a: str, b: str, **given: Any) -> None:
-    """Name the events that A and B do not share: each a file, a directory, a lineage or a store.
+    """Name the events or rows that A and B do not share: each a file, a directory, a lineage or a store.
 
-    One line an event on standard output: '+ ID' only B has it, '- ID' only A has it, '~ ID' both have it with other
+    One line a row on standard output: '+ ID' only B has it, '- ID' only A has it, '~ ID' both have it with other
     content. Arrival (seq, received_at) does not count. What an export stores is verified while it is read, and nothing
     is printed before all of it was. Exit 0 if there is no difference, 4 if there is one, or if an export is damaged.
     """
@@ -61,7 +61,7 @@ def command(a: str, b: str, **given: Any) -> None:
         talk.warn(note)
     code = 0 if result.equal else IntegrityError.exit_code
     found = f"{result.added:,} added, {result.removed:,} removed, {result.changed:,} changed"
-    talk.say(f"{a} has {result.events_a:,} events, {b} {result.events_b:,}: {'equal' if result.equal else found}")
+    talk.say(f"{a} has {result.events_a:,} rows, {b} {result.events_b:,}: {'equal' if result.equal else found}")
     talk.emit(
         "summary",
         ok=result.equal,

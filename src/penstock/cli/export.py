@@ -22,7 +22,8 @@ from penstock.model.storage_config import StorageConfig
     "export",
     epilog="Examples:\n\n  penstock export events.db out.ndjson.gz --start 2026-11-01 --end 2026-12-01\n\n"
     "  penstock export events.db archive/ --part-size 1000000rows\n\n"
-    "  penstock export events.db - --category error --limit 5 | head",
+    "  penstock export events.db - --category error --limit 5 | head\n\n"
+    "  penstock export app.db orders.parquet --table orders --time created_at --start 2026-11-01",
 )
 @click.argument("store")
 @click.argument("dest")
@@ -92,11 +93,11 @@ from penstock.model.storage_config import StorageConfig
     default="threads",
     help="What does the work of a directory's parts: threads, or processes, which need --part-size to share it.",
 )
-@click.option("--dry-run", is_flag=True, help="Say how many events match and what would be written; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Say how many rows match and what would be written; write nothing.")
 @store_options
 @talk_options
 def command(store: str, dest: str, **given: Any) -> None:
-    """Write the events of STORE to DEST and commit them with a manifest.
+    """Write the events of STORE, or a table of any SQLite file, to DEST and commit them with a manifest.
 
     DEST with a known ending (.json .ndjson .jsonl .csv .parquet .arrow, text ones also with .gz or .zst) is one file
     with its manifest beside it; a name that ends with / or has no dot is a directory of parts; - is standard output.

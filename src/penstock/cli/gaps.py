@@ -51,7 +51,7 @@ def command(dir: str, window: Any, **given: Any) -> None:
     code = 0 if result.ok else IntegrityError.exit_code
     if quiet and result.ok:
         talk.warn(f"nothing is missing; {_counted(quiet, 'quiet time')} may be right, or lost before the export")
-    looked = f"{_counted(result.runs, 'run')}, {_counted(result.parts, 'part')}, {result.event_count:,} events"
+    looked = f"{_counted(result.runs, 'run')}, {_counted(result.parts, 'part')}, {_counted(result.event_count, 'row')}"
     talk.say(f"{dir}: {_counted(missing, 'gap') if missing else 'no gap'} in {looked}")
     talk.emit(
         "summary",

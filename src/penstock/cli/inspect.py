@@ -21,7 +21,9 @@ from penstock.model.result import TableFacts
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
-@click.command("inspect", epilog="Example:\n\n  penstock inspect events.db")
+@click.command(
+    "inspect", epilog="Examples:\n\n  penstock inspect events.db\n\n  penstock inspect app.db --table orders"
+)
 @click.argument("store")
 @click.option("--json", "machine", is_flag=True, help="One JSON object instead of text.")
 @filter_options

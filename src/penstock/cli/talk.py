@@ -130,7 +130,7 @@ class Bar:
         self._talk.say(f"{self._label}: {share}{self._facts(at, passed)}")
 
     def _facts(self, at: Progress, passed: float) -> str:
-        counted = [f"{at.rows:,} events ({at.rows / passed:,.0f}/s)"] if at.rows is not None else []
+        counted = [f"{at.rows:,} rows ({at.rows / passed:,.0f}/s)"] if at.rows is not None else []
         handled = [f"{human(at.bytes)} ({human(at.bytes / passed)}/s)"] if at.bytes is not None else []
         return ", ".join(counted + handled)
 

@@ -195,7 +195,7 @@ def _parts(survey: _Single | _Lineage) -> Iterator[Gap]:
             yield Gap(
                 kind=GapKind.MISSING_PART,
                 place=survey.path,
-                message=f"{entry.name}: {text}, with {entry.rows} events",
+                message=f"{entry.name}: {text}, with {entry.rows} rows",
                 runs=None if manifest.lineage is None else (manifest.lineage.run, manifest.lineage.run),
                 seq=None if spans[0] is None else (spans[0].first - 1, spans[0].last),
                 time=None if spans[1] is None else (spans[1].first, spans[1].last),
@@ -239,7 +239,7 @@ def _quiet(survey: _Single | _Lineage, window: Window, spans: Iterable[tuple[int
             yield Gap(
                 kind=GapKind.QUIET,
                 place=survey.path,
-                message=f"no event from {times.render(start)} to {times.render(end)},"
+                message=f"no row from {times.render(start)} to {times.render(end)},"
                 f" {count} {window}{'s' if count > 1 else ''}",
                 time=(start, end),
             )

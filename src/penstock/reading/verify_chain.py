@@ -127,7 +127,7 @@ def _outside(manifest: Manifest) -> list[str]:
         ends = (lineage.after, lineage.upto) if entry.mark is None else (_BELOW_ALL, lineage.after)
         spans.append((entry.seq_range, *ends))
     return [
-        f"events from {span.first} to {span.last} lie outside the run's stretch"
+        f"rows from {span.first} to {span.last} lie outside the run's stretch"
         for span, after, upto in spans
         if span is not None and not after < span.first <= span.last <= upto
     ][:1]

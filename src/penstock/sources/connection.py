@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -359,8 +359,3 @@ def _bound(parameters: Sequence[Any]) -> pa.RecordBatchReader:
 def quote_name(name: str) -> str:
     """A table or column name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def literal_row(values: Mapping[str, str]) -> str:
-    """``expression AS name, …`` for a SELECT list."""
-    return ", ".join(f"{expression} AS {quote_name(name)}" for name, expression in values.items())

@@ -1,1 +1,1 @@
-"""Tables of SQLite files that are no event stores, read as events through a mapping and never written."""
+"""Tables, views and queries of SQLite files that are no event stores, read as they are or as events, never written."""
