@@ -150,6 +150,19 @@ def test_a_wrong_unit_is_answered_with_the_right_one(place: Path, penstock: Comm
     assert "2026-11-01T12:30:15.123000Z" in (place / "out.csv").read_text()
 
 
+def test_a_value_that_does_not_fit_is_told_of_a_column_that_is_left_out_too(place: Path, penstock: Command) -> None:
+    given = ("export", "app.db", "out.ndjson", "--table", "unfit", "--columns", "id")
+    with closing(sqlite3.connect(place / "app.db")) as connection, connection:
+        connection.executescript(
+            "CREATE TABLE unfit (id INTEGER PRIMARY KEY, n INT); INSERT INTO unfit VALUES (1, 'x')"
+        )
+    done = penstock(*given)
+    assert (done.code, "the column 'n' holds the text" in done.stderr) == (2, True)
+    done = penstock(*given, "--misfits", "null", "--json")
+    assert (done.code, done.summary["counts"]) == (0, {"coerced_misfit": 1})
+    assert (place / "out.ndjson").read_text() == '{"id":1}\n'
+
+
 def test_folders_of_partitions_are_called_otherwise_where_a_column_has_their_name(
     place: Path, penstock: Command
 ) -> None:

@@ -20,6 +20,7 @@ SCRIPT = """CREATE TABLE orders (id INTEGER PRIMARY KEY, price REAL, created INT
     CREATE TABLE mixed (id INTEGER PRIMARY KEY, n INT); INSERT INTO mixed VALUES (1, 'word');
     CREATE TABLE twice (n INT, id TEXT); INSERT INTO twice VALUES (1, 'a'), (1, 'b');
     CREATE TABLE nameless ("" INTEGER, a INTEGER); INSERT INTO nameless VALUES (1, 2);
+    CREATE TABLE texts (id INTEGER PRIMARY KEY, doc TEXT); INSERT INTO texts VALUES (1, '{"a": 1}');
     CREATE VIEW seen AS SELECT id, at FROM orders;"""
 
 
@@ -120,6 +121,11 @@ FOLLOWED = [
         "leave --flatten out",
         "export app.db o.csv --table orders",
     ),
+    (
+        "export app.db out.csv --table texts --flatten doc",
+        "with --types COLUMN:json",
+        "export app.db out.csv --table texts --flatten doc --types doc:json",
+    ),
     (f"{ORDERS} --flatten doc --columns doc", "as doc.MEMBER", f"{ORDERS} --flatten doc --columns doc.a"),
     (
         f"{ORDERS} --flatten doc --max-duration 60",
@@ -144,6 +150,16 @@ def test_a_hint_that_is_followed_works(asked: str, words: str, followed: str, pl
     assert words in hint
     done = penstock(*followed.split())
     assert done.code == 0, done.stderr
+
+
+def test_an_export_without_its_key_is_made_again_with_it(place: Path, penstock: Command) -> None:
+    told = ("export", "app.db", "rows.csv", "--table", "twice")
+    assert penstock(*told).code == 0
+    refused = penstock("diff", "app.db", "rows.csv", "--table", "twice")
+    assert refused.code == 2
+    assert "export again with rowid among the columns" in refused.stderr
+    assert penstock(*told, "--overwrite", "--columns", "n,id,rowid").code == 0
+    assert penstock("diff", "app.db", "rows.csv", "--table", "twice").code == 0
 
 
 def test_an_export_that_is_there_is_replaced_as_the_hint_says(place: Path, penstock: Command) -> None:

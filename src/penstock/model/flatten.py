@@ -11,6 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from penstock.errors import UsageError
+from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset, is_json, json_field
 
 #: What a member's column can be; the order is the native library's.
@@ -100,10 +101,14 @@ class Flatten:
         json = [field.name for field in dataset.schema if is_json(field)]
         for name in self.columns:
             if name not in json:
-                what = "has no column" if name not in dataset.columns else "holds no JSON in the column"
+                there = name in dataset.columns
+                what = "holds no JSON in the column" if there else "has no column"
+                hint = "columns of JSON are " + ", ".join(json) if json else "leave --flatten out"
+                if there and dataset.name != EVENTS.name:
+                    hint += "; text of a table that is JSON is read so with --types COLUMN:json"
                 raise UsageError(
                     f"{dataset.name} {what} {name!r}, it cannot be flattened",
-                    hint="columns of JSON are " + ", ".join(json) if json else "leave --flatten out",
+                    hint=hint,
                 )
             if name in dataset.key:
                 raise UsageError(f"the column {name!r} tells rows apart, it cannot be flattened")
