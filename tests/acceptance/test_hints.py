@@ -132,6 +132,11 @@ FOLLOWED = [
         "--flatten-schema",
         f"{ORDERS} --flatten doc --max-duration 60 --flatten-schema doc.a:int64",
     ),
+    (
+        "export app.db out.csv --table orders --columns id",
+        "add --csv-null NULL",
+        "export app.db out.csv --table orders --columns id --csv-null NULL",
+    ),
     ("export app.db all/ --all-tables --dry-run", "penstock inspect", "inspect app.db"),
     ("export app.db all/ --all-tables --limit 1", "with --table", "export app.db all/ --table orders --limit 1"),
     ("export nothing.db out.csv", "'penstock ingest' creates one", "ingest nothing.db one.ndjson"),

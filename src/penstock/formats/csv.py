@@ -35,7 +35,7 @@ class CsvEncoder:
         if first.nullable and not more and not layout.csv_null:
             raise InvalidFormat(
                 f"a null in a CSV of {first.name} alone would be an empty line",
-                hint="choose a --csv-null, or more columns",
+                hint="add --csv-null NULL, or choose more columns",
             )
         self.null = layout.csv_null
         self.prologue = _header(layout)
