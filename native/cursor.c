@@ -132,6 +132,11 @@ static bool prepare(struct penstock_cursor *cursor, const char *sql)
 
 static bool bind(struct penstock_cursor *cursor, const struct bound *parameters, int64_t count)
 {
+    if (sqlite3_bind_parameter_count(cursor->statement) > count) {
+        const char *name = sqlite3_bind_parameter_name(cursor->statement, (int)count + 1);
+        snprintf(cursor->said, sizeof cursor->said, "%s", name == NULL ? "?" : name);
+        return fail(cursor, FAULT_PARAMETERS);
+    }
     for (int at = 0; at < count; at++) {
         const struct bound *each = &parameters[at];
         sqlite3_stmt *statement = cursor->statement;

@@ -19,6 +19,7 @@ enum fault {
     FAULT_WRITES,
     FAULT_COLUMNS,     /* it gives another number of columns than are gathered, or these cannot be gathered */
     FAULT_REPEATED,    /* a number that slices are cut by comes too often, or does not ascend */
+    FAULT_PARAMETERS,  /* it has more parameters than were given: SQLite would take null for them */
 };
 
 #define LONGEST_SAID 1024

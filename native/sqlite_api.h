@@ -21,6 +21,8 @@ enum sqlite3_place {
     PLACE_bind_double = 3,
     PLACE_bind_int64 = 5,
     PLACE_bind_null = 6,
+    PLACE_bind_parameter_count = 7,
+    PLACE_bind_parameter_name = 9,
     PLACE_bind_text = 10,
     PLACE_column_count = 22,
     PLACE_column_decltype = 25,
@@ -57,6 +59,8 @@ extern const sqlite3_entry *sqlite3_entries;
 #define sqlite3_bind_double SQLITE_CALL(int, bind_double, sqlite3_stmt *, int, double)
 #define sqlite3_bind_int64 SQLITE_CALL(int, bind_int64, sqlite3_stmt *, int, int64_t)
 #define sqlite3_bind_null SQLITE_CALL(int, bind_null, sqlite3_stmt *, int)
+#define sqlite3_bind_parameter_count SQLITE_CALL(int, bind_parameter_count, sqlite3_stmt *)
+#define sqlite3_bind_parameter_name SQLITE_CALL(const char *, bind_parameter_name, sqlite3_stmt *, int)
 #define sqlite3_bind_text SQLITE_CALL(int, bind_text, sqlite3_stmt *, int, const char *, int, void (*)(void *))
 #define sqlite3_column_count SQLITE_CALL(int, column_count, sqlite3_stmt *)
 #define sqlite3_column_decltype SQLITE_CALL(const char *, column_decltype, sqlite3_stmt *, int)

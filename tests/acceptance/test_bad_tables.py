@@ -51,6 +51,8 @@ REFUSED = [
     ("--query 'PRAGMA journal_mode = DELETE'", "may not use PRAGMA"),
     ("--query \"SELECT load_extension('x') AS x\"", "may not use the function load_extension"),
     ("--query \"VACUUM INTO 'copy.db'\"", "the query"),
+    ("--query 'SELECT id FROM orders WHERE id > ?'", "nothing is given for the parameter ?"),
+    ("--query 'SELECT id FROM orders WHERE id > :since'", "nothing is given for the parameter :since"),
     ("--query ''", "the query is empty"),
     ("--query '-- nothing'", "the query is empty"),
     ("--query 'SELECT FROM'", "syntax error"),

@@ -305,6 +305,7 @@ REFUSED = {
     "SELECT name FROM pragma_database_list": "may not use PRAGMA",
     "SELECT load_extension('x')": "load_extension",
     "SELECT penstock_scan(256, 1)": "may not use the function penstock_scan",
+    "SELECT a FROM t WHERE a > ?1 OR a = @other": "parameter ",
     "BEGIN": "gives no rows",
     "SELECT missing FROM t": "no such column: missing",
     "SELECT * FROM missing": "no such table: missing",

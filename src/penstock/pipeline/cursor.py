@@ -37,6 +37,7 @@ class Fault(IntEnum):
     WRITES = 8
     COLUMNS = 9
     REPEATED = 10
+    PARAMETERS = 11
 
 
 class CursorFault(Exception):

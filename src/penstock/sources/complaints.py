@@ -44,6 +44,10 @@ _QUERY_FAULTS: Mapping[Fault, tuple[str, str]] = {
         "give one SELECT; each further query is an export of its own",
     ),
     Fault.RESULTLESS: ("the query gives no rows", "give one SELECT"),
+    Fault.PARAMETERS: (
+        "nothing is given for the parameter {said} of the query",
+        "write the value where {said} stands, a text in single quotes",
+    ),
     Fault.WRITES: ("the query writes", "give one SELECT: the file is only ever read"),
 }
 
