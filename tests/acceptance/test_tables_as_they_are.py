@@ -218,6 +218,30 @@ def test_all_tables_are_exported_and_one_that_fails_is_named(app: Path, penstock
     assert penstock("export", app, "all/", "--all-tables", "--columns", "id").code == 2
 
 
+@pytest.mark.parametrize(("name", "folder"), [("..", "%2E."), ("/etc", "%2Fetc"), ("%", "%25")])
+def test_a_table_of_any_name_has_a_folder_of_its_own(app: Path, penstock: Command, name: str, folder: str) -> None:
+    build(app, f'CREATE TABLE "{name}" (a INTEGER)')
+    assert penstock("export", app, "all/", "--all-tables", "--format", "ndjson").code == 0
+    assert sorted(place.name for place in (app.parent / "all").iterdir()) == sorted([folder, "orders"])
+
+
+def test_a_table_without_a_name_keeps_no_other_from_being_exported(app: Path, penstock: Command) -> None:
+    build(app, 'CREATE TABLE "" (a INTEGER)')
+    done = penstock("export", app, "all/", "--all-tables", "--format", "ndjson", "--json")
+    assert (done.code, list(done.summary["failed"]), [place.name for place in (app.parent / "all").iterdir()]) == (
+        3,
+        [""],
+        ["orders"],
+    )
+
+
+def test_the_widest_table_is_exported_though_its_row_number_finds_no_room(app: Path, penstock: Command) -> None:
+    names = [f"c{number}" for number in range(2_000)]
+    build(app, f"CREATE TABLE wide ({', '.join(names)}); INSERT INTO wide VALUES ({', '.join(map(str, range(2_000)))})")
+    assert penstock("export", app, "wide.ndjson", "--table", "wide").code == 0
+    assert json.loads((app.parent / "wide.ndjson").read_text()) == dict(zip(names, range(2_000), strict=True))
+
+
 def test_runs_of_a_table_as_it_is_add_what_is_new(app: Path, penstock: Command) -> None:
     build(app, "CREATE TABLE lines (line TEXT); INSERT INTO lines VALUES ('a'), ('b')")
     for table, types, new in (

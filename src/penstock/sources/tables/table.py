@@ -24,6 +24,8 @@ _INDEXES = """SELECT l.name AS entry, l.origin, l."unique" AS alone, i.seqno, i.
     FROM pragma_index_list(?, 'main') AS l JOIN pragma_index_info(l.name, 'main') AS i WHERE l.partial = 0"""
 _DEFINITION = "SELECT sql FROM main.sqlite_schema WHERE type IN ('table', 'view') AND name = ?"
 _KINDS = {"table": "table", "view": "view", "virtual": "virtual table"}
+#: So many columns a result may have, and a table too.
+_MOST_COLUMNS = 2_000
 #: What the row number of a table is called; a column of the table may take the name away.
 _ROWIDS = ("rowid", "_rowid_", "oid")
 #: Everything in a CREATE TABLE in which the word AUTOINCREMENT would not be the keyword.
@@ -112,6 +114,8 @@ def describe(connection: Connection, table: str) -> Shape:
         number = None
     taken = {folded(column) for column in names}
     plain = kind == "table" and not without_rowid
+    # the row number of the widest table would be one column too many
+    plain = plain and (number is not None or len(names) < _MOST_COLUMNS)
     rowid = next((word for word in _ROWIDS if word not in taken), None) if plain else None
     wide = {row["entry"] for row in indexes if row["seqno"]}
     named = [row for row in indexes if row["name"] is not None and not row["seqno"]]
