@@ -98,6 +98,17 @@ def test_what_cannot_be_exported_is_refused_in_one_line(place: Path, penstock: C
     assert [name for name in sorted(path.name for path in place.iterdir()) if name != "out"] == before
 
 
+def test_a_column_whose_name_is_no_utf8_is_refused_rather_than_read_as_its_name(place: Path, penstock: Command) -> None:
+    stored = (place / "app.db").read_bytes()
+    (place / "app.db").write_bytes(stored.replace(b"none (x TEXT", b"none (\xff TEXT"))
+    for asked, word in (("--table none", "no such column"), ("--query 'SELECT * FROM none'", "the name of a column")):
+        done = penstock("export", "app.db", "out.csv", *shlex.split(asked))
+        assert (done.code, word in done.stderr, (place / "out.csv").exists()) == (2, True, False), done.stderr
+    asked = "WITH named (a, b) AS (SELECT * FROM none) SELECT a, b FROM named"
+    assert penstock("export", "app.db", "out.csv", "--query", asked).code == 0
+    assert (place / "out.csv").read_text() == "a,b\na,b\n"
+
+
 #: Values that do not fit, and what is said of them.
 UNFIT = [
     ("n", "'two'", 'holds the text "two", which is no int64'),

@@ -36,7 +36,7 @@ def test_an_integer_primary_key_is_seq_and_not_the_id() -> None:
     adoption = adopt(PLAIN, NEEDED)
 
     assert adoption.fields == {"event_type": "name", "timestamp": "created_at", "seq": "id"}
-    assert (adoption.numbering.seq, adoption.numbering.checked, adoption.numbering.place) == ('"id"', False, None)
+    assert (adoption.numbering.seq, adoption.numbering.checked, adoption.numbering.place) == ("`id`", False, None)
     assert adoption.rest == ("path", "ms")
     assert adoption.describe()["ids"] == "table:seq"
     assert adoption.describe()["order"] == "primary key, assumed"
@@ -125,7 +125,7 @@ def test_a_mapped_seq_is_checked_and_found_by_row_number_unless_it_has_an_index(
     bare = adopt(shape("id", "name", "created_at", "n"), mapping)
     indexed = adopt(shape("id", "name", "created_at", "n", indexed=frozenset({"n"})), mapping)
 
-    assert (bare.numbering.seq, bare.numbering.checked, bare.numbering.place) == ('"n"', True, "rowid")
+    assert (bare.numbering.seq, bare.numbering.checked, bare.numbering.place) == ("`n`", True, "rowid")
     assert (indexed.numbering.checked, indexed.numbering.place) == (True, None)
     assert bare.describe()["order"] == "mapped column, assumed"
     assert bare.fields["id"] == "id"
@@ -135,7 +135,7 @@ def test_a_column_called_seq_counts_only_if_it_is_unique_and_there_is_no_key() -
     columns = ("seq", "name", "created_at")
 
     assert "seq" in adopt(shape(*columns, key=None), NEEDED).rest
-    assert adopt(shape(*columns, key=None, unique=frozenset({"seq"})), NEEDED).numbering.seq == '"seq"'
+    assert adopt(shape(*columns, key=None, unique=frozenset({"seq"})), NEEDED).numbering.seq == "`seq`"
     assert "seq" in adopt(shape("id", *columns, unique=frozenset({"seq"})), NEEDED).rest
     assert (
         adopt(shape(*columns, key=None, unique=frozenset({"seq"})), {**NEEDED, "seq": ":none"}).numbering.seq == "rowid"
@@ -145,7 +145,7 @@ def test_a_column_called_seq_counts_only_if_it_is_unique_and_there_is_no_key() -
 def test_a_table_without_rowid_goes_by_its_key() -> None:
     adoption = adopt(shape("id", "name", "created_at", rowid=None, indexed=frozenset({"id"})), NEEDED)
 
-    assert (adoption.numbering.seq, adoption.numbering.checked, adoption.numbering.place) == ('"id"', True, None)
+    assert (adoption.numbering.seq, adoption.numbering.checked, adoption.numbering.place) == ("`id`", True, None)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +180,10 @@ def test_rows_without_any_number_come_as_they_come() -> None:
 def test_a_constant_is_text_in_quotes_and_no_column() -> None:
     adoption = adopt(PLAIN, {"timestamp": "created_at", "event_type": "'it''s, new'"})
 
-    assert (adoption.sql("event_type"), adoption.sql("timestamp")) == ("'it''s, new'", '"created_at"')
+    assert (adoption.sql("event_type"), adoption.sql("timestamp")) == ("'it''s, new'", "`created_at`")
     assert adoption.rest == ("name", "path", "ms")
     quoted = adopt(shape("'x'", "created_at"), {"timestamp": "created_at", "event_type": "'x'"})
-    assert quoted.sql("event_type") == "\"'x'\""
+    assert quoted.sql("event_type") == "`'x'`"
     with pytest.raises(InvalidMapping, match="seq cannot be a constant"):
         adopt(PLAIN, {**NEEDED, "seq": "'1'"})
 

@@ -33,7 +33,11 @@ _TRANSLATIONS: Sequence[tuple[str, type[ExportError], str]] = (
     ("unable to open database file", AccessDenied, "check the path and the mode of the file and its directory"),
     ("disk I/O error", IoError, "check the disk; nothing was stored half"),
     ("no such table", NotAStore, "name the table with --table"),
-    ("no such column", NotAStore, "check the mapping"),
+    (
+        "no such column",
+        NotAStore,
+        "for names that are no UTF-8: --query 'WITH q (a, b) AS (SELECT * FROM TABLE) SELECT * FROM q'",
+    ),
 )
 #: What a query of somebody else's may not be.
 _QUERY_FAULTS: Mapping[Fault, tuple[str, str]] = {

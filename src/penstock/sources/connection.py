@@ -357,5 +357,5 @@ def _bound(parameters: Sequence[Any]) -> pa.RecordBatchReader:
 
 
 def quote_name(name: str) -> str:
-    """A table or column name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+    """A table or column name as an SQL identifier: one that is not there, in double quotes, SQLite takes for text."""
+    return "`" + name.replace("`", "``") + "`"

@@ -31,6 +31,11 @@ def describe_query(connection: Connection, sql: str) -> Shape:
     for number, name in enumerate(names, 1):
         if not name:
             raise InvalidQuery(f"column {number} of the query has no name", hint="give it one: SELECT … AS name")
+        if not name.isprintable():
+            raise InvalidQuery(
+                f"{name!r} cannot be the name of a column",
+                hint="give it another: WITH q (name, …) AS (…) SELECT * FROM q",
+            )
     _check_different(names)
     return Shape(
         name=NAME,
