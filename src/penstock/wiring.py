@@ -77,9 +77,7 @@ def destination_in(directory: str | os.PathLike[str], table: str) -> ExportDesti
     except OSError as error:
         raise from_os_error(error, f"cannot create {place}") from None
     name = quote(table, safe=" ,()+=@", errors="surrogatepass")
-    if name[:1] in ("", ".", "_"):
-        name = f"%{ord(name[0]):02X}{name[1:]}" if name else "%"
-    return DirectoryDestination(place / name)
+    return DirectoryDestination(place / (f"%{name[:1].encode().hex().upper()}{name[1:]}" if name[:1] in "._" else name))
 
 
 def create_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
