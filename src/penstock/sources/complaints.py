@@ -36,7 +36,8 @@ _TRANSLATIONS: Sequence[tuple[str, type[ExportError], str]] = (
     (
         "no such column",
         NotAStore,
-        "for names that are no UTF-8: --query 'WITH q (a, b) AS (SELECT * FROM TABLE) SELECT * FROM q'",
+        "run it again if the table was altered; for names that are no UTF-8: "
+        "--query 'WITH q (a, b) AS (SELECT * FROM TABLE) SELECT * FROM q'",
     ),
 )
 #: What a query of somebody else's may not be.
