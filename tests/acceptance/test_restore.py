@@ -263,9 +263,9 @@ def test_a_table_of_another_application(tmp_path: Path, penstock: Command) -> No
     assert penstock("export", "back.db", "b.ndjson", "--json").summary["events_digest"] == said["events_digest"]
 
 
-def test_a_table_without_keys_has_no_lineage(tmp_path: Path, penstock: Command) -> None:
+def test_a_table_whose_rows_have_no_number_has_no_lineage(tmp_path: Path, penstock: Command) -> None:
     with closing(sqlite3.connect(tmp_path / "app.db")) as database, database:
-        database.execute("CREATE TABLE loose (name TEXT, at TEXT)")
+        database.execute("CREATE TABLE loose (name TEXT PRIMARY KEY, at TEXT) WITHOUT ROWID")
         database.execute("INSERT INTO loose VALUES ('click', '2026-11-01')")
     told = ("--table", "loose", "--map", "timestamp=at,event_type=name", "--incremental")
     assert penstock("export", "app.db", "runs/", *told).code == 2

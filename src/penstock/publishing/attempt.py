@@ -165,6 +165,7 @@ class Attempt:
             replaces=old is not None or data is not None,
             old=None if old is None else old[0],
             data=None if data is None else data.version,
+            known=manifest,
         )
         try:
             if self._shape.sums is not None:

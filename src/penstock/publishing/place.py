@@ -26,7 +26,6 @@ from penstock.publishing.recovery import (
     TakeBack,
     Tell,
     parse_intent,
-    readable,
 )
 from penstock.publishing.shapes import Shape, are_sums
 
@@ -93,7 +92,7 @@ class Place:
 
     def look_after(self, found: Found) -> Found:
         """What came of an intent. What was found is settled first, since recovery builds on it."""
-        manifest = None if found.intent is None else readable(found.intent.manifest)
+        manifest = None if found.intent is None else found.intent.described
         if found.intent is None or manifest is None:
             return replace(found, intent=None)
         shape = found.shape.of(manifest)

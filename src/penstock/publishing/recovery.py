@@ -8,7 +8,7 @@ and either takes it back, or completes it where there is no way back. ``docs/for
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -31,6 +31,15 @@ class Intent:
     replaces: bool = False
     old: bytes | None = None
     data: str | None = None
+    #: What the manifest's text says, where somebody has it already: it may be large.
+    known: Manifest | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def described(self) -> Manifest:
+        """What the manifest's text says."""
+        manifest = self.known if self.known is not None else readable(self.manifest)
+        assert manifest is not None
+        return manifest
 
     def to_bytes(self) -> bytes:
         """A line that says how long the texts behind it are, and these as they are: they may be large."""
@@ -52,15 +61,19 @@ def parse_intent(text: bytes) -> Intent | None:
         size, old = raw["manifest"], raw["old"]
         if len(texts) != size + (old or 0):
             return None
-        intent = Intent(
-            manifest=texts[:size],
+        manifest = texts[:size]
+        known = readable(manifest)
+        if known is None:
+            return None
+        return Intent(
+            manifest=manifest,
             replaces=bool(raw["replaces"]),
             old=None if old is None else texts[size:],
             data=raw["data"],
+            known=known,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return intent if readable(intent.manifest) is not None else None
 
 
 def readable(text: bytes | None) -> Manifest | None:
@@ -162,8 +175,7 @@ def decide(found: Found) -> list[Action]:
 
 def after_commit(shape: Shape, intent: Intent) -> list[Action]:
     """What is left to do when the manifest stands: the sums, then the old export's own parts go."""
-    manifest, old = readable(intent.manifest), readable(intent.old)
-    assert manifest is not None
+    manifest, old = intent.described, readable(intent.old)
     kept = {entry.name for entry in manifest.parts}
     gone = [entry for entry in (old.parts if old is not None else ()) if entry.name not in kept]
     sums: list[Action] = [] if shape.sums is None else [PutSums(manifest, intent.old)]
@@ -185,8 +197,7 @@ def _replaced_file(found: Found, intent: Intent) -> list[Action]:
 
 def _take_back(found: Found, intent: Intent) -> list[Action]:
     """The names that an export gave out which is not committed. What stands there may have them of its own."""
-    manifest, there = readable(intent.manifest), readable(found.manifest)
-    assert manifest is not None
+    manifest, there = intent.described, readable(found.manifest)
     if not found.gave or (found.manifest is not None and there is None and not found.alive):
         return []  # a manifest that cannot be read may name any of them
     kept = {entry.name for entry in there.stored} if there is not None else set()
