@@ -216,7 +216,8 @@ def test_a_death_at_any_call_is_harmless(kind: str, name: str, after: bool, fres
 def test_a_death_in_the_recovery_is_harmless(kind: str, name: str, fresh: FRESH, ledger: Ledger) -> None:
     new, log = _undisturbed(name)
     tally = Tally(ledger, f"{kind}, {name}: died twice", "double crashes")
-    for operation in log[:: share(4)]:
+    # Nobody dies after an operation that ended by itself.
+    for operation in [each for each in log if not each.failed][:: share(4)]:
         for second in itertools.count(1, share(5)):
             stage = fresh(name)
             with pytest.raises(Died):

@@ -126,10 +126,11 @@ class Place:
     def execute(self, found: Found, actions: Sequence[Action]) -> list[str]:
         """Do what was decided, in order; returns what is to be told of it."""
         told: list[str] = []
+        gone: list[str] = []
         for action in actions:
             match action:
                 case TakeBack(entry):
-                    self._take_back(entry)
+                    gone += self._take_back(entry)
                 case PutData():
                     self._put_data(found)
                 case PutManifest(text):
@@ -138,15 +139,21 @@ class Place:
                 case PutSums(manifest, old):
                     told += self._put_sums(found.shape, manifest, old)
                 case Clear():
+                    if gone and not found.alive:
+                        self.backend.settle(gone)
                     self._clear(found.shape)
                 case Tell(note):
                     told.append(note)
         return told
 
-    def _take_back(self, entry: PartEntry | Roll) -> None:
+    def _take_back(self, entry: PartEntry | Roll) -> list[str]:
+        """Remove what an entry names. Gives the name where nothing is: who removed it may have died before that was
+        durable."""
         there = self.holds(entry)
-        if there is not None:
-            self.backend.delete(entry.name, version=there.version)
+        if there is None:
+            return [entry.name]
+        self.backend.delete(entry.name, version=there.version)
+        return []
 
     def _put_data(self, found: Found) -> None:
         staged = self._staged(found.shape, staged_name(0))
