@@ -12,14 +12,14 @@ MOST_MIB = 512
 #: Beyond this the child gets no memory at all, so that a defect does not take the machine down.
 _CEILING = 4 << 30
 _COMMAND = """
-import resource, sys
+import os, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)
 from penstock.cli import run
 code = run(sys.argv[3:])
 sys.stdout.flush()
-print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-sys.exit(code)
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1], flush=True)
+os._exit(code)  # as the command leaves: Arrow's threads may still be ending
 """
 
 

@@ -325,7 +325,7 @@ def _empty_run_not_committed() -> Patches:
 def _sums_of_the_plan() -> Patches:
     """The sums have the digests of what was to be stored, not of what is stored."""
 
-    def sums(self: Any) -> bytes:
+    def sums(self: Any, gone: Any = ()) -> bytes:
         return b"".join(f"{entry.content_sha256}  {entry.name}\n".encode() for entry in self.parts)
 
     return [(Manifest, "sums", sums)]

@@ -63,7 +63,7 @@ def test_the_log_and_its_name_are_durable_before_the_run_counts(
     )
     assert log < commit
     assert name < commit
-    assert manifest(tmp_path / "elsewhere" / "runs", 1)["guarantees"] == {}
+    assert manifest(tmp_path / "elsewhere" / "runs", 1)["guarantees"] == {"growth": "proven"}
     assert not [note for note in result.notes if "assumed" in note]
 
 
@@ -81,9 +81,9 @@ def test_a_log_that_cannot_be_synced_is_told(
         result = run(store, runs)
     assert syncs.fired == 1
     assert [note for note in result.notes if "assumed" in note]
-    assert manifest(runs, 1)["guarantees"] == {"store_durable": "assumed"}
+    assert manifest(runs, 1)["guarantees"] == {"growth": "proven", "store_durable": "assumed"}
     assert (result.manifest.rows, run(store, runs).manifest.rows) == (50, 0)
-    assert manifest(runs, 2)["guarantees"] == {}
+    assert manifest(runs, 2)["guarantees"] == {"growth": "proven"}
 
 
 def test_a_table_of_another_application_is_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
