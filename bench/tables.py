@@ -122,7 +122,7 @@ class Engine:
 
 
 def engines(shape: Shape, python: Path) -> Iterator[Engine]:
-    """Penstock as it is and as events, and DuckDB."""
+    """Penstock as it is and as events, and DuckDB where it is installed."""
 
     def ours(*options: str) -> Callable[[Path, Path, str], list[str]]:
         return lambda file, out, output: measure.penstock(
@@ -137,7 +137,8 @@ def engines(shape: Shape, python: Path) -> Iterator[Engine]:
     yield Engine("as it is", ours())
     if shape.events:
         yield Engine("as events", ours(*shape.events))
-    yield Engine("DuckDB", duckdb)
+    if python.exists():
+        yield Engine("DuckDB", duckdb)
 
 
 def _own(file: Path, out: Path, output: str) -> list[str]:

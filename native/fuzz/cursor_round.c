@@ -42,6 +42,13 @@ static int stmt_readonly(sqlite3_stmt *statement)
     return 1;
 }
 
+/* No query here has parameters. */
+static int bind_parameter_count(sqlite3_stmt *statement)
+{
+    (void)statement;
+    return 0;
+}
+
 static sqlite3_value *column_value(sqlite3_stmt *statement, int at)
 {
     (void)statement;
@@ -155,6 +162,7 @@ void serve_cursors(sqlite3_entry *entries)
     entries[PLACE_finalize] = (sqlite3_entry)finalize;
     entries[PLACE_column_count] = (sqlite3_entry)column_count;
     entries[PLACE_stmt_readonly] = (sqlite3_entry)stmt_readonly;
+    entries[PLACE_bind_parameter_count] = (sqlite3_entry)bind_parameter_count;
     entries[PLACE_column_value] = (sqlite3_entry)column_value;
     entries[PLACE_value_double] = (sqlite3_entry)value_double;
     entries[PLACE_value_blob] = (sqlite3_entry)value_blob;
