@@ -129,10 +129,12 @@ def counted(_pending: dict[Sweep, Any]) -> Callable[[Sweep], dict[str, Any]]:
 
 
 @pytest.fixture
-def proven(_pending: dict[Sweep, Any], enter: Callable[..., None]) -> Callable[[Sweep], None]:
-    """Fails unless every fault of the sweep fired and left everything right."""
+def proven(_pending: dict[Sweep, Any], enter: Callable[..., None]) -> Callable[[Sweep], int]:
+    """How many faults of the sweep were passed. Fails unless every one of them fired and left everything right."""
 
-    def check(wanted: Sweep) -> None:
-        enter(wanted.sweep, _pending[wanted].result(), least=wanted.least, sampled=wanted.sampled)
+    def check(wanted: Sweep) -> int:
+        count = _pending[wanted].result()
+        enter(wanted.sweep, count, least=wanted.least, sampled=wanted.sampled)
+        return int(count["passed"])
 
     return check

@@ -164,5 +164,5 @@ def test_of_racing_exporters_one_wins(name: str, overwrite: bool, tmp_path: Path
         for name in ("file", "file-overwrite", "file-overwrite-bare", "directory", "directory-overwrite")
     ],
 )
-def test_ctrl_c_between_any_two_operations(wanted: Sweep, proven: Callable[[Sweep], None]) -> None:
-    proven(wanted)
+def test_ctrl_c_between_any_two_operations(wanted: Sweep, proven: Callable[[Sweep], int]) -> None:
+    assert proven(wanted) >= wanted.least

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.model.dataset import Dataset
-from penstock.model.filter import ExportFilter
 from penstock.model.partition import partition_numbers
 from penstock.model.roll import Roll
 from penstock.pipeline.closing import Closing
+from penstock.pipeline.onward import Onward
 from penstock.pipeline.rolls import UNTAKEN, Recorder, paired
 from penstock.pipeline.scratch import Scratch
 from penstock.ports.source import Reading, Rows, Slice
@@ -24,47 +23,28 @@ from penstock.reading.rolls import records_of
 _FOUND = "SELECT seq, hash, count(*) FROM rows WHERE seq BETWEEN ? AND ? GROUP BY seq, hash"
 
 
-class OfPartition:
+class OfPartition(Onward):
     """The rows of others that lie in the partition of a time, or have none."""
 
     def __init__(self, rows: Rows, time: str, by: str, micros: int | None) -> None:
-        self._rows = rows
+        super().__init__(rows)
         self._time = time
         self._by = by
         self._number = partition_numbers(pa.array([micros], pa.int64()), by)[0]
 
-    @property
-    def source(self) -> Mapping[str, Any]:
-        return self._rows.source
-
-    @property
-    def unread(self) -> Mapping[str, int]:
-        return self._rows.unread
-
-    @property
-    def streams(self) -> bool:
-        return self._rows.streams
-
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
-
-    def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        reading = self._rows.read(span, filter)
-        return Reading(self._chosen(reading), reading.counts)
-
-    def _chosen(self, reading: Reading) -> Iterator[pa.RecordBatch]:
+    def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
         for batch in reading:
             chosen = batch.filter(pc.equal(partition_numbers(batch[self._time], self._by), self._number))
             if chosen.num_rows:
                 yield chosen
 
 
-class Rolled(Closing):
+class Rolled(Onward, Closing):
     """Rows of others, as far as a roll has them: none that came since, and none that changed. Raises
     :class:`~penstock.errors.IntegrityError` for a roll that is not what its manifest names."""
 
     def __init__(self, rows: Rows, written: Dataset, destination: LineageDestination, roll: Roll) -> None:
-        self._rows = rows
+        super().__init__(rows)
         self._record = Recorder(written, str(written.order))
         self._lock = threading.Lock()
         self._scratch = Scratch("CREATE TABLE rows (seq INTEGER NOT NULL, hash INTEGER)", purpose="compare rows")
@@ -72,26 +52,7 @@ class Rolled(Closing):
         self._scratch.put("INSERT INTO rows VALUES (?, ?)", taken)
         list(self._scratch.rows("CREATE INDEX by_seq ON rows (seq)"))
 
-    @property
-    def source(self) -> Mapping[str, Any]:
-        return self._rows.source
-
-    @property
-    def unread(self) -> Mapping[str, int]:
-        return self._rows.unread
-
-    @property
-    def streams(self) -> bool:
-        return self._rows.streams
-
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
-
-    def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        reading = self._rows.read(span, filter)
-        return Reading(self._found(span, reading), reading.counts)
-
-    def _found(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
+    def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
         with self._lock:
             rows = self._scratch.rows(_FOUND, (span.after + 1, span.upto))
             left = Counter({(seq, hash): many for seq, hash, many in rows})

@@ -4,7 +4,7 @@ vanished, and that were changed. Both sides are laid down in a scratch database,
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.model.dataset import Dataset, instants
-from penstock.model.filter import ExportFilter
 from penstock.model.roll import Roll
 from penstock.pipeline.closing import Closing
+from penstock.pipeline.onward import Onward
 from penstock.pipeline.rolls import UNTAKEN, Record, Recorder, paired
 from penstock.pipeline.scratch import Scratch
 from penstock.ports.source import Reading, Rows, Slice, View
@@ -112,21 +112,17 @@ class Compared(Closing):
         self._scratch.close()
 
 
-class _Chosen(ABC):
+class _Chosen(Onward):
     """Of the rows of a view those that a comparison chooses, slice by slice."""
 
     def __init__(self, rows: Rows, compared: Compared, written: Dataset, oldest: int | None) -> None:
-        self._rows = rows
+        super().__init__(rows)
         self._compared = compared
         self._record = Recorder(written, str(written.order))
         self._time = written.time
         self._oldest = oldest
         self.count = self.old = 0
         self._counting = threading.Lock()
-
-    @property
-    def source(self) -> Mapping[str, Any]:
-        return self._rows.source
 
     @property
     def unread(self) -> Mapping[str, int]:
@@ -136,14 +132,7 @@ class _Chosen(ABC):
     def streams(self) -> bool:
         return False
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
-
-    def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        reading = self._rows.read(span, filter)
-        return Reading(self._taken(span, reading), reading.counts)
-
-    def _taken(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
+    def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
         batches = list(reading)
         if not batches:
             return

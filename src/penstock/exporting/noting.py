@@ -6,8 +6,7 @@ import os
 import tempfile
 import threading
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
@@ -15,18 +14,19 @@ from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.roll import RECORD_BYTES
 from penstock.pipeline.closing import Closing
+from penstock.pipeline.onward import Onward
 from penstock.pipeline.rolls import UNTAKEN, Record, Recorder, packed, unpacked
 from penstock.ports.source import Reading, Rows, Slice
 
 _AT_ONCE = 65_536
 
 
-class Noted(Closing):
+class Noted(Onward, Closing):
     """The rows of others. What is read of them once ``begin`` was called is noted in a file without a name, so that
     memory does not follow the rows. Slices may be read from several threads, each once."""
 
     def __init__(self, rows: Rows, written: Dataset, order: str) -> None:
-        self._rows = rows
+        super().__init__(rows)
         self._record = Recorder(written, order)
         self._file = tempfile.TemporaryFile(prefix="penstock-")  # noqa: SIM115  # closed by close
         self._lock = threading.Lock()
@@ -34,30 +34,14 @@ class Noted(Closing):
         #: Where the records of a slice lie, by the number that it begins after: begin and length.
         self._spans: dict[int, tuple[int, int]] = {}
 
-    @property
-    def source(self) -> Mapping[str, Any]:
-        return self._rows.source
-
-    @property
-    def unread(self) -> Mapping[str, int]:
-        return self._rows.unread
-
-    @property
-    def streams(self) -> bool:
-        return self._rows.streams
-
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
-
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        reading = self._rows.read(span, filter)
-        return Reading(self._noted(span, reading), reading.counts) if self._noting else reading
+        return super().read(span, filter) if self._noting else self._rows.read(span, filter)
 
     def begin(self) -> None:
         """Note from now on."""
         self._noting = True
 
-    def _noted(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
+    def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
         found = array("q")
         for batch in reading:
             found.extend(self._record(batch))

@@ -78,13 +78,13 @@ class Gathered:
         self._end = 0
         #: Of each partition, where its batches lie in the scratch file: begin and length, one after the other.
         self._laid: dict[int, array[int]] = {}
-        self._forget()
-
-    def _forget(self) -> None:
         self._size = 0
         self._batches: list[pa.RecordBatch] = []
         #: Of each partition, which rows of which batch it has: batch, first row and number, one after the other.
         self._slices: dict[int, array[int]] = {}
+
+    def _forget(self) -> None:
+        self._size, self._batches, self._slices = 0, [], {}
 
     def __enter__(self) -> Self:
         return self

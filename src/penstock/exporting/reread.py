@@ -10,7 +10,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +18,7 @@ from penstock.errors import Rewound
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage
+from penstock.pipeline.onward import Onward
 from penstock.pipeline.rowtext import RowText
 from penstock.pipeline.scratch import Scratch
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Reading, Rows, Slice
@@ -36,37 +36,22 @@ _HELD = """SELECT seq, place FROM (
 _TIED = "SELECT 1 FROM rows WHERE place > 0 LIMIT 1"
 
 
-class Unheld:
+class Unheld(Onward):
     """The rows of a view without those at the numbers ``held``, which are in order; ``unread`` says how many that
     were. Where rows are ``tied``, several of one number, ``places`` says which of them in turn, from 0, each means."""
 
     def __init__(self, rows: Rows, order: str, held: array[int], places: array[int], *, tied: bool) -> None:
-        self._rows = rows
+        super().__init__(rows)
         self._order = order
         self._held = held
         self._places = places
         self._tied = tied
 
     @property
-    def streams(self) -> bool:
-        return self._rows.streams
-
-    @property
-    def source(self) -> Mapping[str, Any]:
-        return self._rows.source
-
-    @property
     def unread(self) -> Mapping[str, int]:
         return {**self._rows.unread, **({"held_already": len(self._held)} if self._held else {})}
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
-
-    def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        reading = self._rows.read(span, filter)
-        return Reading(self._unheld(span, reading), reading.counts)
-
-    def _unheld(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
+    def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
         begin, end = bisect_left(self._held, span.after + 1), bisect_left(self._held, span.upto + 1)
         held = self._held[begin:end]
         known = pa.array(held, pa.int64())

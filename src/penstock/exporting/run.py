@@ -105,6 +105,8 @@ class Run:
         #: Slices that were handed out and did not come back as chunks yet, and whether no other follows.
         self._reading: deque[Slice] = deque()
         self._ended = False
+        #: Who encodes and hashes, as long as parts are written.
+        self._hands: Hands | None = None
         self._deadline: float | None = None
 
     @cached_property
@@ -308,6 +310,7 @@ class Run:
         return self._read.extract(span, replace(self.filter, limit=count))
 
     def _begin(self, publication: Staging, before: int = 0) -> PartWriter:
+        assert self._hands is not None
         check_number(before + 1)
         staged = publication.stage()
         try:

@@ -65,12 +65,12 @@ class _Clock:
     """
 
     def __init__(self) -> None:
-        self.begin()
+        self._lock = threading.Lock()
+        self._last = 0
 
     def begin(self) -> None:
         """Forget all: a process that was forked off must not go on with its parent's counter, nor with its lock."""
-        self._lock = threading.Lock()
-        self._last = 0
+        self._lock, self._last = threading.Lock(), 0
 
     def next(self) -> int:
         now = time.time_ns() // 1_000_000

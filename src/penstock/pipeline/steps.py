@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
+from penstock.pipeline.onward import Onward
 from penstock.ports.source import Reading, Rows, Slice
 from penstock.ports.step import Step
 
 
-class Stepped:
+class Stepped(Onward):
     """The rows of a view after ``steps``, in order. The filter is about what they were before."""
 
     def __init__(self, rows: Rows, steps: Sequence[Step]) -> None:
-        self._rows = rows
+        super().__init__(rows)
         self._steps = steps
-
-    @property
-    def streams(self) -> bool:
-        return self._rows.streams
-
-    @property
-    def source(self) -> Mapping[str, Any]:
-        return self._rows.source
-
-    @property
-    def unread(self) -> Mapping[str, int]:
-        return self._rows.unread
-
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
-        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         reading = self._rows.read(span, filter)
