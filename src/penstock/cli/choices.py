@@ -1,4 +1,4 @@
-"""Options that several verbs share: the filter, the adopted table, the talk. Each maps to one Python argument."""
+"""Options that several verbs share: the filter, the table, the lineage, the talk. Each maps to one Python argument."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from penstock.errors import InvalidMapping, UsageError, from_os_error
 from penstock.model.columns import COLUMNS
 from penstock.model.filter import ExportFilter
+from penstock.model.options import NEW_COLUMNS
 from penstock.model.storage_config import MISFITS, StorageConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -63,6 +64,24 @@ _STORE = (
         help="Keep writers out while it is read, where there is no write-ahead log; else they are let in between.",
     ),
 )
+_LINEAGE = (
+    click.option(
+        "--overlap",
+        metavar="N|TIME",
+        help="For a run of a table's lineage: compare the last N rows below the cursor, or those of the last 90s, 15m, "
+        "1h, 7d, with what was exported.",
+    ),
+    click.option("--updates", is_flag=True, help="Export rows again that changed within the overlap."),
+    click.option(
+        "--new-columns",
+        type=click.Choice(NEW_COLUMNS),
+        default="ignore",
+        help="Of a table that got columns since its lineage was begun: keep them out, or refuse.",
+    ),
+    click.option(
+        "--accept-store", is_flag=True, help="Go on from another store, if it holds rows that the last run knew it by."
+    ),
+)
 _TALK = (
     click.option("--json", "machine", is_flag=True, help="Talk in JSON lines; the last one is a summary."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but notes and errors."),
@@ -81,6 +100,7 @@ def _adding(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Comm
 
 filter_options = _adding(_FILTER)
 store_options = _adding(_STORE)
+lineage_options = _adding(_LINEAGE)
 talk_options = _adding(_TALK)
 
 

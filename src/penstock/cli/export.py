@@ -7,13 +7,21 @@ from typing import Any
 
 import click
 
-from penstock.cli.choices import config_of, filter_of, filter_options, size_of, store_options, talk_options
+from penstock.cli.choices import (
+    config_of,
+    filter_of,
+    filter_options,
+    lineage_options,
+    size_of,
+    store_options,
+    talk_options,
+)
 from penstock.cli.stopping import stopping
 from penstock.cli.talk import Bar, Talk, human, noun
 from penstock.errors import LimitReached, PartialResult, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.flatten import FLATTEN_COLUMNS, parse_given
-from penstock.model.options import NEW_COLUMNS, RUNNERS, ExportOptions
+from penstock.model.options import RUNNERS, ExportOptions
 from penstock.model.result import ExportResult
 from penstock.model.storage_config import StorageConfig
 
@@ -64,22 +72,7 @@ from penstock.model.storage_config import StorageConfig
     "--all-tables", is_flag=True, help="Export every table of the file as it is, into a directory each in DEST."
 )
 @click.option("--incremental", is_flag=True, help="Add a run to the directory DEST: what arrived since the run before.")
-@click.option(
-    "--overlap",
-    metavar="N|TIME",
-    help="With --incremental, of a table: compare the last N rows below the cursor, or those of the last 90s, 15m, 1h, "
-    "7d, with what was exported.",
-)
-@click.option("--updates", is_flag=True, help="Export rows again that changed within the overlap.")
-@click.option(
-    "--new-columns",
-    type=click.Choice(NEW_COLUMNS),
-    default="ignore",
-    help="Of a table that got columns since its lineage was begun: keep them out, or refuse.",
-)
-@click.option(
-    "--accept-store", is_flag=True, help="Go on from another store, if it holds rows that the last run knew it by."
-)
+@lineage_options
 @click.option("--manifest", metavar="FILE", help="With DEST '-': write the manifest to this file.")
 @click.option("--verify-written", is_flag=True, help="Decode what was written before it is published.")
 @click.option("--fail-on-empty", is_flag=True, help="Exit 9 and publish nothing when nothing matches.")

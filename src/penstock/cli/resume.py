@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from penstock.cli.choices import size_of, talk_options
+from penstock.cli.choices import lineage_options, size_of, talk_options
 from penstock.cli.export import part_size_of, report
 from penstock.cli.talk import Bar, Talk, noun
-from penstock.model.options import NEW_COLUMNS, ExportOptions
+from penstock.model.options import ExportOptions
 
 
 @click.command("resume", epilog="Example:\n\n  penstock resume events.db lineage/")
@@ -20,19 +20,7 @@ from penstock.model.options import NEW_COLUMNS, ExportOptions
 )
 @click.option("--part-size", metavar="SIZE", help="Cut the run into parts: 64MiB (uncompressed), 100000rows.")
 @click.option("--verify-written", is_flag=True, help="Decode what was written before it is published.")
-@click.option(
-    "--overlap", metavar="N|TIME", help="Of a table: compare the last N rows, or those of the last 1h, again."
-)
-@click.option("--updates", is_flag=True, help="Export rows again that changed within the overlap.")
-@click.option(
-    "--new-columns",
-    type=click.Choice(NEW_COLUMNS),
-    default="ignore",
-    help="Of a table that got columns since its lineage was begun: keep them out, or refuse.",
-)
-@click.option(
-    "--accept-store", is_flag=True, help="Go on from another store, if it holds rows that the last run knew it by."
-)
+@lineage_options
 @click.option("--memory-limit", metavar="SIZE", help="Size buffers for this ceiling; 512MiB by default.")
 @click.option("--workers", type=int, metavar="N", help="Threads that read and render; one per core by default.")
 @talk_options

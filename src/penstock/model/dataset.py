@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.errors import UsageError
+from penstock.model import claims
 from penstock.model.spelling import Kind, Spelled, Spelling
 
 MICROS_UTC = pa.timestamp("us", "UTC")
@@ -180,17 +181,17 @@ def parse_dataset(raw: Mapping[str, Any]) -> Dataset:
     Raises :class:`UsageError`, ``ValueError``, ``KeyError`` or ``TypeError``.
     """
     return Dataset(
-        name=_text(raw["dataset"]),
-        schema=pa.schema([_field(one) for one in _list(raw["schema"])]),
-        own=tuple(_text(name) for name in _list(raw["own"])),
-        time=None if raw["time"] is None else _text(raw["time"]),
-        key=tuple(_text(name) for name in _list(raw["key"])),
-        order=None if raw["order"] is None else _text(raw["order"]),
+        name=claims.text(raw["dataset"]),
+        schema=pa.schema([_field(one) for one in claims.items(raw["schema"])]),
+        own=tuple(claims.text(name) for name in claims.items(raw["own"])),
+        time=None if raw["time"] is None else claims.text(raw["time"]),
+        key=tuple(claims.text(name) for name in claims.items(raw["key"])),
+        order=None if raw["order"] is None else claims.text(raw["order"]),
     )
 
 
 def _field(raw: Any) -> pa.Field:
-    name, kind, nullable = _text(raw["name"]), _text(raw["type"]), raw["nullable"]
+    name, kind, nullable = claims.text(raw["name"]), claims.text(raw["type"]), raw["nullable"]
     if not isinstance(nullable, bool):
         raise ValueError(f"not true or false: {nullable!r}")
     field = field_of(name, kind, nullable=nullable)
@@ -279,15 +280,3 @@ def is_name(name: str) -> bool:
 def _check_name(name: str, what: str) -> None:
     if not is_name(name):
         raise UsageError(f"{name[:60]!r} cannot be the name of a {what}", hint="rename it")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"not a text: {value!r}")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"not a list: {value!r}")
-    return value

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from penstock.model import claims
 from penstock.model.maintenance import Removed, Waived, parse_removed, parse_waived
 from penstock.model.roll import Known, Roll, parse_known, parse_roll
 
 #: Where the manifests and the sums of a lineage's runs lie.
 RUNS = "_penstock/runs/"
 _RUN_NAME = re.compile(rf"{RUNS}(\d{{6,12}})\.(?:json|sha256)\Z", re.ASCII)
-_HEX64 = re.compile(r"[0-9a-f]{64}\Z")
-_HEX32 = re.compile(r"[0-9a-f]{32}\Z")
 #: How many rows before the last one at or below a cursor its anchors stand: at most 16 of them.
 ROWS_BACK = (0, *(1 << power for power in range(15)))
 
@@ -122,7 +121,7 @@ class Lineage:
 
 def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
     """Read the ``lineage`` member of a manifest. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
-    run, previous, broken = _integer(raw["run"]), raw["previous"], raw["broken"]
+    run, previous, broken = claims.integer(raw["run"]), raw["previous"], raw["broken"]
     found = Lineage(
         run=run,
         previous=previous,
@@ -131,7 +130,7 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         store=str(raw["store"]),
         accepted=None if raw["accepted"] is None else str(raw["accepted"]),
         anchors=tuple(_anchor(anchor) for anchor in raw["anchors"]),
-        deletions=None if raw["deletions"] is None else _integer(raw["deletions"]),
+        deletions=None if raw["deletions"] is None else claims.integer(raw["deletions"]),
         reached=_cursor(raw["reached"]),
         broken=None if broken is None else Break(cursor=_cursor(broken["cursor"]), why=str(broken["why"])),
         totals=_totals(raw["totals"]),
@@ -142,8 +141,8 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
     )
     if run < 1 or (previous is None) is not (run == 1) or (broken is not None and run == 1):
         raise ValueError("the run's number and predecessor do not fit together")
-    if previous is not None and not (isinstance(previous, str) and _HEX64.match(previous)):
-        raise ValueError("previous is not a digest")
+    if previous is not None:
+        claims.hex_digits(previous, 64)
     if not found.after <= found.upto <= found.reached or found.follows < found.after:
         raise ValueError("the run's stretch runs backwards")
     numbers = [found.upto + 1, *(anchor.seq for anchor in found.anchors)]
@@ -160,21 +159,18 @@ def _anchor(raw: Mapping[str, Any]) -> Anchor:
     key, digest = raw["key"], raw["digest"]
     if (key is None) is not (digest is None):
         raise ValueError("an anchor has a key or a digest alone")
-    if digest is not None and not (isinstance(key, str) and isinstance(digest, str) and _HEX32.match(digest)):
-        raise ValueError("an anchor's key or digest is none")
-    return Anchor(seq=_integer(raw["seq"]), key=key, digest=digest)
+    if digest is not None:
+        claims.text(key), claims.hex_digits(digest, 32)
+    return Anchor(seq=claims.integer(raw["seq"]), key=key, digest=digest)
 
 
 def _totals(raw: Mapping[str, Any]) -> Totals:
-    counts = {name: _integer(raw[name]) for name in ("parts", "bytes", "rows")}
-    names = raw["names"]
-    if min(counts.values()) < 0 or not (isinstance(names, str) and _HEX32.match(names)):
-        raise ValueError("the totals are none")
-    return Totals(**counts, names=names)
+    counts = {name: claims.count(raw[name]) for name in ("parts", "bytes", "rows")}
+    return Totals(**counts, names=claims.hex_digits(raw["names"], 32))
 
 
 def _cursor(raw: Mapping[str, Any]) -> int:
-    return _integer(raw["seq"])
+    return claims.integer(raw["seq"])
 
 
 def run_name(run: int) -> str:
@@ -198,9 +194,3 @@ def run_number(name: str, *, naming: Callable[[int], str] = run_name) -> int | N
     if match is None or naming(int(match[1])) != name:
         return None
     return int(match[1])
-
-
-def _integer(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"not an integer: {value!r}")
-    return value

@@ -5,12 +5,11 @@ Both stand in the ``lineage`` member of a manifest. ``docs/format.md``, "Mainten
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_HEX = re.compile(r"[0-9a-f]+\Z")
+from penstock.model import claims
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,12 +60,12 @@ class Waived:
 def parse_removed(raw: Mapping[str, Any]) -> Removed:
     """Read what :meth:`Removed.to_json` wrote. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
     return Removed(
-        name=_text(raw["name"]),
-        rows=_count(raw["rows"]),
-        bytes=_count(raw["bytes"]),
-        sha256=_hex(raw["sha256"], 64),
-        rows_digest=_hex(raw["rows_digest"], 32),
-        why=_text(raw["why"]),
+        name=claims.text(raw["name"]),
+        rows=claims.count(raw["rows"]),
+        bytes=claims.count(raw["bytes"]),
+        sha256=claims.hex_digits(raw["sha256"], 64),
+        rows_digest=claims.hex_digits(raw["rows_digest"], 32),
+        why=claims.text(raw["why"]),
     )
 
 
@@ -74,28 +73,10 @@ def parse_waived(raw: Mapping[str, Any]) -> Waived:
     """Read what :meth:`Waived.to_json` wrote. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
     digest = raw["manifest_sha256"]
     return Waived(
-        run=_count(raw["run"]),
-        manifest_sha256=None if digest is None else _hex(digest, 64),
-        rows=_count(raw["rows"]),
-        rows_digest=_hex(raw["rows_digest"], 32),
-        by=_count(raw["by"]),
-        why=_text(raw["why"]),
+        run=claims.count(raw["run"]),
+        manifest_sha256=None if digest is None else claims.hex_digits(digest, 64),
+        rows=claims.count(raw["rows"]),
+        rows_digest=claims.hex_digits(raw["rows_digest"], 32),
+        by=claims.count(raw["by"]),
+        why=claims.text(raw["why"]),
     )
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"not a count: {value!r}")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"not a text: {value!r}")
-    return value
-
-
-def _hex(value: Any, length: int) -> str:
-    if not isinstance(value, str) or len(value) != length or not _HEX.match(value):
-        raise ValueError(f"not {length} hex digits: {value!r}")
-    return value

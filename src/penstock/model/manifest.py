@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from penstock.errors import ManifestError, NewerVersion, UsageError
-from penstock.model import times
+from penstock.model import claims, times
 from penstock.model.dataset import Dataset, parse_dataset
 from penstock.model.lineage import Lineage, parse_lineage
 from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
@@ -260,7 +260,7 @@ def is_part_name(name: object) -> bool:
 def _from_json(raw: Mapping[str, Any]) -> Manifest:
     shape = Shape(raw["shape"])
     parts = tuple(_part(entry, alone=shape in (Shape.FILE, Shape.STREAM)) for entry in raw["parts"])
-    _check_partitions(parts, _object(raw["options"]))
+    _check_partitions(parts, claims.members(raw["options"]))
     if len({part.name for part in parts}) != len(parts):
         raise ValueError("two parts share a name")
     if sum(part.rows for part in parts) != raw["rows"]:
@@ -272,26 +272,26 @@ def _from_json(raw: Mapping[str, Any]) -> Manifest:
         kind=RunKind(raw["kind"]),
         shape=shape,
         exported_at=times.parse_timestamp(raw["exported_at"]),
-        attempt=None if raw["attempt"] is None else _text(raw["attempt"]),
+        attempt=None if raw["attempt"] is None else claims.text(raw["attempt"]),
         dataset=parse_dataset(raw),
-        steps=tuple(_object(step) for step in _list(raw["steps"])),
+        steps=tuple(claims.members(step) for step in claims.items(raw["steps"])),
         format=parse_format(raw["format"]),
         codec=str(raw["compression"]["codec"]),
         level=raw["compression"]["level"],
-        options=_object(raw["options"]),
-        filter=_object(raw["filter"]),
-        source=_object(raw["source"]),
-        rows=_count(raw["rows"]),
-        rows_digest=_hex(raw["rows_digest"]["value"], 32),
-        checksum=_hex(raw["checksum"], 64),
+        options=claims.members(raw["options"]),
+        filter=claims.members(raw["filter"]),
+        source=claims.members(raw["source"]),
+        rows=claims.count(raw["rows"]),
+        rows_digest=claims.hex_digits(raw["rows_digest"]["value"], 32),
+        checksum=claims.hex_digits(raw["checksum"], 64),
         time_range=_times(raw["time_range"]),
         seq_range=_span(raw["seq_range"]),
-        counts={str(name): _count(value) for name, value in _object(raw["counts"]).items()},
-        guarantees=_object(raw["guarantees"]),
-        lineage=None if raw.get("lineage") is None else parse_lineage(_object(raw["lineage"])),
+        counts={str(name): claims.count(value) for name, value in claims.members(raw["counts"]).items()},
+        guarantees=claims.members(raw["guarantees"]),
+        lineage=None if raw.get("lineage") is None else parse_lineage(claims.members(raw["lineage"])),
         parts=parts,
     )
-    _object(manifest.options.get("csv", {}))
+    claims.members(manifest.options.get("csv", {}))
     if manifest.codec not in TRAITS[manifest.format].codecs:
         raise ValueError(f"{manifest.format} has no compression {manifest.codec!r}")
     if (manifest.lineage is not None) != (manifest.shape is Shape.LINEAGE):
@@ -304,13 +304,13 @@ def _from_json(raw: Mapping[str, Any]) -> Manifest:
 def _part(raw: Mapping[str, Any], *, alone: bool) -> PartEntry:
     return PartEntry(
         name=check_part_name(raw["name"], any_file=alone),
-        rows=_count(raw["rows"]),
-        bytes=_count(raw["bytes"]),
-        content_bytes=_count(raw["content_bytes"]),
+        rows=claims.count(raw["rows"]),
+        bytes=claims.count(raw["bytes"]),
+        content_bytes=claims.count(raw["content_bytes"]),
         time_range=_times(raw["time_range"]),
         seq_range=_span(raw["seq_range"]),
         mark=_mark(raw.get("mark")),
-        **{name: _hex(raw[name], length) for name, length in _HEX.items()},
+        **{name: claims.hex_digits(raw[name], length) for name, length in _HEX.items()},
     )
 
 
@@ -335,36 +335,6 @@ def _check_partitions(parts: tuple[PartEntry, ...], options: Mapping[str, Any]) 
         wanted = {""} if by is None else {folders_at(micros, str(by), name) for micros in ends}
         if wanted != {split_name(part.name)[0]}:
             raise ValueError(f"{part.name} is not in the folder of its partition")
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"not a count: {value!r}")
-    return value
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"not an object: {value!r}")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"not a list: {value!r}")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"not a text: {value!r}")
-    return value
-
-
-def _hex(value: Any, length: int) -> str:
-    if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{length}}}", value):
-        raise ValueError(f"not {length} hex digits: {value!r}")
-    return value
 
 
 def _span_json(span: Span | None) -> dict[str, int] | None:

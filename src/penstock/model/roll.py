@@ -6,15 +6,15 @@ Whoever continues the lineage sees by the rolls of its runs which rows came late
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from penstock.model import claims
+
 #: An arrival number and a hash, 64 bits each.
 RECORD_BYTES = 16
-_HEX64, _HEX32 = re.compile(r"[0-9a-f]{64}\Z"), re.compile(r"[0-9a-f]{32}\Z")
 
 
 class Growth(StrEnum):
@@ -56,21 +56,14 @@ class Roll:
 
 def parse_known(raw: Mapping[str, Any]) -> Known:
     """Read what :meth:`Known.to_json` wrote. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
-    numbers = raw["numbers"]
-    if not (isinstance(numbers, str) and _HEX32.match(numbers)):
-        raise ValueError("the numbers that are known have no digest")
-    return Known(rows=_count(raw["rows"]), numbers=numbers)
+    return Known(rows=claims.count(raw["rows"]), numbers=claims.hex_digits(raw["numbers"], 32))
 
 
 def parse_roll(raw: Mapping[str, Any]) -> Roll:
     """Read what :meth:`Roll.to_json` wrote. Raises ``ValueError``, ``KeyError`` or ``TypeError``."""
-    digest = raw["sha256"]
-    if not (isinstance(digest, str) and _HEX64.match(digest)):
-        raise ValueError("the roll has no digest")
-    return Roll(name=str(raw["name"]), rows=_count(raw["rows"]), gone=_count(raw["gone"]), sha256=digest)
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"not a count: {value!r}")
-    return value
+    return Roll(
+        name=claims.text(raw["name"]),
+        rows=claims.count(raw["rows"]),
+        gone=claims.count(raw["gone"]),
+        sha256=claims.hex_digits(raw["sha256"], 64),
+    )
