@@ -118,7 +118,10 @@ def export(
     observer: Observer | None = None,
 ) -> ExportResult:
     """Open a store, export from it, close it: :meth:`Exporter.export` in one call."""
-    with closing(wiring.open_source(store, wiring.bound(config, destination) if incremental else config)) as storage:
+    opening = wiring.bound(config, destination) if incremental else config
+    if opening is not None and options is not None:
+        opening = options.opening(opening, filter if filter is not None else ExportFilter())
+    with closing(wiring.open_source(store, opening)) as storage:
         return Exporter(storage).export(
             destination,
             filter=filter,
@@ -369,13 +372,11 @@ def resume(
     with ExitStack() as stack:
         # A lineage that is damaged is told before a store that is not there.
         plan = resuming.plan(chain_of(lineage), given)
-        if isinstance(store, Source):
-            storage = store
-        else:
-            storage = stack.enter_context(closing(wiring.open_source(store, plan.opening(config))))
+        if not isinstance(store, Source):
+            store = stack.enter_context(closing(wiring.open_source(store, plan.opening(config))))
         workers = stack.enter_context(hired(given))
         clock = wiring.SystemClock()
-        return resuming.resume(storage, lineage, plan, clock=clock, workers=workers, full=full, observer=observer)
+        return resuming.resume(store, lineage, plan, clock=clock, workers=workers, full=full, observer=observer)
 
 
 def repair(
@@ -411,10 +412,8 @@ def repair(
     given = options if options is not None else ExportOptions()
     with ExitStack() as stack:
         plan = resuming.plan(repairing.links_of(found), given)
-        if isinstance(store, Source):
-            storage = store
-        else:
-            storage = stack.enter_context(closing(wiring.open_source(store, plan.opening(config))))
+        if not isinstance(store, Source):
+            store = stack.enter_context(closing(wiring.open_source(store, plan.opening(config))))
         workers = stack.enter_context(hired(given))
         clock = wiring.SystemClock()
-        return repairing.repair(storage, found, plan, clock=clock, workers=workers, observer=observer)
+        return repairing.repair(store, found, plan, clock=clock, workers=workers, observer=observer)

@@ -165,6 +165,9 @@ class MemoryStorage:
     def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
         return self, ()
 
+    def narrowed(self, columns: Sequence[str]) -> Source:
+        return self
+
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> MemoryView:
         return MemoryView(self._rows, self._last, self._identity)
 

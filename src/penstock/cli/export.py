@@ -201,7 +201,7 @@ def _plan(
     from penstock.pipeline.summary import count
     from penstock.wiring import open_source, resolve_target
 
-    with closing(open_source(store, config)) as source:
+    with closing(open_source(store, options.opening(config, filter))) as source:
         layout = resolve_target(dest, options, dataset=source.dataset).layout
         matching = count(source, filter)
     rows = noun(layout.dataset)

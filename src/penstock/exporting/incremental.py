@@ -67,6 +67,7 @@ def export_incremental(
         chain = last_link(destination)
         last = chain[-1] if chain else None
         storage, layout, kept_out = _continuing(storage, last, layout, options)
+        storage = storage.narrowed(options.read(storage.dataset, filter))
         with workers.pin(storage) as view, ExitStack() as stack:
             steps, notes = steps_of_lineage(chain, view, storage.dataset, filter, options, workers.threads, observer)
             if steps:

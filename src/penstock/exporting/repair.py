@@ -63,6 +63,7 @@ def repair(
         with uninterrupted():
             publication = destination.begin(repairing=True)
         storage, _ = storage.continuing(links_of(destination)[-1].manifest.source)
+        storage = storage.narrowed(plan.options.read(storage.dataset, plan.filter))
         with workers.pin(storage) as view:
             with _Repair(view, storage.dataset, destination, plan, publication, workers) as work:
                 work.look_after_parts(observer)

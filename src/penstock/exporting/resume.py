@@ -40,7 +40,7 @@ class Plan:
         given = config if config is not None else StorageConfig()
         if given.foreign:
             raise UsageError("the lineage says which table it is of", hint="leave the table and its mapping out")
-        return replace(given, **self.reading)
+        return self.options.opening(replace(given, **self.reading), self.filter)
 
 
 def plan(chain: Sequence[Link], given: ExportOptions) -> Plan:

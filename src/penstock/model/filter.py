@@ -84,8 +84,12 @@ class ExportFilter:
 
     def columns(self, dataset: Dataset) -> frozenset[str]:
         """The columns that the condition names, whether or not the dataset has them."""
-        parts = [*self._bounds(dataset), *self._lists(), *([] if self._where is None else [self._where])]
-        return frozenset[str]().union(*map(names, parts))
+        return self.named.union(*map(names, self._bounds(dataset)))
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The columns that the conditions name but for ``start`` and ``end``, which mean the time."""
+        return frozenset[str]().union(*map(names, [*self._lists(), *([] if self._where is None else [self._where])]))
 
     def _bounds(self, dataset: Dataset) -> Iterator[Expression]:
         for operator, micros in ((">=", self.start_micros), ("<", self.end_micros)):

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from penstock.errors import InvalidFormat, UsageError
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset, check_choice
+from penstock.model.filter import ExportFilter
 from penstock.model.flatten import FLATTEN_COLUMNS, Flatten
 from penstock.model.overlap import parse_overlap
 from penstock.model.partition import WIDTHS, check_name, check_partitions
+from penstock.model.storage_config import StorageConfig
 
 MIB = 1 << 20
 #: Each worker is a thread with a connection of its own; far more would use up the process's open files.
@@ -223,6 +225,21 @@ class ExportOptions:
         written = dataset.select(self.columns)
         check_partitions(dataset, written, self.partition_by, self.partition_name)
         return written
+
+    def read(self, dataset: Dataset, filter: ExportFilter) -> tuple[str, ...]:
+        """The columns of a dataset that are written, laid open, or asked about by the filter."""
+        if self.columns is None:
+            return dataset.columns
+        laid = self.flatten or ()
+        asked = {*self.columns, *laid, *filter.named}
+        # what is laid open is called otherwise where a name is taken
+        near = tuple(f"{name}{mark}" for name in laid for mark in (".", "_rest"))
+        return tuple(name for name in dataset.columns if name in asked or name.startswith(near))
+
+    def opening(self, config: StorageConfig, filter: ExportFilter) -> StorageConfig:
+        """How a table is opened of which only these columns are read, as far as that can be told before."""
+        known = config.foreign and not config.mapping and self.flatten is None and self.columns is not None
+        return replace(config, only=(*(self.columns or ()), *filter.named)) if known else config
 
     @property
     def threads(self) -> int:

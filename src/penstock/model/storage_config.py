@@ -30,6 +30,7 @@ class StorageConfig:
     of ``s``, ``ms``, ``us``, ``ns``, ``iso``. ``types`` settles types that the declaration does not
     (``{"price": "decimal(10,2)", "at": "timestamp_utc:ms"}``), ``misfits`` what becomes of a value that does not fit:
     ``fail``, ``null``, or ``text``, which then holds for its whole column. ``rename`` gives columns other names.
+    ``only`` names those that are read, by these names; what orders, identifies and times rows is read as well.
 
     With a ``mapping`` the rows are events instead: it says which column holds which field (``{"timestamp":
     "created_at:ms"}``), or a constant in quotes (``{"event_type": "'page_view'"}``), and columns without a place go
@@ -53,6 +54,7 @@ class StorageConfig:
     misfits: str = "fail"
     rename: Mapping[str, str] = field(default_factory=dict)
     members: Sequence[str] | None = None
+    only: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.synchronous not in ("off", "normal", "full"):

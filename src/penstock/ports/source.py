@@ -216,6 +216,10 @@ class Source(Protocol):
         are kept out of it."""
         ...
 
+    def narrowed(self, columns: Sequence[str]) -> Source:
+        """The same rows, of which no other columns have to be read; those by which rows are known are there too."""
+        ...
+
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         """Pin a view. ``readers`` is how many threads will read at once. What the ``peers`` pin is the same view, or
         this one has no ticket."""

@@ -50,6 +50,10 @@ class SqliteFile(Closing):
         """The same: a store's columns are settled."""
         return self, ()
 
+    def narrowed(self, columns: Sequence[str]) -> Source:
+        """The same: a store knows itself which of its columns a reading is about."""
+        return self
+
     @property
     def sizes(self) -> tuple[int, int]:
         """Bytes of the database and of its log."""

@@ -67,6 +67,9 @@ class ArrowSource:
     def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
         return self, ()
 
+    def narrowed(self, columns: Sequence[str]) -> Source:
+        return self
+
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         return ArrowView(self.dataset, self._rows, dict(self._counts))
 

@@ -82,6 +82,11 @@ def _read(view: View, spans: Sequence[Slice], source: Source, filter: ExportFilt
     return [one for span in spans for one in _ids(iter(view.read(span, filter)), source)]
 
 
+def _batches(view: View) -> Iterator[pa.RecordBatch]:
+    for span in view.plan(ExportFilter(), max_rows=40, max_bytes=MANY):
+        yield from view.read(span, ExportFilter())
+
+
 def it_is_a_source(place: Place) -> None:
     source = place.connect()
     assert isinstance(source, Source)
@@ -115,7 +120,9 @@ def columns_that_are_asked_for_hold_what_all_of_them_hold(place: Place) -> None:
     place.add(events(150))
     source = place.connect()
     asked = ["data", "event_type"]
-    with source.pin() as view:
+    narrowed = source.narrowed(asked)
+    with narrowed.pin() as one, source.pin() as view:
+        assert [batch.select(asked) for batch in _batches(one)] == [batch.select(asked) for batch in _batches(view)]
         for filter in FILTERS:
             for span in view.plan(filter, max_rows=40, max_bytes=1 << 20):
                 some, rows = list(view.read_columns(span, filter, asked)), list(view.read(span, filter))

@@ -81,7 +81,7 @@ def adopt(shape: Shape, mapping: Mapping[str, str], members: Sequence[str] | Non
                 hint=f"map one, as --map {field}=COLUMN; its columns are {listed(shape.columns)}",
             )
     used = set(fields.values())
-    numbers = numbering(shape, seq)
+    numbers = numbering(shape, seq, shape.columns)
     return Adoption(
         shape=shape,
         # without an id of its own the number is the id

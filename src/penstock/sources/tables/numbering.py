@@ -27,7 +27,7 @@ class Numbering:
     ``column`` holds it, or none, and it is the row number. ``seq`` is its SQL. ``checked`` says that it is a plain
     column, whose values have to be looked at: only integers can be one. ``place`` is the SQL of the row number where
     ``seq`` has no index to be found by. ``order`` says for the manifest what the arrival order rests on. ``shared``
-    says that several rows may have one number.
+    says that several rows may have one number. ``measured`` are the columns that make up the size of a row.
     """
 
     shape: Shape
@@ -36,6 +36,7 @@ class Numbering:
     checked: bool
     place: str | None
     order: str
+    measured: tuple[str, ...]
     shared: bool = False
 
     @property
@@ -70,7 +71,7 @@ class Numbering:
         """``seq``, the row number where it is needed, and what is measured of every row above ``after``, up to
         ``upto``, in ``seq`` order: its size in bytes, or all its values, which is quicker where no sorting moves them
         about."""
-        names = [quote_name(name) for name in self.shape.columns]
+        names = [quote_name(name) for name in self.measured]
         if self.place is None and len(names) <= _MOST_VALUES:
             measured = ", ".join(["0", "0", *names])
         else:
@@ -104,7 +105,7 @@ class Numbering:
             yield f"typeof({self.seq}) = 'integer'"
 
 
-def numbering(shape: Shape, column: str | None) -> Numbering | None:
+def numbering(shape: Shape, column: str | None, measured: Sequence[str]) -> Numbering | None:
     """By a column, or else by the integer primary key or the row number; ``None`` for a table that has neither."""
     column = column if column is not None else shape.key
     if column is None and shape.rowid is None:
@@ -123,6 +124,7 @@ def numbering(shape: Shape, column: str | None) -> Numbering | None:
         checked=checked,
         place=shape.rowid if checked and column not in shape.indexed else None,
         order=order,
+        measured=tuple(measured),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,31 +83,45 @@ def settle(connection: Connection, shape: Shape, config: StorageConfig) -> Plain
     Raises :class:`~penstock.errors.InvalidMapping` for a column that is not there, and
     :class:`~penstock.errors.UsageError` for names and types that no export has.
     """
-    if config.members is not None:
-        narrow = replace(shape, columns=chosen_columns(shape, config.members))
-        found = settle(connection, narrow, replace(config, members=None))
-        return replace(found, shape=shape, config=replace(found.config, members=config.members))
-    names = _names(shape, config.rename)
-    time, unit = _time(shape, config.time)
-    types = _asked(shape, config.types)
+    known = replace(shape, columns=chosen_columns(shape, config.members))
+    names = _names(known, config.rename)
+    time, unit = _time(known, config.time)
+    types = _asked(known, config.types)
+    key = tuple(_found(known, column, "key") for column in config.key)
+    read = _read(known, names, {time, *key, *shape.primary}, config.only)
     if time is not None and time not in types:
         declared = declared_type(shape.types.get(time))
         types[time] = Settled(ColumnType(declared if declared in TIMES else "timestamp_utc", unit))
-    for column in shape.columns:
+    for column in read:
         declared = declared_type(shape.types.get(column))
         if column not in types and declared is not None:
             types[column] = Settled(ColumnType(declared))
-    unsettled = [column for column in shape.columns if column not in types]
+    unsettled = [column for column in read if column not in types]
     if unsettled:
         stored = stored_types(connection, shape, unsettled)
         types |= stored
         config = replace(config, types={**config.types, **{name: str(each.type) for name, each in stored.items()}})
-    table = _ordered(shape, types, names, time, config)
-    return _loosened(connection, table, types, names, time) if config.misfits == "text" else table
+    named = {column: names[column] for column in read}
+    table = _ordered(shape, types, named, key, time, config)
+    return _loosened(connection, table, types, named, key, time) if config.misfits == "text" else table
+
+
+def _read(
+    shape: Shape, names: Mapping[str, str], always: Collection[str | None], only: Sequence[str] | None
+) -> Sequence[str]:
+    """The columns that are read. All, if one is asked for that is not there: whoever names it finds it among them."""
+    if only is None or not set(only) <= {*names.values(), shape.rowid}:
+        return shape.columns
+    return [column for column in shape.columns if column in always or names[column] in only]
 
 
 def _loosened(
-    connection: Connection, table: Plain, types: Mapping[str, Settled], names: Mapping[str, str], time: str | None
+    connection: Connection,
+    table: Plain,
+    types: Mapping[str, Settled],
+    names: Mapping[str, str],
+    key: tuple[str, ...],
+    time: str | None,
 ) -> Plain:
     """The table with text for each column that holds a value that does not fit, found by a pass over its rows. What
     orders rows, and their time, stay what they are."""
@@ -117,19 +131,23 @@ def _loosened(
     loose = sorted(unfit - {time, None if table.numbering is None else table.numbering.column})
     text = ColumnType("text")
     config = replace(table.config, types={**table.config.types, **dict.fromkeys(loose, str(text))})
-    return _ordered(table.shape, {**types, **dict.fromkeys(loose, asked_type(text))}, names, time, config)
+    return _ordered(table.shape, {**types, **dict.fromkeys(loose, asked_type(text))}, names, key, time, config)
 
 
 def _ordered(
-    shape: Shape, types: Mapping[str, Settled], names: Mapping[str, str], time: str | None, config: StorageConfig
+    shape: Shape,
+    types: Mapping[str, Settled],
+    names: Mapping[str, str],
+    key: tuple[str, ...],
+    time: str | None,
+    config: StorageConfig,
 ) -> Plain:
-    """The table with columns of these types, and what they say of its key and its order."""
-    columns = [Column(name=names[column], source=column, settled=types[column]) for column in shape.columns]
-    key = tuple(_found(shape, column, "key") for column in config.key)
+    """The table with columns of these types and names, and what they say of its key and its order."""
+    columns = [Column(name=name, source=column, settled=types[column]) for column, name in names.items()]
     integers = {column.source for column in columns if column.settled.type.name == "int64"}
     wanted = key or (shape.primary if shape.rowid is None else ())
     ordering = wanted[0] if len(wanted) == 1 and wanted[0] in integers else None
-    numbers = numbering(shape, ordering if ordering != shape.key else None)
+    numbers = numbering(shape, ordering if ordering != shape.key else None, tuple(names))
     order = None if numbers is None else numbers.column
     hidden: tuple[str, ...] = ()
     if numbers is not None and order is None:

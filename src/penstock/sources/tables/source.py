@@ -68,6 +68,14 @@ class AdoptedTable(SqliteFile):
             return AdoptedTable(self.path, replace(config, mapping=mapping)), new
         return AdoptedTable(self.path, config), [config.rename.get(name, name) for name in new]
 
+    def narrowed(self, columns: Sequence[str]) -> Source:
+        if self._plain is None or set(self._plain.dataset.columns) <= {*columns, *(self.config.only or ())}:
+            return self
+        known = {*columns, *self._plain.dataset.key, self._plain.dataset.time}
+        sources = {field.source for field in self._plain.fields if field.name in known} | {*self.config.types}
+        types = {name: type for name, type in self._plain.config.types.items() if name in sources}
+        return AdoptedTable(self.path, replace(self.config, types=types, only=tuple(columns)))
+
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:
         # What comes by once comes through one connection, and no other process can have it.
         pinned = self._pinned(readers=1) if self._streams else self._pinned(readers=readers, peers=peers)
