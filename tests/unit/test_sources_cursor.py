@@ -379,9 +379,16 @@ def test_a_cursor_is_interrupted_from_another_thread(store: Connection) -> None:
 
 
 def test_a_cursor_that_is_open_still_ends_with_its_connection(tmp_path: Path) -> None:
-    connection = Connection(tmp_path / "closing.db", mode="rwc", busy_timeout=1)
-    with connection.cursor("SELECT 1", columns=[Gather("n", KINDS.INT64)]) as cursor:
+    """Who closes a database last takes its log away, which no connection does whose query goes on."""
+    database = tmp_path / "closing.db"
+    connection = Connection(database, mode="rwc", busy_timeout=1)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE t AS SELECT 1 AS a UNION ALL SELECT 2")
+    with connection.cursor("SELECT a FROM t", columns=[Gather("n", KINDS.INT64)]) as cursor:
+        assert cursor.take(1, 1) is not None
+        assert [path.name for path in tmp_path.glob("*-wal")] == ["closing.db-wal"]
         connection.close()
+        assert list(tmp_path.iterdir()) == [database]
         cursor.interrupt()
         cursor.close()
 
