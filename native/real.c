@@ -92,8 +92,9 @@ static struct decimal searched(double value)
     for (; scale < 0.1; power++)
         scale *= 10;
     wide ten = power > MOST_POWERS ? (wide)powers[MOST_POWERS] * powers[power - MOST_POWERS] : powers[power];
-    wide exact = (wide)(4 * mantissa) * ten, above = exact + 2 * ten;
-    wide below = exact - (mantissa == 1ULL << MANTISSA_BITS ? 1 : 2) * ten;
+    /* Below a power of two the neighbour is half as far, which is no matter: of those here, 2^-1 to 2^-15, each is itself
+     * a decimal of at most 11 digits, and nothing shorter lies near. */
+    wide exact = (wide)(4 * mantissa) * ten, above = exact + 2 * ten, below = exact - 2 * ten;
     bool closed = mantissa % 2 == 0; /* halfway rounds to even: the borders read as this real too */
     uint64_t number = (uint64_t)(exact >> shift), found = number;
     int exponent = -power;
