@@ -161,7 +161,8 @@ def test_what_was_mixed_is_text_and_counted(app: Path, penstock: Command) -> Non
 ODD = """CREATE TABLE "a b/.c" (id INTEGER PRIMARY KEY, "at" TEXT);
     INSERT INTO "a b/.c" VALUES (1, '2026-11-01 12:00:00'), (2, NULL);
     CREATE TABLE people (uuid TEXT PRIMARY KEY, name) WITHOUT ROWID;
-    INSERT INTO people VALUES ('u2', 'Bea'), ('u1', 'Ada');
+    INSERT INTO people VALUES ('u2', 'Ada'), ('u1', 'Bea');
+    CREATE INDEX by_name ON people (name);
     CREATE TABLE wrong (x INT);
     INSERT INTO wrong VALUES (1), ('two');
     CREATE VIEW rich AS SELECT id, price FROM orders WHERE price > 500;
@@ -209,8 +210,8 @@ def test_all_tables_are_exported_and_one_that_fails_is_named(app: Path, penstock
     assert sorted(there) == ["a b%2F.c", "orders", "people"]
     assert typed_readers.read(there["orders"][0], TYPES) == [expected(number) for number in range(1, 601)]
     assert typed_readers.read(there["people"][0], {"uuid": "text", "name": "text"}) == [
-        {"uuid": "u1", "name": "Ada"},
-        {"uuid": "u2", "name": "Bea"},
+        {"uuid": "u1", "name": "Bea"},
+        {"uuid": "u2", "name": "Ada"},
     ]
     assert penstock("verify", "all/people").code == 0
     again = penstock("export", app, "all/", "--all-tables", "--format", "ndjson", "--misfits", "null", "--overwrite")
