@@ -164,6 +164,19 @@ def test_a_repeated_seq_is_refused_wherever_it_stands(tmp_path: Path) -> None:
         spans(view)
 
 
+def test_rows_of_one_number_come_in_row_order_whatever_an_index_says(tmp_path: Path) -> None:
+    rows = [(f"i{number}", TIME + number // 10, f"n{9 - number % 10}") for number in range(100)]
+    path = build(
+        tmp_path / "app.db", "CREATE TABLE hits (uid, at, name)", "CREATE INDEX ats ON hits (at, name, uid)", rows=rows
+    )
+    with opened(path, seq="at", id="uid") as view:
+        for most in (100, 10):
+            found = spans(view, rows=most)
+            assert [name for span in found for each in view.read(span, PLAIN) for name in each["id"].to_pylist()] == [
+                uid for uid, _, _ in rows
+            ]
+
+
 def test_each_reading_counts_its_own_rows(tmp_path: Path) -> None:
     rows = [(number, TIME if number % 3 else "never", "click", b"x") for number in range(1, 31)]
     path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)", rows=rows)
