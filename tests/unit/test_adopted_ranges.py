@@ -154,6 +154,14 @@ def test_a_mapped_seq_without_integers_is_refused_and_odd_ones_are_counted(tmp_p
         spans(view)
 
 
+def test_a_key_without_row_numbers_may_be_no_integer_and_is_counted_then(tmp_path: Path) -> None:
+    rows = [(2, TIME, "click"), ("x", TIME, "click"), (1.5, TIME, "click"), (1, TIME, "click")]
+    path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name) WITHOUT ROWID", rows=rows)
+    with opened(path) as view:
+        assert seqs(view, spans(view)) == [1, 2]
+        assert (view.upto, view.unread) == (2, {"skipped_bad_seq": 2})
+
+
 def test_a_repeated_seq_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     path = build(
         tmp_path / "app.db",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +94,33 @@ def test_what_is_stored_says_the_type_of_every_column_without_a_declaration(sour
     assert types_of(path, source) == {name: type for name, (_, type) in zip(names, many, strict=True)}
 
 
-def test_bytes_of_a_column_in_which_there_is_more_are_those_of_every_value(tmp_path: Path) -> None:
-    path = build(tmp_path / "app.db", "CREATE TABLE t (a, b)", rows=[(b"\x00", b"x"), ("ü", None), (12, b"")], into="t")
-    with AdoptedTable(path, StorageConfig(table="t")) as source, source.pin() as view:
+def rows_of(path: Path, **config: Any) -> list[dict[str, Any]]:
+    with AdoptedTable(path, StorageConfig(table="t", **config)) as source, source.pin() as view:
         spans = view.plan(PLAIN, max_rows=10, max_bytes=1 << 20)
-        found = [row for span in spans for batch in view.read(span, PLAIN) for row in batch.to_pylist()]
-    assert [(row["a"], row["b"]) for row in found] == [(b"\x00", b"x"), ("ü".encode(), None), (b"12", b"")]
+        return [row for span in spans for batch in view.read(span, PLAIN) for row in batch.to_pylist()]
+
+
+@pytest.mark.parametrize("asked", [{}, {"types": {"a": "binary", "b": "binary"}}], ids=["found", "asked"])
+def test_bytes_of_a_column_in_which_there_is_more_are_those_of_every_value(tmp_path: Path, asked: Any) -> None:
+    rows = [(b"\x00", b"x"), ("ü", 12), (None, 1.5)]
+    path = build(tmp_path / "app.db", "CREATE TABLE t (a, b)", rows=rows, into="t")
+    found = [(row["a"], row["b"]) for row in rows_of(path, **asked)]
+    assert found == [(b"\x00", b"x"), ("ü".encode(), b"12"), (None, b"1.5")]
+
+
+def test_words_for_truth_are_numbers_in_any_case_and_no_others(tmp_path: Path) -> None:
+    words = {"t": True, "T": True, "true": True, "TRUE": True, "f": False, "F": False, "false": False, "False": False}
+    rows = [(word,) for word in (*words, 1, 0, None, "yes", "", 2)]
+    path = build(tmp_path / "app.db", "CREATE TABLE t (a BOOLEAN)", rows=rows, into="t")
+    found = [row["a"] for row in rows_of(path, misfits="null")]
+    assert found == [*words.values(), True, False, None, None, None, None]
+
+
+def test_a_column_whose_order_nobody_knows_has_a_type_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.create_collation("own", lambda one, other: (one > other) - (one < other))
+        connection.execute("CREATE TABLE t (a NUMERIC COLLATE own)")
+        connection.execute("INSERT INTO t VALUES (1), (2.5)")
+    assert types_of(path, "t") == {"a": "float64"}
+    assert [row["a"] for row in rows_of(path)] == [1.0, 2.5]

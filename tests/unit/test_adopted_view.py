@@ -169,12 +169,26 @@ def test_a_rollback_journal_is_read_as_well_and_lets_writers_in_between(tmp_path
         assert not view.moved
         elsewhere(path, "DELETE FROM hits WHERE id < 4", f"INSERT INTO hits VALUES (11, {TIME}, 'new')")
         assert (seqs(view, found), seqs(view, spans(view)), view.upto) == (list(range(4, 11)), list(range(4, 11)), 10)
+        assert view.numbers(3).to_pylist() == [10, 9, 8], "what came since is behind its end"
         assert view.moved
     with opened(path, one_moment=True) as view:
         with pytest.raises(subprocess.CalledProcessError):
             elsewhere(path, "PRAGMA busy_timeout = 1", "DELETE FROM hits")
         assert seqs(view, spans(view)) == list(range(4, 12))
         assert not view.moved
+
+
+def test_only_of_its_own_key_a_table_says_how_far_it_gave_out_numbers(tmp_path: Path) -> None:
+    path = build(
+        tmp_path / "app.db",
+        "CREATE TABLE hits (id INTEGER PRIMARY KEY AUTOINCREMENT, at, name, n INTEGER)",
+        f"INSERT INTO hits VALUES (100, {TIME}, 'click', 7), (200, {TIME}, 'click', 8)",
+        "DELETE FROM hits WHERE id = 200",
+    )
+    with opened(path) as view:
+        assert (view.upto, view.given) == (100, 200)
+    with opened(path, seq="n", id="id") as view:
+        assert (view.upto, view.given) == (7, 7)
 
 
 def test_a_locked_file_is_waited_for_and_then_busy(tmp_path: Path) -> None:
