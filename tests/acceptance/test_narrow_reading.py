@@ -1,6 +1,7 @@
-"""``--columns`` of a table: SQLite is asked for no other column than what is written, filtered by, or tells rows apart.
+"""SQLite is asked for no other column of a table than what is written, filtered by, or tells rows apart, and for no row
+that a condition leaves out, as far as SQL can say so.
 
-A column that fails as soon as it is computed shows it: whoever reads it has no export.
+A column that cannot be computed in one row shows it: whoever reads it there has no export.
 """
 
 from __future__ import annotations
@@ -134,3 +135,64 @@ def test_processes_read_no_more(app: Path, penstock_process: Command, tmp_path: 
     assert penstock_process("export", app, tmp_path / "parts", *asked, "--runner", "processes").code == 0
     lines = [line for part in sorted(tmp_path.glob("parts/data/*")) for line in part.read_text().splitlines()]
     assert [json.loads(line)["name"] for line in lines] == [row[1] for row in ROWS]
+
+
+CONDITIONS: list[tuple[list[str], Callable[[tuple[Any, ...]], bool]]] = [
+    (["--where", "status = 5"], lambda row: row[3] == 5),
+    (["--where", "status in (4, 5) and not name like '%7'"], lambda row: row[3] in (4, 5) and row[1][-1] != "7"),
+    (["--where", "name = 'name 9' or status + 1 > 6"], lambda row: row[1] == "name 9" or row[3] == 6),
+    (["--where", "data.n >= 30"], lambda row: row[0] >= 30),
+    (["--where", "id > 3 and loose is not null"], lambda row: row[0] > 3),
+    (["--start", "2026-11-01T12:30:25Z", "--time", "at:ms"], lambda row: row[4] >= 1793536225000),
+]
+
+
+@pytest.mark.parametrize(("condition", "matches"), CONDITIONS)
+@pytest.mark.parametrize("index", ["status", "at", "name", None])
+def test_a_row_that_cannot_match_is_not_read(
+    app: Path,
+    penstock: Command,
+    tmp_path: Path,
+    condition: list[str],
+    matches: Callable[[tuple[Any, ...]], bool],
+    index: str | None,
+) -> None:
+    with closing(sqlite3.connect(app)) as connection, connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        if index is not None:
+            connection.execute(f"CREATE INDEX one ON t ({index})")
+    out = tmp_path / "out.ndjson"
+    done = penstock("export", app, out, "--table", "t", *condition)
+    assert done.code == 0, done
+    assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == [row[0] for row in ROWS if matches(row)]
+    failed(
+        penstock("export", app, tmp_path / "no.ndjson", "--table", "t", "--where", "status <= 5"), "integer overflow"
+    )
+
+
+def test_what_does_not_fit_is_told_of_rows_that_are_meant(penstock: Command, tmp_path: Path) -> None:
+    rows = [(1, 200, "many", 1793536215), (2, 404, 2, 1793536216), (3, 500, 3, "soon"), (4, "err", 4, 1793536217)]
+    create = "CREATE TABLE odd (id INTEGER PRIMARY KEY, status INT, qty INT, at DATETIME)"
+    app = build(tmp_path / "app.db", (create, "INSERT INTO odd VALUES (?, ?, ?, ?)", rows))
+    read = ["--table", "odd", "--time", "at"]
+    for index in ("status", "at", "qty"):
+        with closing(sqlite3.connect(app)) as connection, connection:
+            connection.execute(f"CREATE INDEX by_{index} ON odd ({index})")
+        for number, (asked, why) in enumerate(
+            [
+                (["--where", "status = 404"], None),
+                (["--where", "status = 200"], "id 1: the column 'qty' holds the text \"many\""),
+                (["--where", "status = 500"], "id 3: the column 'at' holds the text \"soon\""),
+                (["--where", "status is null"], "id 4: the column 'status' holds the text \"err\""),
+                (["--where", "status < 500", "--start", "2026-11-01"], "id 1: the column 'qty'"),
+                (["--where", "qty > 1", "--end", "2026-11-01"], "id 3: the column 'at'"),
+                (["--where", "status != 200 and status != 500"], None),
+            ]
+        ):
+            done = penstock("export", app, tmp_path / f"{index}{number}.ndjson", *read, *asked)
+            if why is None:
+                assert done.code == 0, (asked, done)
+                lines = (tmp_path / f"{index}{number}.ndjson").read_text().splitlines()
+                assert [json.loads(line)["id"] for line in lines] == [2]
+            else:
+                failed(done, why)

@@ -108,6 +108,7 @@ _MANIFESTS = "acceptance/test_hostile_manifests.py::test_"
 _LOAD = "unit/test_ingest_load.py::test_"
 _WHERE = "acceptance/test_where.py::test_"
 _MEANING = "unit/test_model_where.py::test_"
+_ASKED = "property/test_asking.py::test_"
 _CHANCE = "property/test_where.py::test_"
 _FLATTEN = "acceptance/test_flatten.py::test_"
 _KILLED = "faults/test_worker_kills.py::test_"
@@ -284,6 +285,11 @@ _SEEN: list[tuple[str, str, str]] = [
     ("integers-rounded", f"{_MEANING}what_a_condition_means", "assert False is True"),
     ("not-null-is-true", f"{_CHANCE}any_dataset_is_matched_as_plain_python_does", "AssertionError"),
     ("bounds-of-an-or", f"{_MEANING}bounds_of_time_are_told", "assert (86400000000"),
+    ("columns-hold-what-they-should", f"{_ASKED}what_sqlite_is_asked_for_changes_nothing", "AssertionError"),
+    ("columns-hold-what-they-should", f"{_ASKED}a_value_counts_as_what_its_column_makes_of_it", "assert"),
+    ("texts-as-the-table-compares", f"{_ASKED}a_value_counts_as_what_its_column_makes_of_it", "assert"),
+    ("digits-of-text-are-numbers", f"{_ASKED}a_value_counts_as_what_its_column_makes_of_it", "assert"),
+    ("broken-times-left-out", f"{_ASKED}a_value_counts_as_what_its_column_makes_of_it", "assert"),
     ("rest-dropped", f"{_FLATTEN}the_library_flattens_as_the_command_does", "assert None =="),
     (
         "long-integers-as-floats",

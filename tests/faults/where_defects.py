@@ -14,6 +14,7 @@ from penstock.model.condition import All, Constant, Kind, Some
 from penstock.pipeline import matching, numbers
 from penstock.sources import pushdown
 from penstock.sources.sqlite import predicate
+from penstock.sources.tables import asking
 
 Patches = list[tuple[Any, str, Any]]
 
@@ -82,6 +83,44 @@ def _bounds_of_an_or() -> Patches:
     return [(condition, "conjuncts", conjuncts)]
 
 
+def _columns_hold_what_they_should() -> Patches:
+    """Of a column that may hold anything SQL is believed to see null where a value does not fit."""
+    real = asking._stored
+
+    def stored(*given: Any) -> Any:
+        found = real(*given)
+        return None if found is None else replace(found, exact=True)
+
+    return [(asking, "_stored", stored)]
+
+
+def _texts_as_the_table_compares() -> Patches:
+    """A collation of the table decides which texts are equal."""
+    real = asking._stored
+
+    def stored(*given: Any) -> Any:
+        found = real(*given)
+        return None if found is None else replace(found, sql=found.sql.replace(" COLLATE BINARY", ""))
+
+    return [(asking, "_stored", stored)]
+
+
+def _digits_of_text_are_numbers() -> Patches:
+    """Times that are stored as text are compared with numbers, which SQLite makes texts."""
+    return [(asking, "_is_text", lambda *_: False)]
+
+
+def _broken_times_left_out() -> Patches:
+    """Every number is taken for a time, also one beyond all years."""
+    real = asking._readings
+
+    def readings(unit: Any) -> Any:
+        found = list(real(unit))
+        return [(condition.LEAST, condition.MOST, found[0][2])] if len(found) == 1 else found
+
+    return [(asking, "_readings", readings)]
+
+
 WHERE_DEFECTS: dict[str, Callable[[], Patches]] = {
     make.__name__.strip("_").replace("_", "-"): make
     for make in (
@@ -92,5 +131,9 @@ WHERE_DEFECTS: dict[str, Callable[[], Patches]] = {
         _integers_rounded,
         _not_null_is_true,
         _bounds_of_an_or,
+        _columns_hold_what_they_should,
+        _texts_as_the_table_compares,
+        _digits_of_text_are_numbers,
+        _broken_times_left_out,
     )
 }

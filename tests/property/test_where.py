@@ -24,7 +24,7 @@ from penstock.model.times import from_micros
 from penstock.model.where import parse
 from penstock.pipeline.matching import truth
 from penstock.sources.connection import Connection, quote_name
-from penstock.sources.pushdown import pushed
+from penstock.sources.pushdown import Pushed, pushed
 from penstock.sources.sqlite.predicate import predicate
 from proof_size import SEED, TIMES
 from where_oracle import Chance, holds
@@ -268,7 +268,7 @@ def test_columns_that_hold_anything_are_matched_by_sql_as_by_arrow(tmp_path: Pat
         ],
         schema=schema,
     )
-    columns = {name: typed(quote_name(name), type) for name, type in types.items()}
+    columns = {name: Pushed(typed(quote_name(name), type)) for name, type in types.items()}
     select = "SELECT 0 AS met UNION ALL SELECT * FROM (SELECT ({}) FROM t ORDER BY k)"
     exact = 0
     with reading(tmp_path / "a.db") as connection:

@@ -159,6 +159,11 @@ def columns(condition: Condition) -> frozenset[str]:
             return reduce(frozenset.union, map(columns, operands), frozenset())
 
 
+def apart(condition: Condition | None, column: str | None) -> tuple[Condition, ...]:
+    """What has to hold whatever a column is."""
+    return tuple(each for each in conjuncts(condition) if column not in columns(each))
+
+
 def span(condition: Condition | None, column: str | None) -> tuple[int, int]:
     """The lowest and the highest value that a column of times or integers may have in a row that matches, as far as
     single conditions on it tell."""

@@ -24,9 +24,9 @@ from penstock.model import times
 from penstock.model.times import TimeUnit
 
 #: Powers of ten from each unit to the microsecond.
-_POWERS = {TimeUnit.S: 6, TimeUnit.MS: 3, TimeUnit.US: 0, TimeUnit.NS: -3}
+POWERS = {TimeUnit.S: 6, TimeUnit.MS: 3, TimeUnit.US: 0, TimeUnit.NS: -3}
 #: What a number is by itself: from the first to below the second.
-_READINGS = (
+READINGS = (
     (10**9, 10**10, TimeUnit.S),
     (10**12, 10**13, TimeUnit.MS),
     (10**15, 10**16, TimeUnit.US),
@@ -71,11 +71,11 @@ def moment(text: str, unit: TimeUnit = TimeUnit.AUTO) -> tuple[int, bool]:
         raise InvalidEvent(f"a number, not an RFC 3339 time: {text[:40]}")
     if unit is TimeUnit.AUTO:
         plain = not sign and whole[0] != "0"
-        unit = next((each for first, end, each in _READINGS if plain and first <= Decimal(text) < end), unit)
+        unit = next((each for first, end, each in READINGS if plain and first <= Decimal(text) < end), unit)
     if unit is TimeUnit.AUTO:
         raise InvalidEvent(f"the number {text[:40]} does not say its unit; name it, as --map timestamp=FIELD:ms")
     digits = int(sign + whole + (fraction or ""))
-    shift = _POWERS[unit] + int(exponent or 0) - len(fraction or "")
+    shift = POWERS[unit] + int(exponent or 0) - len(fraction or "")
     micros, rest = (digits * 10**shift, 0) if shift >= 0 else divmod(digits, 10**-shift)
     if rest and (fraction or exponent):
         half = 2 * rest - 10**-shift
@@ -135,7 +135,7 @@ def _each(values: pa.Array, unit: TimeUnit, convert: Callable[[pa.Array, TimeUni
     if unit is not TimeUnit.AUTO:
         return convert(values, unit) if unit is not TimeUnit.ISO else together([], len(values))
     found = []
-    for first, end, each in _READINGS:
+    for first, end, each in READINGS:
         inside = _between(values, first, end - 1 if pa.types.is_integer(values.type) else end)
         if pc.all(inside, min_count=0).as_py():
             return convert(values, each)
@@ -162,13 +162,13 @@ def _scaled(values: pa.Int64Array, unit: TimeUnit) -> Times:
             return Times(micros=whole)
         early = pc.and_(finer, pc.less(values, 0))
         return Times(micros=pc.subtract(whole, early.cast(pa.int64())), cut=finer)
-    scale = 10 ** _POWERS[unit]
+    scale = 10 ** POWERS[unit]
     kept = pc.if_else(_between(values, -(-times.MIN_MICROS // scale), times.MAX_MICROS // scale), values, None)
     return Times(micros=pc.multiply(kept, pa.scalar(scale, pa.int64())))
 
 
 def _decimals(values: pa.Decimal128Array, unit: TimeUnit) -> Times:
-    power = _POWERS[unit]
+    power = POWERS[unit]
     rounded = pc.round(values, ndigits=power, round_mode="half_to_even")
     least, most = (pa.scalar(Decimal(each).scaleb(-power), _EXACT) for each in (times.MIN_MICROS, times.MAX_MICROS))
     inside = pc.and_(pc.greater_equal(rounded, least), pc.less_equal(rounded, most))

@@ -143,20 +143,21 @@ class Connection:
         *,
         columns: Sequence[Gather] = (),
         guarded: bool = False,
+        watched: bool = False,
         still_wanted: Callable[[], None] | None = None,
     ) -> Iterator[Cursor]:
         """A query whose values go into ``columns`` in turn (``native/gather.h``), each by how it is stored. Without
         them it can be described and cut only.
 
         ``guarded`` is for SQL of somebody else: one statement that reads, of this file alone, and that can be ended
-        whatever it does (:class:`~penstock.sources.cursor.Cursor`). Raises :class:`~penstock.errors.InvalidQuery` for
-        any other, and what :meth:`query` raises.
+        whatever it does (:class:`~penstock.sources.cursor.Cursor`); ``watched`` is for what takes long. Raises
+        :class:`~penstock.errors.InvalidQuery` for any other, and what :meth:`query` raises.
         """
         try:
             native_cursor = NativeCursor(self.load(), sql, parameters, columns, guarded=guarded)
         except CursorFault as fault:
             raise of_cursor(fault, self.path, guarded=guarded) from None
-        cursor = Cursor(native_cursor, self.path, guarded=guarded, still_wanted=still_wanted)
+        cursor = Cursor(native_cursor, self.path, guarded=guarded, watched=watched, still_wanted=still_wanted)
         self._cursors.add(cursor)
         try:
             yield cursor

@@ -20,12 +20,19 @@ _LOOK_SECONDS = 0.05
 class Cursor:
     """The rows of one query; not for two threads at once, but for :meth:`interrupt`.
 
-    ``guarded`` says that the query is somebody else's: it may never end. So it runs on a thread of its own while the
-    caller waits, whom a signal reaches, and who asks ``still_wanted`` in between, which raises to end it.
+    ``guarded`` says that the query is somebody else's: it may never end. So it is ``watched``, as is what may take long
+    before it gives a row: it runs on a thread of its own while the caller waits, whom a signal reaches, and who asks
+    ``still_wanted`` in between, which raises to end it.
     """
 
     def __init__(
-        self, native: NativeCursor, path: Path, *, guarded: bool, still_wanted: Callable[[], None] | None
+        self,
+        native: NativeCursor,
+        path: Path,
+        *,
+        guarded: bool,
+        watched: bool,
+        still_wanted: Callable[[], None] | None,
     ) -> None:
         self._native = native
         self._path = path
@@ -34,7 +41,7 @@ class Cursor:
         self._closing = ExitStack()
         self._closing.callback(native.close)
         self._thread: ThreadPoolExecutor | None = None
-        if guarded:
+        if guarded or watched:
             self._thread = self._closing.enter_context(ThreadPoolExecutor(1, "penstock-query"))
 
     @property

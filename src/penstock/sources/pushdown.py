@@ -53,20 +53,25 @@ class Pushed:
     exact: bool = True
 
 
-def pushed(condition: Condition | None, columns: Mapping[str, str]) -> Pushed:
+#: What says nothing of any row.
+NOTHING = Pushed("1", exact=False)
+
+
+def pushed(condition: Condition | None, columns: Mapping[str, Pushed]) -> Pushed:
     """As much of a condition as can be said in SQL; ``1`` where that is nothing.
 
     ``columns`` has SQL for the columns of which the database holds the value, or null, as the dataset has it: texts as
-    text, times as microseconds, truth as 1 and 0, JSON as its text. Members of JSON need the connection to have
-    ``penstock_at`` (``native/members.h``).
+    text, times as microseconds, truth as 1 and 0, JSON as its text. One that is not ``exact`` may hold anything else
+    besides, where the dataset has null. Members of JSON need the connection to have ``penstock_at``
+    (``native/members.h``).
     """
     found = None if condition is None else _said(condition, columns)
     if found is None or len(found.sql) > _LONGEST or len(found.parameters) > _MOST_VALUES:
-        return Pushed("1", exact=condition is None)
+        return NOTHING if condition is not None else Pushed("1")
     return found
 
 
-def _said(condition: Condition, columns: Mapping[str, str]) -> Pushed | None:
+def _said(condition: Condition, columns: Mapping[str, Pushed]) -> Pushed | None:
     """SQL for a condition: null, 1 or 0 as the condition is, or where it is not exact true wherever that is."""
     match condition:
         case All(operands=operands):
@@ -98,26 +103,29 @@ def _said(condition: Condition, columns: Mapping[str, str]) -> Pushed | None:
             said = _put(f"({{}} {word} {{}} OR instr({{}}, char(0)))", [found, Pushed("?", (glob,)), found])
             return Pushed(said.sql, said.parameters, exact=False)  # GLOB ends at a NUL
         case Missing(operand=operand, negated=negated):
-            return _of("({} IS NOT NULL)" if negated else "({} IS NULL)", [operand], columns, tuple(Kind))
+            found = _of("({} IS NOT NULL)" if negated else "({} IS NULL)", [operand], columns, tuple(Kind))
+            return found if negated or (found is not None and found.exact) else None
         case _:
             return _value(condition, columns, (Kind.TRUTH,))
 
 
-def _of(form: str, operands: Iterable[Condition], columns: Mapping[str, str], kinds: Iterable[Kind]) -> Pushed | None:
+def _of(
+    form: str, operands: Iterable[Condition], columns: Mapping[str, Pushed], kinds: Iterable[Kind]
+) -> Pushed | None:
     parts = [_value(operand, columns, kinds) for operand in operands]
     known = [part for part in parts if part is not None]
     return _put(form, known) if len(known) == len(parts) else None
 
 
-def _value(value: Condition, columns: Mapping[str, str], kinds: Iterable[Kind]) -> Pushed | None:
+def _value(value: Condition, columns: Mapping[str, Pushed], kinds: Iterable[Kind]) -> Pushed | None:
     """SQL for a value of one of these kinds, exactly."""
     match value:
         case Constant(kind=kind, value=given) if kind in kinds:
             return Pushed("?", (int(given) if kind is Kind.TRUTH else given,))
         case Column(kind=kind, name=name) if kind in kinds:
-            return Pushed(columns[name]) if name in columns else None
+            return columns.get(name)
         case Member(kind=kind, column=name, steps=steps) if kind in kinds and name in columns:
-            return Pushed(f"penstock_at({columns[name]}, ?, {WANTED[kind]})", (path_text(steps),))
+            return _put(f"penstock_at({{}}, {{}}, {WANTED[kind]})", [columns[name], Pushed("?", (path_text(steps),))])
         case Computed(kind=kind) if kind in kinds and kind is not Kind.NUMBER:
             return _computed(value, columns)
         case Compared() | OneOf() | Missing() | Either() | All() | Some() if Kind.TRUTH in kinds:
@@ -127,7 +135,7 @@ def _value(value: Condition, columns: Mapping[str, str], kinds: Iterable[Kind]) 
             return None
 
 
-def _computed(value: Computed, columns: Mapping[str, str]) -> Pushed | None:
+def _computed(value: Computed, columns: Mapping[str, Pushed]) -> Pushed | None:
     sides = [_value(side, columns, (Kind.INTEGER, Kind.FLOAT)) for side in (value.left, value.right)]
     known = [side for side in sides if side is not None]
     if len(known) < len(sides) or sum(len(side.sql) for side in known) > _LONGEST_COMPUTED:

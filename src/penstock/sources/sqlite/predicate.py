@@ -11,10 +11,10 @@ from penstock.model.condition import span
 from penstock.model.event import PRIORITY_NAMES
 from penstock.model.filter import ExportFilter
 from penstock.pipeline.matching import Matcher
-from penstock.sources.pushdown import pushed
+from penstock.sources.pushdown import Pushed, pushed
 
 _RANKS = " ".join(f"WHEN {rank} THEN '{name}'" for rank, name in enumerate(PRIORITY_NAMES))
-_STORED = {**{name: name for name in COLUMNS}, "priority": f"CASE priority {_RANKS} END"}
+_STORED = {**{name: Pushed(name) for name in COLUMNS}, "priority": Pushed(f"CASE priority {_RANKS} END")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from penstock.model.times import TimeUnit
 from penstock.pipeline.gathering import Gather, GatherKind
 from penstock.ports.source import RANGE_BYTES
 from penstock.sources.connection import Connection, quote_name
+from penstock.sources.tables.asking import Asked
 from penstock.sources.tables.events import Converter
 from penstock.sources.tables.mapping import Adoption, adopt
 from penstock.sources.tables.misfits import WORDS, proposed_unit, shown
@@ -64,6 +65,10 @@ class Adopted:
 
     def converter(self, filter: ExportFilter) -> Converter:
         return Converter(self._adoption, filter)
+
+    def asked(self, filter: ExportFilter) -> Asked:
+        """Nothing: of a row that is no event has to be told."""
+        return Asked()
 
 
 def _columns(adoption: Adoption) -> Iterator[Gather]:

@@ -4,7 +4,7 @@ how large they are."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.sources.connection import quote_name
 from penstock.sources.tables.table import Shape
@@ -45,6 +45,11 @@ class Numbering:
         return f"{self.seq}, {self.shape.rowid}" if self.shared and self.shape.rowid is not None else self.seq
 
     @property
+    def distinct(self) -> bool:
+        """Whether no two rows can have one number."""
+        return not self.checked or self.column in self.shape.unique
+
+    @property
     def given(self) -> str | None:
         """The name by which the table says how far it gave out numbers, if it does."""
         return self.shape.name if self.shape.autoincrement and not self.checked else None
@@ -67,16 +72,21 @@ class Numbering:
         """The condition for rows at some numbers."""
         return " AND ".join([f"{self.seq} IN ({', '.join(map(str, numbers))})", *self._numbered()])
 
-    def sizes(self, after: int | None, upto: int) -> str:
+    @property
+    def sorted(self) -> Numbering:
+        """The same for rows that an index finds in another order."""
+        return replace(self, seq=f"+{self.seq}", place="0")
+
+    def sizes(self, after: int | None, upto: int, where: str) -> str:
         """``seq``, the row number where it is needed, and what is measured of every row above ``after``, up to
         ``upto``, in ``seq`` order: its size in bytes, or all its values, which is quicker where no sorting moves them
-        about."""
+        about. ``where`` is a further condition, behind its AND."""
         names = [quote_name(name) for name in self.measured]
         if self.place is None and len(names) <= _MOST_VALUES:
             measured = ", ".join(["0", "0", *names])
         else:
             measured = f"{self.place or '0'}, " + _sum([f"ifnull(octet_length({name}), 4)" for name in names])
-        where = f"{self.above(after)} AND {self.seq} <= {upto}"
+        where = f"{self.above(after)} AND {self.seq} <= {upto}{where}"
         return f"SELECT {self.seq}, {measured} FROM {self.shape.source} WHERE {where} ORDER BY {self.seq}"
 
     def last(self, count: int = 1, *, upto: int | None = None) -> str:

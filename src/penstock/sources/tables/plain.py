@@ -19,6 +19,7 @@ from penstock.model.times import TimeUnit
 from penstock.pipeline.gathering import Gather
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS
 from penstock.sources.connection import Connection
+from penstock.sources.tables.asking import Asked, asked
 from penstock.sources.tables.column import Column
 from penstock.sources.tables.numbering import Numbering, numbering
 from penstock.sources.tables.projection import gathered
@@ -64,6 +65,9 @@ class Plain:
 
     def converter(self, filter: ExportFilter) -> Values:
         return Values(self.shape.name, self.fields, self.dataset, filter, misfits=self.config.misfits)
+
+    def asked(self, filter: ExportFilter) -> Asked:
+        return asked(filter.condition(self.dataset), self.dataset, self.fields, self.shape)
 
     def describe(self) -> dict[str, Any]:
         """What the manifest's ``source`` tells of the table and how it is read."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 from penstock.model.filter import ExportFilter
 from penstock.pipeline.gathering import Gather, Gathered
 from penstock.sources.connection import Connection
+from penstock.sources.tables.asking import Asked
 from penstock.sources.tables.numbering import Numbering
 from penstock.sources.tables.table import Shape
 
@@ -63,13 +64,17 @@ class Projection(Protocol):
 
     def converter(self, filter: ExportFilter) -> Converter: ...
 
+    def asked(self, filter: ExportFilter) -> Asked:
+        """What SQLite can be asked for under a filter."""
+        ...
+
 
 def gathered(
-    connection: Connection, projection: Projection, behind: str, *, rows: int, size: int
+    connection: Connection, projection: Projection, behind: str, values: Sequence[Any] = (), *, rows: int, size: int
 ) -> Iterator[Gathered]:
     """The rows that ``behind``, which stands behind FROM and the table, leaves, at most so many rows and bytes at a
-    time."""
+    time; ``values`` are those of its ``?`` places."""
     sql = f"SELECT {', '.join(projection.values)} FROM {projection.shape.source} {behind}"
-    with connection.cursor(sql, columns=projection.columns, guarded=projection.shape.guarded) as cursor:
+    with connection.cursor(sql, values, columns=projection.columns, guarded=projection.shape.guarded) as cursor:
         while (found := cursor.take(rows, size)) is not None:
             yield found

@@ -8,6 +8,7 @@ from penstock.errors import InvalidMapping
 from penstock.pipeline.cursor import CursorFault
 from penstock.ports.source import Slice
 from penstock.sources.pool import Pool
+from penstock.sources.pushdown import Pushed
 from penstock.sources.tables.numbering import ROW_OVERHEAD, Numbering
 
 #: Slices that are found before a connection is given back: half a million rows at most, a tenth of a second.
@@ -15,19 +16,20 @@ _AT_ONCE = 16
 
 
 def slices(
-    pool: Pool, numbering: Numbering, *, max_rows: int, max_bytes: int, after: int | None, upto: int
+    pool: Pool, numbering: Numbering, where: Pushed, *, max_rows: int, max_bytes: int, after: int | None, upto: int
 ) -> Iterator[Slice]:
     """Slices of at most that many rows and bytes but for a single larger row, or rows of one number, as they are found.
 
-    Every row is measured. Between some slices and the next no connection is held, unless the rows have to be sorted:
-    then it is one pass. Raises :class:`~penstock.errors.InvalidMapping` if a number comes twice and may not be shared,
-    or is shared by more rows than a slice has.
+    Every row is measured that meets ``where``. Between some slices and the next no connection is held, unless the rows
+    have to be sorted: then it is one pass. Raises :class:`~penstock.errors.InvalidMapping` if a number comes twice and
+    may not be shared, or is shared by more rows than a slice has.
     """
     most = 1 if pool.turns else _AT_ONCE
     whole = False
     while not whole:
         found: list[Slice] = []
-        with pool.lend() as connection, connection.cursor(numbering.sizes(after, upto)) as cursor:
+        sql = numbering.sizes(after, upto, where.sql)
+        with pool.lend() as connection, connection.cursor(sql, where.parameters, watched=bool(where.sql)) as cursor:
             over = pool.clock()
             try:
                 ties = max_rows if numbering.shared else 0

@@ -14,6 +14,7 @@ from penstock.model.roll import Growth
 from penstock.pipeline.gathering import Gathered
 from penstock.ports.source import Reading, Slice, Ticket
 from penstock.sources.connection import quote_name
+from penstock.sources.tables.asking import NO_CONDITION
 from penstock.sources.tables.numbering import Numbering
 from penstock.sources.tables.pinned import Pinned
 from penstock.sources.tables.projection import Converter, Projection, gathered
@@ -46,8 +47,12 @@ class StreamView(ForeignView):
         if left == 0:
             return
         span: Slice | None = None
+        where, numbers = NO_CONDITION, self._projection.numbering
+        if numbers is None or numbers.distinct:
+            where = self._projection.asked(filter).said
+        behind = self._behind(after, where.sql)
         with self._pool.lend() as connection:
-            for read in gathered(connection, self._projection, self._behind(after), rows=max_rows, size=max_bytes):
+            for read in gathered(connection, self._projection, behind, where.parameters, rows=max_rows, size=max_bytes):
                 span = self._span(span, read, after)
                 read = self._numbered(span, read)
                 converter = self._projection.converter(replace(filter, limit=left))
@@ -84,12 +89,12 @@ class StreamView(ForeignView):
         numbers = pa.array(range(span.after + 1, span.upto + 1), pa.int64())
         return replace(read, batch=read.batch.set_column(place, self._projection.order, numbers))
 
-    def _behind(self, after: int | None) -> str:
+    def _behind(self, after: int | None, where: str) -> str:
         numbers = self._projection.numbering
         if numbers is None:
             key = ", ".join(map(quote_name, self._shape.primary))
-            return f"ORDER BY {key}" if key else ""
-        return f"WHERE {numbers.above(after)} ORDER BY {numbers.seq}"
+            return f"WHERE 1{where}" + (f" ORDER BY {key}" if key else "")
+        return f"WHERE {numbers.above(after)}{where} ORDER BY {numbers.seq}"
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         return self._pulled.pop(span.after)

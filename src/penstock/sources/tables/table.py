@@ -40,7 +40,8 @@ class Shape:
     """A table, or a view, a virtual table or a query, as ``kind`` says. ``rowid`` is how SQL says its row number,
     ``None`` if it has none. ``key`` is its INTEGER PRIMARY KEY (``autoincrement``: never reused), ``primary`` are the
     columns of its PRIMARY KEY. ``indexed`` columns lead an index, ``unique`` ones have one of their own. ``types`` are
-    declared types by column, as far as there are any. ``sha256`` is of the text of its CREATE, or of the ``query``."""
+    declared types by column, as far as there are any. ``sha256`` is of the text of its CREATE, or of the ``query``.
+    ``utf8`` says that texts are compared by their code points."""
 
     name: str
     columns: tuple[str, ...]
@@ -54,6 +55,7 @@ class Shape:
     primary: tuple[str, ...] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     query: str | None = None
+    utf8: bool = False
 
     @property
     def source(self) -> str:
@@ -134,6 +136,7 @@ def describe(connection: Connection, table: str) -> Shape:
         types=_declared(connection, name)
         if kind == "view"
         else {row["name"]: row["type"] for row in columns if row["type"]},
+        utf8=connection.query("PRAGMA encoding")[0]["encoding"] == "UTF-8",
     )
 
 

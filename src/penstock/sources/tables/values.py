@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from penstock.errors import UnfitValue
 from penstock.model import times
+from penstock.model.condition import All, apart
 from penstock.model.dataset import Dataset, type_name
 from penstock.model.filter import ExportFilter
 from penstock.model.times import TimeUnit
 from penstock.pipeline.gathering import Gathered, Note
-from penstock.pipeline.matching import Matcher
+from penstock.pipeline.matching import Matcher, truth
 from penstock.pipeline.rowtext import RowText
 from penstock.sources.tables.column import Column
 from penstock.sources.tables.misfits import WORDS, proposed_unit, shown
@@ -55,6 +56,7 @@ class Values:
         self._fields = list(dataset.schema)
         self._nulls = misfits == "null"
         self._matcher = Matcher(filter, dataset)
+        self._but_for_time = apart(self._matcher.condition, dataset.time)
         self._limit = filter.limit
         self.rows = 0
         self.counts: Counter[str] = Counter()
@@ -124,15 +126,25 @@ class Values:
         taken: pa.BooleanArray,
     ) -> None:
         """Raise for the first row that is taken with a value that does not fit. A time that does not fit says of no row
-        that it would not be taken."""
+        that it would not be taken: what else is asked about does."""
         found = []
         for place, where in enumerate(misfits):
+            if where is None:
+                continue
             time = self._fields[place].name == self._dataset.time
-            told = where if where is None or time else pc.and_(where, taken)
-            if told is not None and pc.any(told).as_py():
+            told = pc.and_(where, self._meant(batch, taken) if time else taken)
+            if pc.any(told).as_py():
                 found.append((pc.index(told, True).as_py(), place))
         if found:
             raise self._unfit(batch, gathered, *min(found))
+
+    def _meant(self, batch: pa.RecordBatch, taken: pa.BooleanArray) -> pa.BooleanArray:
+        """Where all holds that is not about the time, as far as the limit lets rows be looked at."""
+        holds = truth(batch, All(self._but_for_time)) if self._but_for_time else taken.is_valid()
+        places, meant = pc.indices_nonzero(taken), pc.fill_null(holds, False)
+        if self._limit is None or self.rows + len(places) < self._limit:
+            return meant
+        return pc.and_(meant, _at(range(places[-1].as_py() + 1), batch.num_rows))
 
     def _unfit(self, batch: pa.RecordBatch, gathered: Gathered, row: int, place: int) -> UnfitValue:
         """What is said of the value in a row and a column."""
@@ -174,7 +186,7 @@ def _as_said(kind: str, unit: TimeUnit) -> str:
 
 
 def _at(rows: Any, size: int) -> pa.BooleanArray:
-    return pc.is_in(pa.array(range(size), pa.int64()), rows)
+    return pc.is_in(pa.array(range(size), pa.int64()), pa.array(rows, pa.int64()))
 
 
 def _whole_days(micros: pa.Int64Array) -> tuple[pa.Date32Array, pa.BooleanArray | None]:

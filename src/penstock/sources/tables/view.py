@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
 from penstock.errors import InvalidMapping, UsageError
+from penstock.model.condition import LEAST
 from penstock.model.filter import ExportFilter
 from penstock.model.roll import Growth
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.gathering import Gather, Gathered, GatherKind
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Reading, Slice, Ticket
 from penstock.sources.connection import Connection
+from penstock.sources.tables.asking import NO_CONDITION, Asked, by_index
 from penstock.sources.tables.numbering import SEQUENCE, Numbering
 from penstock.sources.tables.pinned import Pinned
 from penstock.sources.tables.projection import Converter, Projection, gathered
@@ -196,26 +199,52 @@ class TableView(ForeignView):
 
     streams = False
 
+    def __init__(self, pinned: Pinned, projection: Projection, *, batch_rows: int) -> None:
+        super().__init__(pinned, projection, batch_rows=batch_rows)
+        self._settled: dict[ExportFilter, Asked] = {}
+
     def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
         """Slices of at most that many rows and bytes, as they are measured. Raises
         :class:`~penstock.errors.InvalidMapping` if a number comes twice."""
         self._check_numbered()
         if self._last is None:
             return iter(())
-        most = {"max_rows": max_rows, "max_bytes": max_bytes}
-        return slices(self._pool, self._numbering, **most, after=after, upto=self._last)
+        asked = self._asked(filter, after)
+        if asked.first > LEAST:
+            after = asked.first - 1 if after is None else max(after, asked.first - 1)
+        upto, numbers, where = min(self._last, asked.last), self._numbers_by(asked), NO_CONDITION
+        # without an index writers would wait for a pass, and a number that comes twice is seen among all rows alone
+        if asked.found is not None or not self._pool.turns:
+            where = asked.said if numbers.distinct or numbers.shared else where
+        return slices(self._pool, numbers, where, max_rows=max_rows, max_bytes=max_bytes, after=after, upto=upto)
+
+    def _asked(self, filter: ExportFilter, after: int | None) -> Asked:
+        """What SQLite is asked for under a filter: settled once, when slices are planned, or else read."""
+        whole = replace(filter, limit=None)
+        if whole not in self._settled:
+            asked = self._projection.asked(whole)
+            if asked.parts:
+                first = self.first(after)
+                rows = 0 if first is None else self.upto - first + 1
+                with self._pool.lend() as connection:
+                    asked = by_index(connection, asked, self._shape, rows=rows, briefly=self._pool.turns)
+            self._settled[whole] = asked
+        return self._settled[whole]
+
+    def _numbers_by(self, asked: Asked) -> Numbering:
+        return self._numbering if asked.found is None else self._numbering.sorted
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        converter = self._projection.converter(filter)
-        return Reading(self._rows(span, converter, limited=filter.limit is not None), converter.counts)
+        converter, asked = self._projection.converter(filter), self._asked(filter, None)
+        return Reading(self._rows(span, asked, converter, limited=filter.limit is not None), converter.counts)
 
     def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
         return self.read(span, filter)
 
-    def _rows(self, span: Slice, converter: Converter, *, limited: bool) -> Iterator[pa.RecordBatch]:
+    def _rows(self, span: Slice, asked: Asked, converter: Converter, *, limited: bool) -> Iterator[pa.RecordBatch]:
         after = span.after
         while after < span.upto and not converter.full:
-            taken, after = self._turn(after, span, limited)
+            taken, after = self._turn(after, span, asked, limited)
             for rows in taken:
                 if converter.full:
                     return
@@ -223,16 +252,17 @@ class TableView(ForeignView):
                 for start in range(0, found.num_rows, self._batch_rows):
                     yield found.slice(start, self._batch_rows)
 
-    def _turn(self, after: int, span: Slice, limited: bool) -> tuple[list[Gathered], int]:
+    def _turn(self, after: int, span: Slice, asked: Asked, limited: bool) -> tuple[list[Gathered], int]:
         """The rows of a slice above a number, as many as one turn has time for, and up to where they go. Rows behind a
         limit are not looked at."""
-        numbers = self._numbering
-        behind = f"WHERE {numbers.within(after, span.upto, span.places)} ORDER BY {numbers.sorting}"
+        numbers, where = self._numbers_by(asked), asked.said
+        within = f"{numbers.within(after, span.upto, span.places)}{where.sql}"
+        behind = f"WHERE {within} ORDER BY {numbers.sorting}"
         most = self._batch_rows if limited or self._pool.turns else RANGE_ROWS
         taken: list[Gathered] = []
         with self._pool.lend() as connection:
             over = self._pool.clock()
-            for rows in gathered(connection, self._projection, behind, rows=most, size=RANGE_BYTES):
+            for rows in gathered(connection, self._projection, behind, where.parameters, rows=most, size=RANGE_BYTES):
                 taken.append(rows)
                 if (limited or over()) and not numbers.shared:  # rows of one number are not parted
                     return taken, rows.batch[self._projection.order][-1].as_py()
