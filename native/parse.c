@@ -49,6 +49,16 @@ static const char *read_time(const char *at, const char *end, int64_t *micros)
     return at + sizeof shape - 1;
 }
 
+/* Room for the string at `at`. What is left of a line is far more than that where the line has very many columns. */
+static bool text_room(struct gathered *into, const char *at, const char *end)
+{
+    if (into->values.room - into->values.used >= (size_t)(end - at))
+        return true;
+    struct json_facts facts = {0, false};
+    const char *stop = json_value(at, end, &facts);
+    return stop != NULL && gathered_room(into, (size_t)(stop - at));
+}
+
 static const char *read_value(struct parsed *parsed, int place, const char *at, const char *end, int max_depth)
 {
     const struct spelled *column = &parsed->columns[place];
@@ -65,7 +75,7 @@ static const char *read_value(struct parsed *parsed, int place, const char *at, 
     }
     switch (column->kind) {
     case KIND_TEXT:
-        at = gathered_room(into, (size_t)(end - at)) ? json_string(at, end, &into->values) : NULL;
+        at = text_room(into, at, end) ? json_string(at, end, &into->values) : NULL;
         return at != NULL && gathered_end(into) ? at : NULL;
     case KIND_VERBATIM:
         at = read_verbatim(parsed, into, at, end, max_depth);

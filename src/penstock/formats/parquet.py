@@ -158,12 +158,13 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
         try:
             with pq.ParquetFile(stream) as file:
                 check_schema(file.schema_arrow, layout.dataset)
-            repeating = _check_groups(stream, layout.dataset)
+            repeating, together = _check_groups(stream, layout.dataset)
             stream.seek(0)
             with pq.ParquetFile(stream, read_dictionary=sorted(repeating)) as file:
-                for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
-                    for piece in _bounded(batch, repeating):
-                        yield check_batch(_plain(piece, layout.dataset), layout.dataset)
+                for groups in together:  # a batch is filled from as many as it takes, however large their rows are
+                    for batch in file.iter_batches(batch_size=_ROWS, row_groups=groups, use_threads=False):
+                        for piece in _bounded(batch, repeating):
+                            yield check_batch(_plain(piece, layout.dataset), layout.dataset)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
@@ -172,12 +173,20 @@ def decoder(layout: Layout) -> Callable[[BinaryIO], Iterator[pa.RecordBatch]]:
     return read
 
 
-def _check_groups(stream: BinaryIO, dataset: Dataset) -> set[str]:
+def _check_groups(stream: BinaryIO, dataset: Dataset) -> tuple[set[str], list[list[int]]]:
     """See by the heads of its pages that its row groups can be read; which columns of text or bytes have
-    dictionaries."""
+    dictionaries, and the numbers of those groups that are small enough to be read together."""
     repeating = set()
-    for group in groups_of(stream):
-        check_group(sum(column.size for column in group.columns))
+    together: list[list[int]] = []
+    held = 0
+    for number, group in enumerate(groups_of(stream)):
+        size = sum(column.size for column in group.columns)
+        check_group(size)
+        if not together or held + size > _ROW_GROUP_BYTES:
+            together.append([])
+            held = 0
+        together[-1].append(number)
+        held += size
         if tuple(column.name for column in group.columns) != dataset.columns:
             raise SerializationError("damaged Parquet data: a row group has other columns than the file")
         for column in group.columns:
@@ -186,7 +195,7 @@ def _check_groups(stream: BinaryIO, dataset: Dataset) -> set[str]:
             wide = dataset.schema.field(column.name).type in (pa.string(), pa.binary())
             if wide and not _DICTIONARIES.isdisjoint(column.encodings):
                 repeating.add(column.name)
-    return repeating
+    return repeating, together
 
 
 def _bounded(batch: pa.RecordBatch, repeating: set[str]) -> Iterator[pa.RecordBatch]:
