@@ -120,6 +120,40 @@ def test_tables_are_measured_and_who_fails_has_no_time(tmp_path: Path) -> None:
         assert set(case["runs"]) == {"as it is", "as events", "own store"}
         assert list(case["failed"]) == ["DuckDB"]
     assert "| NDJSON | as it is |" in (tmp_path / "tables.md").read_text()
+    for case in shapes["random"].values():
+        assert (set(case["runs"]), list(case["failed"])) == ({"as it is", "own store"}, ["DuckDB"])
+
+
+def test_a_table_of_figures_says_how_many_times_as_fast_and_what_was_not_reached() -> None:
+    def runs(size: int, peak: int, *walls: float) -> list[dict[str, float]]:
+        return [{"wall": wall, "bytes": size, "peak_mib": peak} for wall in walls]
+
+    own = {"DuckDB": runs(900, 500, 5, 90, 6), "own store": runs(2000, 200, 2)}
+    cases = {
+        "ndjson": {"as it is": runs(2000, 256, 1, 2.5, 30), "as events": runs(1000, 90, 3), **own},
+        "csv": {"as it is": runs(2000, 257, 1), "as events": runs(1000, 90, 4.5), **own},
+        "parquet": {"as it is": runs(1000, 90, 2), "as events": runs(1000, 90, 4), **own},
+    }
+    results = {
+        "rows": 100,
+        "rounds": 3,
+        "shapes": {"narrow": {output: {"runs": case, "failed": {}} for output, case in cases.items()}},
+    }
+    script = (
+        f"import json, sys; sys.path.insert(0, {str(BENCH)!r}); import tables\n"
+        "print(tables.render(json.load(sys.stdin)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(results), capture_output=True, text=True, check=True
+    )
+    assert [line for line in done.stdout.splitlines() if "| as " in line] == [
+        "| NDJSON | as it is | 2.50 s | 6.00 s | 2.40× | 1.25× | 256 MiB | ✓ |",
+        "| NDJSON | as events | 3.00 s | 6.00 s | 2.00× | 3.00× | 90 MiB | ✓ |",
+        "| CSV | as it is | 1.00 s | 6.00 s | 6.00× | 0.50× | 257 MiB | ✗ |",
+        "| CSV | as events | 4.50 s | 6.00 s | 1.33× | 4.50× | 90 MiB | ✗ |",
+        "| Parquet zstd | as it is | 2.00 s | 6.00 s | 3.00× | 2.00× | 90 MiB | ✗ |",
+        "| Parquet zstd | as events | 4.00 s | 6.00 s | 1.50× | 4.00× | 90 MiB | ✓ |",
+    ]
 
 
 def test_unknown_peer_is_a_usage_error() -> None:
