@@ -121,12 +121,13 @@ def test_a_late_row_and_a_deletion_do_not_cancel_out(root: Path, penstock: Comma
 def test_changed_rows_are_told_within_the_overlap_and_exported_with_updates(root: Path, penstock: Command) -> None:
     foreign_sqlite.execute(root / "app.db", "UPDATE hits SET path = '/changed' WHERE n IN (30, 890)")
     assert penstock(*ADD, *BY_KEY, "--json").summary["counts"] == {}
-    for _ in range(2):
-        told = penstock(*ADD, *BY_KEY, "--overlap", "20", "--json").summary
+    for overlap in ("20", "20", "2m", "110s"):
+        told = penstock(*ADD, *BY_KEY, "--overlap", overlap, "--json").summary
         assert (told["counts"], told["event_count"]) == ({"changed": 1}, 0)
+    assert penstock(*ADD, *BY_KEY, "--overlap", "109s", "--json").summary["counts"] == {}
     done = penstock(*ADD, *BY_KEY, "--overlap", "20", "--updates", "--json").summary
     assert (done["counts"], done["event_count"]) == ({"changed": 1}, 1)
-    assert marks(root, 5) == ["changed"]
+    assert marks(root, 8) == ["changed"]
     assert penstock(*ADD, *BY_KEY, "--overlap", "20", "--updates", "--json").summary["counts"] == {}
     assert penstock(*ADD, *BY_KEY, "--overlap", "120s", "--json").summary["counts"] == {}
     assert penstock(*ADD, *BY_KEY, "--overlap", "1h", "--json").summary["counts"] == {"changed": 1}
