@@ -118,6 +118,17 @@ def test_a_late_row_and_a_deletion_do_not_cancel_out(root: Path, penstock: Comma
     assert paths(root) == of(*TENS, 21)
 
 
+def test_more_late_rows_than_are_looked_for_one_by_one_are_all_exported(tmp_path: Path, penstock: Command) -> None:
+    foreign_sqlite.execute(tmp_path / "app.db", KEYED)
+    first, late = range(3, 4503, 3), range(2, 4502, 3)
+    insert(tmp_path, *first)
+    assert penstock(*ADD, *BY_KEY).code == 0
+    insert(tmp_path, *late)
+    assert penstock(*ADD, *BY_KEY, "--json").summary["counts"] == {"late": len(late)}
+    assert penstock(*ADD, *BY_KEY, "--json").summary["event_count"] == 0
+    assert paths(tmp_path) == of(*first, *late)
+
+
 def test_changed_rows_are_told_within_the_overlap_and_exported_with_updates(root: Path, penstock: Command) -> None:
     foreign_sqlite.execute(root / "app.db", "UPDATE hits SET path = '/changed' WHERE n IN (30, 890)")
     assert penstock(*ADD, *BY_KEY, "--json").summary["counts"] == {}

@@ -280,6 +280,8 @@ def table(root: Path, penstock: Command) -> tuple[Path, Command]:
         "UPDATE hits SET name = 'changed' WHERE n = 4000",
     )
     assert add("--overlap", "1000", "--updates").summary["counts"] == {"late": 2, "changed": 1}
+    names = [entry["name"].partition("-part-")[2] for entry in manifest(root / "runs", 2)["parts"]]
+    assert [name[:5] for name in names] == ["00000", "00001", "00002"]
     foreign_sqlite.execute(database, "INSERT INTO hits VALUES (16, 1790000001, 'later'), (6010, 1790000601, 'new')")
     return root / "runs", add
 
