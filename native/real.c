@@ -92,18 +92,17 @@ static struct decimal searched(double value)
     for (; scale < 0.1; power++)
         scale *= 10;
     wide ten = power > MOST_POWERS ? (wide)powers[MOST_POWERS] * powers[power - MOST_POWERS] : powers[power];
-    /* Below a power of two the neighbour is half as far, which is no matter: of those here, 2^-1 to 2^-15, each is itself
-     * a decimal of at most 11 digits, and nothing shorter lies near. */
+    /* No decimal that is tried is a border: halfway between two reals below LEAST_LONG has at least 19 digits. Below a
+     * power of two the neighbour is half as far, which is no matter: of those here, 2^-1 to 2^-15, each is itself a
+     * decimal of at most 11 digits, and nothing shorter lies near. */
     wide exact = (wide)(4 * mantissa) * ten, above = exact + 2 * ten, below = exact - 2 * ten;
-    bool closed = mantissa % 2 == 0; /* halfway rounds to even: the borders read as this real too */
     uint64_t number = (uint64_t)(exact >> shift), found = number;
     int exponent = -power;
     for (int zeros = 0; zeros < 17; zeros++) {
         uint64_t unit = powers[zeros];
         uint64_t low = number - number % unit;
         wide under = (wide)low << shift, over = (wide)(low + unit) << shift;
-        bool fits_low = under > below || (closed && under == below);
-        bool fits_high = over < above || (closed && over == above);
+        bool fits_low = under > below, fits_high = over < above;
         if (!fits_low && !fits_high)
             break;
         wide beyond = exact - under, short_of = over - exact; /* of two as close the even one, as everyone has it */
