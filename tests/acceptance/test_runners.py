@@ -190,7 +190,8 @@ def test_a_failure_names_its_task(store: Path, tmp_path: Path) -> None:
         "PRAGMA writable_schema=0",
     )
     foreign_sqlite.execute(broken, "UPDATE events SET timestamp = 1 << 62 WHERE seq = 9000")
-    with pytest.raises(StorageError, match=r"task \d+ \(arrival numbers \d+ to \d+\): .*no event"):
+    named = r"task \d+ \(rows behind arrival number \d+, up to arrival number \d+\): .*no event"
+    with pytest.raises(StorageError, match=named):
         export(broken, f"{tmp_path}/parts/", options=ExportOptions(runner="processes", workers=2, part_rows=2000))
     assert not (tmp_path / "parts").exists()
 

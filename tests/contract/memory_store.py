@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -53,8 +53,15 @@ class MemoryView:
     def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
         yield pa.array([seq for _, seq, _ in self._rows if (after or 0) < seq <= upto], pa.int64())
 
-    def numbers(self, count: int) -> pa.Array:
-        return pa.array([seq for _, seq, _ in self._rows][::-1][:count], pa.int64())
+    def around(self, after: int | None, upto: int, wanted: Callable[[pa.Array], Container[int]]) -> Iterator[Slice]:
+        return self.plan(ExportFilter(), max_rows=1_000, max_bytes=1 << 20, after=after)
+
+    def back(self, upto: int, rows: int) -> int | None:
+        below = [seq for _, seq, _ in self._rows if seq <= upto]
+        return below[-rows - 1] if rows < len(below) else None
+
+    def newest(self, count: int) -> Sequence[int]:
+        return [seq for _, seq, _ in self._rows][::-1][:count]
 
     def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
         return self.read(span, filter)

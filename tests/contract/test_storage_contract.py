@@ -80,15 +80,15 @@ def test_a_conflict_is_skipped_refused_or_replaced_as_was_asked(storage: Analyti
 def test_a_store_is_known_again_and_so_are_its_rows(storage: AnalyticsStorage) -> None:
     with storage.pin() as empty:
         assert (empty.upto, empty.given, empty.first()) == (0, 0, None)
-        assert empty.numbers(9).to_pylist() == []
+        assert list(empty.newest(9)) == []
         assert empty.rows_at([1, 2])[0] == []
     storage.append(EVENTS[:5])
     with storage.pin() as view:
         storage.append(EVENTS[5:7])
         assert (view.upto, view.first(), view.first(3), view.first(5)) == (5, 1, 4, None)
         assert 5 <= view.given <= 7
-        assert view.numbers(3).to_pylist() == [5, 4, 3]
-        assert view.numbers(9).to_pylist() == [5, 4, 3, 2, 1]
+        assert list(view.newest(3)) == [5, 4, 3]
+        assert list(view.newest(9)) == [5, 4, 3, 2, 1]
         numbers, events = view.rows_at([4, 2, 99, -7])
         assert (list(numbers), events["id"].to_pylist()) == ([2, 4], [EVENTS[1].id, EVENTS[3].id])
         assert events.schema.equals(EVENT_SCHEMA)

@@ -1,26 +1,38 @@
-"""Rows of a view that are chosen to be a part again: those of a partition, and those that a run found."""
+"""Rows of a view that are chosen to be a part again: of a stretch or partition, that a run found, so many."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.model.arrival import Arrival
 from penstock.model.dataset import Dataset
+from penstock.model.filter import ExportFilter
 from penstock.model.partition import partition_numbers
 from penstock.model.roll import Roll
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.onward import Onward
-from penstock.pipeline.rolls import UNTAKEN, Recorder, paired
+from penstock.pipeline.rolls import UNTAKEN, Record, Recorder, paired
 from penstock.pipeline.scratch import Scratch
 from penstock.ports.source import Reading, Rows, Slice
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.rolls import records_of
 
-_FOUND = "SELECT seq, hash, count(*) FROM rows WHERE seq BETWEEN ? AND ? GROUP BY seq, hash"
+_FOUND = "SELECT count(*) FROM rows WHERE seq = ? AND hash = ?"
+
+
+def within(slices: Iterable[Slice], after: Arrival, upto: Arrival) -> Iterator[Slice]:
+    """The slices that lie in a stretch, those at its ends cut there."""
+    for span in slices:
+        if span.upto <= after or span.after >= upto:
+            continue
+        whole = after <= span.after and span.upto <= upto
+        yield span if whole else replace(span, after=max(span.after, after), upto=min(span.upto, upto), rows=0)
 
 
 class OfPartition(Onward):
@@ -39,13 +51,37 @@ class OfPartition(Onward):
                 yield chosen
 
 
+class Counted(Onward):
+    """So many rows of others in their order, behind so many that come before; ``slices`` are those that hold them."""
+
+    def __init__(self, rows: Rows, slices: Iterable[Slice], filter: ExportFilter, *, before: int, count: int) -> None:
+        super().__init__(rows)
+        self.slices: list[Slice] = []
+        self._places: dict[Arrival, tuple[int, int]] = {}
+        for span in slices:
+            there = sum(batch.num_rows for batch in rows.read(span, filter))
+            first, behind = min(before, there), min(before + count, there)
+            if first < behind:
+                self.slices.append(span)
+                self._places[span.after] = (first, behind)
+            before, count = before - first, count - (behind - first)
+
+    def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
+        at, (first, behind) = 0, self._places[span.after]
+        for batch in reading:
+            chosen = batch.slice(max(first - at, 0), max(behind - max(first, at), 0))
+            at += batch.num_rows
+            if chosen.num_rows:
+                yield chosen
+
+
 class Rolled(Onward, Closing):
     """Rows of others, as far as a roll has them: none that came since, and none that changed. Raises
     :class:`~penstock.errors.IntegrityError` for a roll that is not what its manifest names."""
 
     def __init__(self, rows: Rows, written: Dataset, destination: LineageDestination, roll: Roll) -> None:
         super().__init__(rows)
-        self._record = Recorder(written, str(written.order))
+        self._record = Recorder(written)
         self._lock = threading.Lock()
         self._scratch = Scratch("CREATE TABLE rows (seq INTEGER NOT NULL, hash INTEGER)", purpose="compare rows")
         taken = (record for record, what in records_of(destination, [roll]) if what == 1 and record[1] != UNTAKEN)
@@ -53,12 +89,14 @@ class Rolled(Onward, Closing):
         list(self._scratch.rows("CREATE INDEX by_seq ON rows (seq)"))
 
     def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
-        with self._lock:
-            rows = self._scratch.rows(_FOUND, (span.after + 1, span.upto))
-            left = Counter({(seq, hash): many for seq, hash, many in rows})
+        left: Counter[Record] = Counter()
         for batch in reading:
             kept = []
-            for record in paired(self._record(batch)):
+            records = list(paired(self._record(batch)))
+            with self._lock:
+                for record in {*records} - left.keys():
+                    left[record] = next(self._scratch.rows(_FOUND, record))[0]
+            for record in records:
                 kept.append(left[record] > 0)
                 left[record] -= 1
             if any(kept):

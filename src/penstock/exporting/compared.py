@@ -6,12 +6,13 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.model.arrival import BEGINNING, Arrival, Key
 from penstock.model.dataset import Dataset, instants
 from penstock.model.roll import Roll
 from penstock.pipeline.closing import Closing
@@ -23,23 +24,26 @@ from penstock.publishing.lineage import LineageDestination
 from penstock.reading.rolls import records_of
 
 #: What is laid down of rows: that the table holds one of a number, that a roll has one or misses one, and of those that
-#: are found now which come to be known, which cease to be, and which are left out since they are too old.
-_THERE, _KNOWN, _MISSED, _NEW, _GONE, _OLD = 0, 1, -1, 2, 3, 4
+#: are found now which come to be known, which cease to be, and which are left out since they are too old; and that the
+#: table holds one above the cursor.
+_THERE, _KNOWN, _MISSED, _NEW, _GONE, _OLD, _BEYOND = 0, 1, -1, 2, 3, 4, 5
 _TABLE = "CREATE TABLE rows (seq INTEGER NOT NULL, hash INTEGER, what INTEGER NOT NULL)"
 _COUNTED = """CREATE VIEW counted AS SELECT seq, sum(what = 0) AS there, sum(what = 1) - sum(what = -1) AS known,
-    sum(what IN (2, 4)) AS found FROM rows GROUP BY seq"""
+    sum(what IN (2, 4)) AS found, sum(what = 5) AS beyond FROM rows GROUP BY seq"""
 _PUT = "INSERT INTO rows VALUES (?, ?, ?)"
-_LATE = "SELECT seq, there - known FROM counted WHERE seq BETWEEN ? AND ? AND there > known ORDER BY seq"
-_UNTAKEN = (
-    "SELECT seq, there - known - found FROM counted WHERE seq BETWEEN ? AND ? AND there > known + found ORDER BY seq"
-)
-_VANISHED = "SELECT seq, known - there FROM counted WHERE seq BETWEEN ? AND ? AND known > there ORDER BY seq"
-_MISSING = "SELECT total(known - there) FROM counted WHERE seq BETWEEN ? AND ? AND known > there"
-_HASHES = """SELECT seq, hash, sum(what) AS many FROM rows WHERE what IN (1, -1) AND seq BETWEEN ? AND ?
+_LATE = """SELECT seq, sum(what = 0) - sum(what = 1) + sum(what = -1) AS late FROM rows WHERE seq IN ({})
+    GROUP BY seq HAVING late > 0"""
+_UNTAKEN = "SELECT seq, there - known - found FROM counted WHERE there > known + found ORDER BY seq"
+_VANISHED = "SELECT seq, known - there FROM counted WHERE known > there ORDER BY seq"
+_MISSING = "SELECT total(known - there - beyond) FROM counted WHERE known > there + beyond AND seq <= ?"
+_HASHES = """SELECT seq, hash, sum(what) AS many FROM rows WHERE what IN (1, -1) AND seq IN ({})
     GROUP BY seq, hash HAVING many > 0 ORDER BY seq, hash"""
 _EVER = "SELECT 1 FROM rows WHERE seq = ? AND hash = ? AND what = 1 LIMIT 1"
 _FOUND = "SELECT seq, hash FROM rows WHERE what = ? ORDER BY seq"
-_FIRST, _LAST = -(1 << 63), (1 << 63) - 1
+#: Of a table that is the same as the lineage knows it, what lies at or below a key, which no number tells.
+_BELOW = "DELETE FROM rows WHERE what IN (1, -1) AND seq NOT IN (SELECT seq FROM rows WHERE what = 0)"
+_LAST = (1 << 63) - 1
+_AT_ONCE = 4_096
 
 
 class Compared(Closing):
@@ -47,17 +51,26 @@ class Compared(Closing):
     what lies at or below it. Calls from several threads do not disturb each other."""
 
     def __init__(
-        self, view: View, destination: LineageDestination, rolls: Sequence[Roll], *, above: int, upto: int
+        self, view: View, destination: LineageDestination, rolls: Sequence[Roll], *, above: Arrival, upto: Arrival
     ) -> None:
-        self.above, self.upto = above, upto
+        self.upto = upto
+        self._view = view
+        whole, keyed = above == BEGINNING, isinstance(upto, Key)
         self._lock = threading.Lock()
         self._scratch = Scratch(_TABLE, purpose="compare rows")
         known = ((*record, what) for record, what in records_of(destination, rolls))
-        self._scratch.put(_PUT, (row for row in known if row[0] > above))
-        for numbers in view.arrivals(above if above > _FIRST else None, upto):
-            self._scratch.put(_PUT, ((number, None, _THERE) for number in numbers.to_pylist()))
+        self._scratch.put(_PUT, (row for row in known if keyed or row[0] > above))
+        self._put_numbers(None if whole else above, upto, _THERE)
+        if keyed and view.upto > upto:
+            self._put_numbers(upto, view.upto, _BEYOND)
         self.rows("CREATE INDEX by_seq ON rows (seq)")
         self.rows(_COUNTED)
+        if keyed and not whole:
+            self.rows(_BELOW)
+
+    def _put_numbers(self, after: Arrival | None, upto: Arrival, what: int) -> None:
+        for numbers in self._view.arrivals(after, upto):
+            self._scratch.put(_PUT, ((number, None, what) for number in numbers.to_pylist()))
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
         """All rows of a small result."""
@@ -68,20 +81,28 @@ class Compared(Closing):
         with self._lock:
             self._scratch.put(_PUT, rows)
 
-    def late(self, first: int, last: int) -> dict[int, int]:
-        """The numbers of a span that the table has more often than the lineage knows, and how much more often."""
-        return dict(self.rows(_LATE, first, last))
+    def late(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Those of some numbers that the table has more often than the lineage knows, and how much more often."""
+        return dict(self._of(_LATE, numbers))
 
-    def hashes(self, first: int, last: int) -> dict[int, Counter[int]]:
-        """What the lineage knows of each number of a span: hashes, and how many rows have them."""
+    def hashes(self, numbers: Iterable[int]) -> dict[int, Counter[int]]:
+        """What the lineage knows of each of some numbers: hashes, and how many rows have them."""
         found: dict[int, Counter[int]] = {}
-        for seq, hash, many in self.rows(_HASHES, first, last):
+        for seq, hash, many in self._of(_HASHES, numbers):
             found.setdefault(seq, Counter())[hash] = many
         return found
 
-    def leave(self, floor: int) -> int:
-        """Leave out the rows up to a number that came late; how many these are."""
-        late = self.late(_FIRST, floor)
+    def _of(self, statement: str, numbers: Iterable[int]) -> Iterator[Any]:
+        """What a statement finds at some numbers."""
+        different = sorted(set(numbers))
+        for start in range(0, len(different), _AT_ONCE):
+            yield from self.rows(statement.format(", ".join(map(str, different[start : start + _AT_ONCE]))))
+
+    def leave(self, floor: Arrival) -> int:
+        """Leave out the rows up to a place that came late; how many these are."""
+        late: dict[int, int] = {}
+        for numbers in self._view.arrivals(None, floor) if floor != BEGINNING else ():
+            late |= self.late(numbers.to_pylist())
         self.put([(seq, None, _OLD) for seq, many in late.items() for _ in range(many)])
         return sum(late.values())
 
@@ -94,19 +115,19 @@ class Compared(Closing):
         yield from self._scratch.rows(_FOUND, (_NEW,))
         if not untaken:
             return
-        for seq, many in self._scratch.rows(_UNTAKEN, (self.above + 1, self.upto)):
+        for seq, many in self._scratch.rows(_UNTAKEN):
             yield from [(seq, UNTAKEN)] * many
 
     def went(self) -> Iterator[Record]:
         """The rows that cease to be known. Nothing else is asked meanwhile."""
         yield from self._scratch.rows(_FOUND, (_GONE,))
-        for seq, many in self._scratch.rows(_VANISHED, (_FIRST, _LAST)):
-            left = list(self.hashes(seq, seq)[seq].elements())
+        for seq, many in self._scratch.rows(_VANISHED):
+            left = list(self.hashes([seq])[seq].elements())
             yield from ((seq, hash) for hash in left[:many])
 
     def vanished(self) -> int:
         """How many rows are missing that the lineage knows of."""
-        return int(self.rows(_MISSING, _FIRST, self.upto)[0][0])
+        return int(self.rows(_MISSING, _LAST if isinstance(self.upto, Key) else self.upto)[0][0])
 
     def close(self) -> None:
         self._scratch.close()
@@ -118,7 +139,7 @@ class _Chosen(Onward):
     def __init__(self, rows: Rows, compared: Compared, written: Dataset, oldest: int | None) -> None:
         super().__init__(rows)
         self._compared = compared
-        self._record = Recorder(written, str(written.order))
+        self._record = Recorder(written)
         self._time = written.time
         self._oldest = oldest
         self.count = self.old = 0
@@ -141,12 +162,12 @@ class _Chosen(Onward):
         if self._oldest is not None and self._time is not None:
             recent = pc.fill_null(pc.greater_equal(instants(rows[self._time]), self._oldest), False).to_pylist()
         records = list(zip(paired(self._record(rows)), recent, strict=True))
-        taken = self._choose(span, records)
+        taken = self._choose(records)
         if any(taken):
             yield rows.filter(pa.array(taken, pa.bool_()))
 
     @abstractmethod
-    def _choose(self, span: Slice, records: Sequence[tuple[Record, bool]]) -> list[bool]:
+    def _choose(self, records: Sequence[tuple[Record, bool]]) -> list[bool]:
         """Which of these rows are taken; each comes with whether it is recent enough."""
 
     def _tell(self, count: int, old: int) -> None:
@@ -158,9 +179,9 @@ class _Chosen(Onward):
 class Late(_Chosen):
     """The rows that came late and that no run exported before."""
 
-    def _choose(self, span: Slice, records: Sequence[tuple[Record, bool]]) -> list[bool]:
-        first, last = span.after + 1, span.upto
-        late, known = self._compared.late(first, last), self._compared.hashes(first, last)
+    def _choose(self, records: Sequence[tuple[Record, bool]]) -> list[bool]:
+        numbers = {seq for (seq, _), _ in records}
+        late, known = self._compared.late(numbers), self._compared.hashes(numbers)
         found: list[tuple[int, int | None, int]] = []
         taken = []
         for record, recent in records:
@@ -185,9 +206,9 @@ class Changed(_Chosen):
         super().__init__(*given)
         self._updates = updates
 
-    def _choose(self, span: Slice, records: Sequence[tuple[Record, bool]]) -> list[bool]:
-        first, last = span.after + 1, span.upto
-        late, known = self._compared.late(first, last), self._compared.hashes(first, last)
+    def _choose(self, records: Sequence[tuple[Record, bool]]) -> list[bool]:
+        numbers = {seq for (seq, _), _ in records}
+        late, known = self._compared.late(numbers), self._compared.hashes(numbers)
         same = []
         for (seq, hash), _ in records:
             same.append(known.get(seq, Counter())[hash] > 0)

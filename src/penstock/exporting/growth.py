@@ -20,6 +20,7 @@ from penstock.errors import StoreBusy, UsageError
 from penstock.exporting.compared import Changed, Compared, Late
 from penstock.exporting.noting import Noted
 from penstock.exporting.run import Run
+from penstock.model.arrival import BEGINNING, Arrival
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage, roll_name
 from penstock.model.manifest import PartEntry
@@ -38,10 +39,7 @@ from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, chain_of
 
-_FIRST = -(1 << 63)
 _AT_ONCE = 65_536
-#: Late rows of a slice are read by themselves up to so many; if there are more, all of its rows are.
-_MOST_PIECES = 1_000
 #: Where parts go, who makes them, and how many there are.
 _Work: TypeAlias = tuple[Attempt, Threads, int]
 
@@ -95,7 +93,7 @@ class Check(Closing):
         self._options = options
         self._overlap = None if options.overlap is None else parse_overlap(options.overlap)
         self._compared: Compared | None = None
-        self.rows = Noted(self._source, layout.dataset, str(layout.dataset.order))
+        self.rows = Noted(self._source, layout.dataset)
 
     def settle(
         self,
@@ -126,29 +124,27 @@ class Check(Closing):
         settled, roll = self._write_roll(lineage, NOTHING if known is None else known, publication)
         return Found(entries=entries, counts=+counts, known=settled, roll=roll)
 
-    def _counted(self, upto: int) -> tuple[Tally, int]:
-        """The rows of the table up to a number, and the number above which those of the overlap lie."""
+    def _counted(self, upto: Arrival) -> tuple[Tally, Arrival]:
+        """The rows of the table up to a place, and the place above which those of the overlap lie."""
         tally = Tally()
-        overlap = None if self._overlap is None else self._overlap.rows
-        newest: deque[int] = deque(maxlen=0 if overlap is None else overlap + 1)
         for numbers in self._view.arrivals(None, upto):
             tally.add(numbers)
-            if overlap is not None:
-                newest.extend(numbers[max(len(numbers) - overlap - 1, 0) :].to_pylist())
-        whole = overlap is None or len(newest) <= overlap
-        return tally, _FIRST if whole else newest[0]
+        overlap = None if self._overlap is None else self._overlap.rows
+        floor = None if overlap is None else self._view.back(upto, overlap)
+        return tally, BEGINNING if floor is None else floor
 
-    def _compare(self, lineage: Lineage, destination: LineageDestination, *, floor: int, same: bool) -> Compared:
+    def _compare(self, lineage: Lineage, destination: LineageDestination, *, floor: Arrival, same: bool) -> Compared:
         rolls = [link.lineage.roll for link in chain_of(destination) if link.lineage.roll is not None]
-        return Compared(self._view, destination, rolls, above=floor if same else _FIRST, upto=lineage.after)
+        return Compared(self._view, destination, rolls, above=floor if same else BEGINNING, upto=lineage.after)
 
     def _late(
-        self, compared: Compared, links: Sequence[Link], floor: int, work: _Work, counts: Counter[str]
+        self, compared: Compared, links: Sequence[Link], floor: Arrival, work: _Work, counts: Counter[str]
     ) -> list[PartEntry]:
         """Parts of the rows that came late, as far as they lie in the overlap."""
         late = Late(self._source, compared, self._layout.dataset, self._oldest(links))
         counts["skipped_late"] = compared.leave(floor)
-        made, coerced = self._write(late, list(self._late_slices(compared, floor)), work, 0)
+        wanted = list(self._view.around(_begin(floor), compared.upto, lambda some: compared.late(some.to_pylist())))
+        made, coerced = self._write(late, wanted, work, 0)
         counts.update(coerced)
         counts["skipped_late"] += late.old
         counts["late"] = late.count
@@ -159,7 +155,7 @@ class Check(Closing):
         self,
         compared: Compared,
         links: Sequence[Link],
-        floor: int,
+        floor: Arrival,
         work: _Work,
         counts: Counter[str],
         late: int,
@@ -193,28 +189,11 @@ class Check(Closing):
         behind = _Behind(publication, before + late)
         return run.write(behind, threads, None, single=False, keep_empty=False), run.counts
 
-    def _slices(self, after: int, upto: int) -> Iterator[Slice]:
-        most = {"max_rows": RANGE_ROWS, "max_bytes": RANGE_BYTES}
-        for span in self._view.plan(self._filter, **most, after=after if after > _FIRST else None):
+    def _slices(self, after: Arrival, upto: Arrival) -> Iterator[Slice]:
+        for span in self._view.plan(self._filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES, after=_begin(after)):
             if span.after >= upto:
                 return
             yield span if span.upto <= upto else replace(span, upto=upto, rows=0)
-
-    def _late_slices(self, compared: Compared, floor: int) -> Iterator[Slice]:
-        """Spans of numbers that the table has more often than the lineage knows, and few others."""
-        for span in self._slices(floor, compared.upto):
-            numbers = sorted(compared.late(span.after + 1, span.upto))
-            pieces: list[list[int]] = []
-            for number in numbers:
-                if pieces and number == pieces[-1][1] + 1:
-                    pieces[-1][1] = number
-                else:
-                    pieces.append([number, number])
-            if len(pieces) > _MOST_PIECES:
-                yield span
-                continue
-            for first, last in pieces:
-                yield replace(span, after=first - 1, upto=last, rows=0, bytes_hint=0)
 
     def _write_roll(self, lineage: Lineage, known: Known, publication: Attempt) -> tuple[Known, Roll | None]:
         """Write down what the run found and missed, as the last thing that it stages.
@@ -253,6 +232,11 @@ class Check(Closing):
         self.rows.close()
         if self._compared is not None:
             self._compared.close()
+
+
+def _begin(floor: Arrival) -> Arrival | None:
+    """What a reading begins after that leaves out what lies at or below a floor."""
+    return None if floor == BEGINNING else floor
 
 
 class _Behind:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-import pyarrow as pa
-
 from penstock.errors import UsageError
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
@@ -17,6 +15,7 @@ from penstock.exporting.moment import of_moment, told
 from penstock.exporting.reread import without_held
 from penstock.exporting.run import Run
 from penstock.exporting.settling import steps_of_lineage
+from penstock.model.arrival import Arrival, said
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import NO_TOTALS, ROWS_BACK, Anchor, Lineage
@@ -58,6 +57,7 @@ def export_incremental(
     :class:`~penstock.errors.Locked` if another process is at it or was first.
     """
     _check_whole(filter, options)
+    storage, _ = storage.continuing({})
     _check_keyed(storage.dataset)
     filter.condition(storage.dataset)  # complains before anything is done
     publication: Attempt | None = None
@@ -111,18 +111,14 @@ def _continuing(
 ) -> tuple[Source, Layout, list[str]]:
     """The source as the lineage knows it, and what is to be told of that. Raises :class:`UsageError` for new columns
     that are not to be kept out."""
-    if last is None:
-        return storage, layout, []
-    storage, new = storage.continuing(last.manifest.source)
+    storage, new = storage.continuing({} if last is None else last.manifest.source)
     if new and options.new_columns == "fail":
         raise UsageError(
             f"the table has columns that the lineage does not know: {', '.join(new)}",
             hint="--new-columns ignore keeps them out; a new lineage in another directory has them",
         )
-    if not new:
-        return storage, layout, []
-    written = layout.dataset.select([name for name in layout.columns if name not in new])
-    return storage, replace(layout, dataset=written), [f"new columns are kept out of the lineage: {', '.join(new)}"]
+    layout = replace(layout, dataset=options.written(storage.dataset))
+    return storage, layout, [f"new columns are kept out of the lineage: {', '.join(new)}"] if new else []
 
 
 def _written(
@@ -164,10 +160,10 @@ def _check_whole(filter: ExportFilter, options: ExportOptions) -> None:
 
 
 def _check_keyed(dataset: Dataset) -> None:
-    if dataset.order is None or not dataset.key:
+    if dataset.number is None or not dataset.key:
         raise UsageError(
             f"{dataset.name} has no order of arrival or no key: nothing tells new rows from old ones",
-            hint="name an integer column that only grows with --key, or export it whole",
+            hint="name columns that order its rows with --key, or export it whole",
         )
 
 
@@ -183,9 +179,8 @@ def _standing(
     last = chain[-1].lineage if chain else None
     wanted = [anchor.seq for anchor in last.anchors] if last is not None else []
     there = _facts(view, wanted, dataset, chain[-1].manifest.layout if chain else layout, steps)
-    newest = view.numbers(ROWS_BACK[-1] + 1)
-    taken = newest.take(pa.array([back for back in ROWS_BACK if back < len(newest)], pa.int64())).to_pylist()
-    numbers = list(dict.fromkeys(taken))  # rows may share one
+    newest = view.newest(ROWS_BACK[-1] + 1)
+    numbers = list(dict.fromkeys(newest[back] for back in ROWS_BACK if back < len(newest)))  # rows may share one
     anchors = _facts(view, numbers, dataset, layout, steps)
     ended_at_a_row = last is None or last.upto in wanted[:1]
     return Standing(
@@ -202,15 +197,16 @@ def _standing(
 
 
 def _facts(
-    view: View, numbers: Sequence[int], dataset: Dataset, layout: Layout, steps: Sequence[Flattening]
-) -> dict[int, list[Anchor]]:
-    """What is at these arrival numbers, each row as an anchor."""
+    view: View, numbers: Sequence[Arrival], dataset: Dataset, layout: Layout, steps: Sequence[Flattening]
+) -> dict[Arrival, list[Anchor]]:
+    """What is at these numbers or keys, each row as an anchor."""
     if not numbers:
         return {}
     rows, events = view.rows_at(numbers)
-    found: dict[int, list[Anchor]] = {seq: [] for seq in rows}
+    found: dict[Arrival, list[Anchor]] = {seq: [] for seq in rows}
     text, own = RowText(layout.dataset), applied(steps, events, Counter()).select(list(layout.columns))
-    for place, (seq, key) in enumerate(zip(events[dataset.order].to_pylist(), KeyText(dataset)(events), strict=True)):
+    placed = rows if dataset.order is None else events[dataset.order].to_pylist()
+    for place, (seq, key) in enumerate(zip(placed, KeyText(dataset)(events), strict=True)):
         found[seq].append(Anchor(seq=seq, key=key, digest=digest_hex(text.digest(own.slice(place, 1)))))
     for seq in rows:
         if len(found[seq]) < rows.count(seq):
@@ -224,8 +220,8 @@ def _told(manifest: Manifest, lineage: Lineage) -> Iterator[str]:
     broken = lineage.broken
     if broken is not None:
         yield (
-            f"the store is not as run {lineage.run - 1} left it: {broken.why}; it was read again from arrival number"
-            f" {lineage.after + 1} on, and what no run holds yet was exported: {manifest.rows:,} rows"
+            f"the store is not as run {lineage.run - 1} left it: {broken.why}; it was read again from behind"
+            f" {said(lineage.after)} on, and what no run holds yet was exported: {manifest.rows:,} rows"
         )
     if manifest.guarantees["growth"] == Growth.ASSUMED:
         yield "growing is assumed: no index finds the rows below the cursor, so that a late one would not be seen"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
+from penstock.model.arrival import Arrival
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.roll import RECORD_BYTES
@@ -25,14 +26,14 @@ class Noted(Onward, Closing):
     """The rows of others. What is read of them once ``begin`` was called is noted in a file without a name, so that
     memory does not follow the rows. Slices may be read from several threads, each once."""
 
-    def __init__(self, rows: Rows, written: Dataset, order: str) -> None:
+    def __init__(self, rows: Rows, written: Dataset) -> None:
         super().__init__(rows)
-        self._record = Recorder(written, order)
+        self._record = Recorder(written)
         self._file = tempfile.TemporaryFile(prefix="penstock-")  # noqa: SIM115  # closed by close
         self._lock = threading.Lock()
         self._noting = False
-        #: Where the records of a slice lie, by the number that it begins after: begin and length.
-        self._spans: dict[int, tuple[int, int]] = {}
+        #: Where the records of a slice lie, by what it begins after: begin and length.
+        self._spans: dict[Arrival, tuple[int, int]] = {}
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         return super().read(span, filter) if self._noting else self._rows.read(span, filter)

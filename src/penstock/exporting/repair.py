@@ -9,14 +9,14 @@ ones, and does without manifests that are lost. No manifest is ever changed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, pairwise
 from typing import Any
 
 from penstock.errors import ManifestError
-from penstock.exporting.chosen import OfPartition, Rolled
+from penstock.exporting.chosen import Counted, OfPartition, Rolled, within
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
 from penstock.exporting.growth import write_roll
@@ -24,6 +24,7 @@ from penstock.exporting.noting import Noted
 from penstock.exporting.reread import without_held
 from penstock.exporting.resume import Plan
 from penstock.exporting.run import Run
+from penstock.model.arrival import BEGINNING, Arrival, horizon
 from penstock.model.dataset import Dataset
 from penstock.model.lineage import NO_TOTALS, roll_name, run_name
 from penstock.model.maintenance import Removed, Waived
@@ -36,7 +37,7 @@ from penstock.pipeline.flattening import parse_steps
 from penstock.pipeline.steps import bound_by, stepped
 from penstock.ports.backend import Staged, Stat, Upload
 from penstock.ports.observer import Observer, Progress, tell
-from penstock.ports.source import Clock, Rows, Slice, Source, View
+from penstock.ports.source import Clock, Rows, Source, View
 from penstock.publishing.around import Stored
 from penstock.publishing.attempt import Attempt, Taken
 from penstock.publishing.lineage import LineageDestination, totals_of
@@ -44,7 +45,6 @@ from penstock.publishing.shapes import Run as RunShape
 from penstock.reading.chain import Link, faults, read_link, without_waived
 from penstock.reading.part import damage
 
-_BELOW_ALL = -(1 << 63)
 _LAST_NUMBER = re.compile(r"-(-?\d+)-[0-9a-f]{8}(?:\.\w+)+\Z", re.ASCII)
 
 
@@ -216,23 +216,33 @@ class _Repair(Closing):
 
     def _again(self, link: Link, entry: PartEntry) -> _Made:
         """The rows of a part, made a part again."""
-        span = entry.seq_range
-        assert span is not None  # the part of a run has rows
         rows, by = self._rows_of(link), self._layout.partition_by
         if by is not None:
             time = None if entry.time_range is None else entry.time_range.first
             rows = OfPartition(rows, str(self._layout.dataset.time), by, time)
         staging = _Aside(self._publication)
-        run = self._run(
-            rows,
-            span.first - 1,
-            span.last,
-            begun=link.lineage.after if entry.mark is None else span.first - 1,
-            layout=replace(self._layout, partition_by=None, partition_name=None),
-            source=link.manifest.source,
-        )
+        given = {
+            "layout": replace(self._layout, partition_by=None, partition_name=None),
+            "source": link.manifest.source,
+        }
+        span = entry.seq_range
+        if span is None:
+            run = self._counted(link, entry, rows, given)
+        else:
+            begun = link.lineage.after if entry.mark is None else span.first - 1
+            run = self._run(rows, span.first - 1, span.last, begun=begun, **given)
         made = run.write(staging, self._threads, None, single=True)
         return _Made(made[0], staging.parts[0])
+
+    def _counted(self, link: Link, entry: PartEntry, rows: Rows, given: Mapping[str, Any]) -> Run:
+        """The work on a part that names no numbers: its rows are behind those of the parts before it."""
+        lineage, folders = link.lineage, split_name(entry.name)[0]
+        after, upto = (lineage.after, lineage.upto) if entry.mark is None else (BEGINNING, lineage.after)
+        parts = [one for one in link.manifest.parts if one.mark == entry.mark and split_name(one.name)[0] == folders]
+        before = sum(one.rows for one in parts[: parts.index(entry)])
+        stretch = self._run(rows, after, upto, **given)
+        chosen = Counted(rows, stretch.slices, self._filter, before=before, count=entry.rows)
+        return self._run(chosen, after, upto, slices=chosen.slices, **given)
 
     def _rows_of(self, link: Link) -> Rows:
         """What a run had to read: where it read rows again, without those that the runs before it hold."""
@@ -273,15 +283,14 @@ class _Repair(Closing):
         before = max((link for link in self.links if link.lineage.run < lost[0]), key=_run, default=None)
         behind = min((link for link in self.links if link.lineage.run > lost[-1]), key=_run, default=None)
         files = [stat for run in lost for stat in self._destination.parts_of_run(run)]
-        after = _BELOW_ALL if before is None else before.lineage.upto
+        after = BEGINNING if before is None else before.lineage.upto
         upto = behind.lineage.follows if behind is not None else max([after, *(_last_number(stat) for stat in files)])
         staging = _Aside(self._publication, RunShape(lost[0]))
-        source = {**self.links[-1].manifest.source, "horizon": upto}  # what an export says of itself inside its files
+        # what an export says of itself inside its files
+        source = {**self.links[-1].manifest.source, "horizon": horizon(upto)}
         noted: Noted | None = None
         if behind is not None and behind.lineage.known is not None:
-            noted = self._closing.enter_context(
-                Noted(self._view, self._layout.dataset, str(self._layout.dataset.order))
-            )
+            noted = self._closing.enter_context(Noted(self._view, self._layout.dataset))
             noted.begin()
         run = self._run(self._view if noted is None else noted, after, upto, source=source)
         entries = run.write(staging, self._threads, None, single=False, keep_empty=False)
@@ -302,7 +311,7 @@ class _Repair(Closing):
             for entry, staged in zip(entries, staging.parts, strict=True):
                 self._add(_Made(entry, staged), split_name(entry.name)[0])
             if noted is not None:
-                begin = after if after > _BELOW_ALL else None
+                begin = after if after > BEGINNING else None
                 numbers = (number for each in self._numbers(begin, upto) for number in each.to_pylist())
                 self._rolls.append(noted.with_untaken(numbers))
         self.notes.append(f"{names}: {why}")
@@ -321,12 +330,14 @@ class _Repair(Closing):
                 )
             )
 
-    def _run(self, rows: Rows, after: int, upto: int, **more: Any) -> Run:
+    def _run(self, rows: Rows, after: Arrival, upto: Arrival, **more: Any) -> Run:
         """The work on the rows of a stretch, cut as a run that began there would cut them."""
-        planned = Run(rows, self._layout, self._filter, self._options, after=more.pop("begun", after)).slices
+        begun = more.pop("begun", after)
         given = {"layout": self._layout, "steps": self._steps, "source": self.links[-1].manifest.source, **more}
-        slices = list(_within(planned, after, upto))
-        return Run(rows, filter=self._filter, options=self._options, slices=slices, **given)
+        if "slices" not in given:
+            planned = Run(rows, self._layout, self._filter, self._options, after=begun).slices
+            given["slices"] = list(within(planned, after, upto))
+        return Run(rows, filter=self._filter, options=self._options, **given)
 
     def _look_at_files(self, entries: Sequence[PartEntry], files: Sequence[Stat]) -> None:
         """Parts of a run that is waived go if their very bytes came out again; others are left, and told."""
@@ -381,15 +392,6 @@ class _Aside:
         return "" if self._shape is None else self._shape.part_name(index, entry, ending, folders)
 
 
-def _within(slices: Sequence[Slice], after: int, upto: int) -> Iterator[Slice]:
-    """The slices that lie in a stretch, those at its ends cut there."""
-    for span in slices:
-        if span.upto <= after or span.after >= upto:
-            continue
-        whole = after <= span.after and span.upto <= upto
-        yield span if whole else replace(span, after=max(span.after, after), upto=min(span.upto, upto), rows=0)
-
-
 def _run(link: Link) -> int:
     return link.lineage.run
 
@@ -397,4 +399,4 @@ def _run(link: Link) -> int:
 def _last_number(stat: Stat) -> int:
     """The last arrival number that the name of a run's part tells."""
     match = _LAST_NUMBER.search(stat.key)
-    return _BELOW_ALL if match is None else int(match[1])
+    return BEGINNING if match is None else int(match[1])

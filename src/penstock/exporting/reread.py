@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import repeat
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,12 +38,12 @@ _TIED = "SELECT 1 FROM rows WHERE place > 0 LIMIT 1"
 
 
 class Unheld(Onward):
-    """The rows of a view without those at the numbers ``held``, which are in order; ``unread`` says how many that
-    were. Where rows are ``tied``, several of one number, ``places`` says which of them in turn, from 0, each means."""
+    """The rows of a view without those of the numbers ``held``, which ascend; ``unread`` says how many that were.
+    Where rows are ``tied``, several of one number, ``places`` says which of them in turn, from 0, each means."""
 
-    def __init__(self, rows: Rows, order: str, held: array[int], places: array[int], *, tied: bool) -> None:
+    def __init__(self, rows: Rows, number: str, held: array[int], places: array[int], *, tied: bool) -> None:
         super().__init__(rows)
-        self._order = order
+        self._number = number
         self._held = held
         self._places = places
         self._tied = tied
@@ -52,19 +53,21 @@ class Unheld(Onward):
         return {**self._rows.unread, **({"held_already": len(self._held)} if self._held else {})}
 
     def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
-        begin, end = bisect_left(self._held, span.after + 1), bisect_left(self._held, span.upto + 1)
-        held = self._held[begin:end]
-        known = pa.array(held, pa.int64())
-        pairs = set(zip(held, self._places[begin:end], strict=True)) if self._tied else set()
         turns = _Turns()
         for batch in reading:
-            if self._tied:
-                kept = pa.array([pair not in pairs for pair in turns(batch[self._order].to_pylist())], pa.bool_())
-            else:
-                kept = pc.invert(pc.is_in(batch[self._order], value_set=known))
-            left = batch.filter(kept) if held else batch
-            if left.num_rows:
-                yield left
+            numbers = batch[self._number].to_pylist()
+            places = (place for _, place in turns(numbers)) if self._tied else repeat(0)
+            kept = [not self._holds(number, place) for number, place in zip(numbers, places, strict=False)]
+            if any(kept):
+                yield batch.filter(pa.array(kept, pa.bool_()))
+
+    def _holds(self, number: int, place: int) -> bool:
+        at = bisect_left(self._held, number)
+        while at < len(self._held) and self._held[at] == number:
+            if self._places[at] == place:
+                return True
+            at += 1
+        return False
 
 
 class _Turns:
@@ -100,14 +103,12 @@ def without_held(
     parts = [
         part
         for part in parts_of(manifests)
-        if part.entry.seq_range is not None and part.entry.seq_range.last > lineage.after
+        if dataset.order is None or (part.entry.seq_range is not None and part.entry.seq_range.last > lineage.after)
     ]
     if not parts or lineage.upto <= lineage.after:
         return rows
-    order, lacking = (
-        str(dataset.order),
-        [name for name in given.key if name in given.own and name not in dataset.columns],
-    )
+    number = str(dataset.number)
+    lacking = [name for name in given.key if name in given.own and name not in dataset.columns]
     if lacking:
         raise Rewound(
             "the store is not as the last run left it, and what the lineage holds cannot be told: it has no column"
@@ -119,17 +120,17 @@ def without_held(
     with closing(Scratch(table, purpose="compare rows")) as scratch:
         for part in parts:
             for batch in part.rows(destination):
-                if order in dataset.columns:
-                    batch = batch.filter(pc.greater(batch[order], lineage.after))
+                if dataset.order in dataset.columns:
+                    batch = batch.filter(pc.greater(batch[dataset.order], lineage.after))
                 scratch.put(_PUT, ((digest, None, None) for digest in text.hashes(batch.select(own))))
         turns = _Turns()
         for span in rows.plan(filter, max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES, after=lineage.after):
             for batch in rows.read(span, filter):
                 hashes = text.hashes(batch.select(own))
-                numbered = zip(hashes, turns(batch[order].to_pylist()), strict=True)
+                numbered = zip(hashes, turns(batch[number].to_pylist()), strict=True)
                 scratch.put(_PUT, ((digest, *pair) for digest, pair in numbered))
         held, places = array("q"), array("q")
         for seq, place in scratch.rows(_HELD):
             held.append(seq)
             places.append(place)
-        return Unheld(rows, order, held, places, tied=any(scratch.rows(_TIED)))
+        return Unheld(rows, number, held, places, tied=any(scratch.rows(_TIED)))

@@ -24,6 +24,7 @@ from penstock.exporting.partitions import Gathered, PartitionReader
 from penstock.exporting.parts import ColumnarPart, Hands, PartWriter, TextPart, named
 from penstock.formats import FORMATS
 from penstock.model import times
+from penstock.model.arrival import Arrival
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage
 from penstock.model.location import Location
@@ -60,7 +61,7 @@ MOST_PARTS = 50_000
 class Run:
     """One export from an open view to its manifest, or, where ``slices`` are given, the work of a part of it.
 
-    ``after`` leaves out what arrived up to that ``seq``. ``source`` is what is said of the source, the view's own words
+    ``after`` leaves out what arrived up to there. ``source`` is what is said of the source, the view's own words
     if not given. ``steps`` are those that the view's rows have been through.
     """
 
@@ -72,7 +73,7 @@ class Run:
         options: ExportOptions,
         *,
         streamed: bool = False,
-        after: int | None = None,
+        after: Arrival | None = None,
         slices: Sequence[Slice] | None = None,
         source: Mapping[str, Any] | None = None,
         steps: Sequence[Step] = (),

@@ -79,7 +79,8 @@ class Dataset:
 
     ``own`` are the columns that the rows digest covers, in the order of ``schema``: all but what a store assigns.
     ``time`` is the column that windows and partitions mean, ``key`` are those that identify a row, ``order`` is a
-    64-bit integer in which rows arrived. ``hidden`` are columns that rows are known by, and that are written only when
+    64-bit integer in which rows arrived; where they are ordered otherwise, ``hashed`` is a hidden one that tells rows
+    from others, of their key. ``hidden`` are columns that rows are known by, and that are written only when
     they are asked for, such as the row number of a table. A choice of columns may leave out what these name. Raises
     :class:`UsageError` for a schema that no export can hold.
     """
@@ -91,6 +92,7 @@ class Dataset:
     key: tuple[str, ...] = ()
     order: str | None = None
     hidden: tuple[str, ...] = ()
+    hashed: str | None = None
 
     def __post_init__(self) -> None:
         names = self.columns
@@ -113,6 +115,11 @@ class Dataset:
         facts = {"own": ", ".join(self.own), "time": self.time, "key": ", ".join(self.key), "order": self.order}
         told = (f"; {what} {names}" for what, names in facts.items() if names)
         return f"{self.name} ({', '.join(columns)}{''.join(told)})"
+
+    @property
+    def number(self) -> str | None:
+        """The column of 64-bit integers by which a row is told from others, if there is one."""
+        return self.hashed if self.order is None else self.order
 
     @property
     def columns(self) -> tuple[str, ...]:

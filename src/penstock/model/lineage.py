@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from penstock.model import claims
+from penstock.model.arrival import Arrival, arrival_json, parse_arrival
 from penstock.model.maintenance import Removed, Waived, parse_removed, parse_waived
 from penstock.model.roll import Known, Roll, parse_known, parse_roll
 
@@ -29,19 +30,19 @@ class Anchor:
     """A row that stood at or below a cursor. ``key`` is the event's id, ``digest`` its events digest in the run's
     columns; both are ``None`` for a row that was no event."""
 
-    seq: int
+    seq: Arrival
     key: str | None
     digest: str | None
 
     def to_json(self) -> dict[str, Any]:
-        return {"seq": self.seq, "key": self.key, "digest": self.digest}
+        return {**arrival_json(self.seq), "key": self.key, "digest": self.digest}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Break:
     """That the store did not prove any more where the run before ended: ``cursor`` is that end, ``why`` a sentence."""
 
-    cursor: int
+    cursor: Arrival
     why: str
 
 
@@ -79,12 +80,12 @@ class Lineage:
 
     run: int
     previous: str | None
-    after: int
-    upto: int
+    after: Arrival
+    upto: Arrival
     store: str
     anchors: tuple[Anchor, ...] = ()
     deletions: int | None = None
-    reached: int
+    reached: Arrival
     broken: Break | None = None
     totals: Totals = NO_TOTALS
     removed: tuple[Removed, ...] = ()
@@ -94,7 +95,7 @@ class Lineage:
     accepted: str | None = None
 
     @property
-    def follows(self) -> int:
+    def follows(self) -> Arrival:
         """The ``upto`` of the run before, as this one tells it."""
         return self.after if self.broken is None else self.broken.cursor
 
@@ -103,14 +104,14 @@ class Lineage:
         return {
             "run": self.run,
             "previous": self.previous,
-            "after": {"seq": self.after},
-            "upto": {"seq": self.upto},
+            "after": arrival_json(self.after),
+            "upto": arrival_json(self.upto),
             "store": self.store,
             "accepted": self.accepted,
             "anchors": [anchor.to_json() for anchor in self.anchors],
             "deletions": self.deletions,
-            "reached": {"seq": self.reached},
-            "broken": None if broken is None else {"cursor": {"seq": broken.cursor}, "why": broken.why},
+            "reached": arrival_json(self.reached),
+            "broken": None if broken is None else {"cursor": arrival_json(broken.cursor), "why": broken.why},
             "totals": self.totals.to_json(),
             "removed": [part.to_json() for part in self.removed],
             "waived": [run.to_json() for run in self.waived],
@@ -125,14 +126,14 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
     found = Lineage(
         run=run,
         previous=previous,
-        after=_cursor(raw["after"]),
-        upto=_cursor(raw["upto"]),
+        after=parse_arrival(raw["after"]),
+        upto=parse_arrival(raw["upto"]),
         store=str(raw["store"]),
         accepted=None if raw["accepted"] is None else str(raw["accepted"]),
         anchors=tuple(_anchor(anchor) for anchor in raw["anchors"]),
         deletions=None if raw["deletions"] is None else claims.integer(raw["deletions"]),
-        reached=_cursor(raw["reached"]),
-        broken=None if broken is None else Break(cursor=_cursor(broken["cursor"]), why=str(broken["why"])),
+        reached=parse_arrival(raw["reached"]),
+        broken=None if broken is None else Break(cursor=parse_arrival(broken["cursor"]), why=str(broken["why"])),
         totals=_totals(raw["totals"]),
         removed=tuple(parse_removed(part) for part in raw["removed"]),
         waived=tuple(parse_waived(lost) for lost in raw["waived"]),
@@ -145,8 +146,9 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         claims.hex_digits(previous, 64)
     if not found.after <= found.upto <= found.reached or found.follows < found.after:
         raise ValueError("the run's stretch runs backwards")
-    numbers = [found.upto + 1, *(anchor.seq for anchor in found.anchors)]
-    if len(found.anchors) > len(ROWS_BACK) or any(one <= other for one, other in pairwise(numbers)):
+    places = [anchor.seq for anchor in found.anchors]
+    disordered = any(one <= other for one, other in pairwise(places)) or any(place > found.upto for place in places[:1])
+    if len(places) > len(ROWS_BACK) or disordered:
         raise ValueError("the anchors are too many, above the cursor or in no order")
     if any(not lost.run < lost.by <= run for lost in found.waived):
         raise ValueError("a run is waived by one that is not behind it")
@@ -161,16 +163,12 @@ def _anchor(raw: Mapping[str, Any]) -> Anchor:
         raise ValueError("an anchor has a key or a digest alone")
     if digest is not None:
         claims.text(key), claims.hex_digits(digest, 32)
-    return Anchor(seq=claims.integer(raw["seq"]), key=key, digest=digest)
+    return Anchor(seq=parse_arrival(raw), key=key, digest=digest)
 
 
 def _totals(raw: Mapping[str, Any]) -> Totals:
     counts = {name: claims.count(raw[name]) for name in ("parts", "bytes", "rows")}
     return Totals(**counts, names=claims.hex_digits(raw["names"], 32))
-
-
-def _cursor(raw: Mapping[str, Any]) -> int:
-    return claims.integer(raw["seq"])
 
 
 def run_name(run: int) -> str:

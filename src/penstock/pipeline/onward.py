@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from penstock.model.arrival import Arrival
 from penstock.model.filter import ExportFilter
 from penstock.ports.source import Reading, Rows, Slice
 
@@ -30,7 +31,9 @@ class Onward:
     def streams(self) -> bool:
         return self._rows.streams
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+    def plan(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: Arrival | None = None
+    ) -> Iterator[Slice]:
         return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:

@@ -1,6 +1,7 @@
 """Rows as the records of a roll, and numbers summed up: what of a run's rows is kept to know them again.
 
-A record is an arrival number and a hash of the row's content, two signed 64-bit numbers, the lower byte first.
+A record is the number by which a row is told from others and a hash of the row's content, two signed 64-bit numbers,
+the lower byte first.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ NOTHING = Known(rows=0, numbers="0" * 32)
 class Recorder:
     """Makes records of batches of a dataset's rows; the content of a row are its own columns that are written."""
 
-    def __init__(self, written: Dataset, order: str) -> None:
+    def __init__(self, written: Dataset) -> None:
         self._names = list(written.own)
         self._text = RowText(written.select(written.own))
-        self._order = order
+        self._number = str(written.number)
 
     def __call__(self, batch: pa.RecordBatch) -> array[int]:
         """Numbers and hashes of the rows in turn."""
@@ -39,7 +40,7 @@ class Recorder:
         if UNTAKEN in hashes:
             hashes = array("q", (each or 1 for each in hashes))
         records = array("q", bytes(RECORD_BYTES * batch.num_rows))
-        records[::2] = array("q", batch[self._order].to_pylist())
+        records[::2] = array("q", batch[self._number].to_pylist())
         records[1::2] = hashes
         return records
 

@@ -6,7 +6,7 @@ has (:mod:`penstock.pipeline.binding` makes them so).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
+from penstock.model.arrival import Arrival
 from penstock.model.dataset import Dataset
 from penstock.model.event import AnalyticsEvent
 from penstock.model.filter import ExportFilter
@@ -45,8 +46,8 @@ class Slice:
     number in it, where the source needs them to find it.
     """
 
-    after: int
-    upto: int
+    after: Arrival
+    upto: Arrival
     bytes_hint: int
     rows: int = 0
     places: tuple[int, int] | None = None
@@ -77,7 +78,7 @@ class Ticket:
     """What a view tells those who have to see the same one: how far it reaches, how often rows of the source were
     changed by then, where that is counted, and which file it is of."""
 
-    upto: int
+    upto: Arrival
     changes: int | None
     file: tuple[int, int]
 
@@ -100,7 +101,9 @@ class Rows(Protocol):
     @property
     def unread(self) -> Mapping[str, int]: ...
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+    def plan(
+        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: Arrival | None = None
+    ) -> Iterator[Slice]:
         """Slices in ``seq`` order that together hold every matching row above ``after``; none is over a limit unless
         one row is.
 
@@ -117,11 +120,12 @@ class Rows(Protocol):
 class View(Rows, Protocol):
     """One unchanging view of a source. Reads from several threads at once see the same rows.
 
-    ``upto`` is the ``seq`` of its last row, 0 if there is none.
+    ``upto`` is where its last row stands, 0 if there is none. Rows stand at a number, which is their ``seq``, or at a
+    key; a row is told from others by a number in either case (:attr:`~penstock.model.dataset.Dataset.number`).
     """
 
     @property
-    def upto(self) -> int: ...
+    def upto(self) -> Arrival: ...
 
     @property
     def identity(self) -> str:
@@ -129,8 +133,8 @@ class View(Rows, Protocol):
         ...
 
     @property
-    def given(self) -> int:
-        """The highest arrival number that the store knows it gave out: no new row gets one up to it."""
+    def given(self) -> Arrival:
+        """The highest place that the store knows it gave out: no new row gets one up to it."""
         ...
 
     @property
@@ -139,8 +143,19 @@ class View(Rows, Protocol):
         be counted by their numbers without reading all of them, or neither."""
         ...
 
-    def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
-        """The arrival number of every row of ``after < seq <= upto``, in order."""
+    def arrivals(self, after: Arrival | None, upto: Arrival) -> Iterator[pa.Array]:
+        """The number by which each row above ``after``, up to ``upto``, is told from others, in order of arrival."""
+        ...
+
+    def around(
+        self, after: Arrival | None, upto: Arrival, wanted: Callable[[pa.Array], Container[int]]
+    ) -> Iterator[Slice]:
+        """Spans of a stretch that hold the rows of numbers that are wanted, and few others; ``wanted`` says of some in
+        turn which these are."""
+        ...
+
+    def back(self, upto: Arrival, rows: int) -> Arrival | None:
+        """Where the row stands that lies so many rows before the last at or below ``upto``; ``None`` if none does."""
         ...
 
     @property
@@ -148,21 +163,21 @@ class View(Rows, Protocol):
         """How many rows were ever deleted from the store; ``None`` where that is not counted."""
         ...
 
-    def first(self, after: int | None = None) -> int | None:
-        """The ``seq`` of the first row of all, or above a number."""
+    def first(self, after: Arrival | None = None) -> Arrival | None:
+        """Where the first row of all stands, or the first above another."""
         ...
 
-    def numbers(self, count: int) -> pa.Array:
-        """The ``seq`` of the last rows, at most so many, the newest first."""
+    def newest(self, count: int) -> Sequence[Arrival]:
+        """Where the last rows stand, at most so many, the newest first."""
         ...
 
     def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
         """The same as ``read`` with these columns of the dataset at least: what is not asked for need not be read."""
         ...
 
-    def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
-        """Of these numbers those that are a row's, each as often as it is, and these rows, in order of arrival
-        and with exactly the dataset's schema, as far as they are of it, whatever the filter."""
+    def rows_at(self, numbers: Sequence[Arrival]) -> tuple[Sequence[Arrival], pa.RecordBatch]:
+        """Of these numbers, or keys, those where a row stands, each as often as one does, and these rows, in order of
+        arrival and with exactly the dataset's schema, as far as they are of it, whatever the filter."""
         ...
 
     def make_durable(self) -> bool:
@@ -212,8 +227,8 @@ class Source(Protocol):
         ...
 
     def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
-        """The source as a lineage goes on with it whose last run said this of it, and the columns that came since and
-        are kept out of it."""
+        """The source as a lineage reads it whose last run said this of it, nothing before the first, and the columns
+        that came since and are kept out of it."""
         ...
 
     def narrowed(self, columns: Sequence[str]) -> Source:

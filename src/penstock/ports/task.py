@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.model.arrival import said
 from penstock.model.filter import ExportFilter
 from penstock.model.location import Location
 from penstock.model.manifest import PartEntry
@@ -41,7 +42,7 @@ class PartTask:
     attempt: str
 
     def __str__(self) -> str:
-        return f"task {self.number} (arrival numbers {self.slices[0].after + 1} to {self.slices[-1].upto})"
+        return f"task {self.number} (rows behind {said(self.slices[0].after)}, up to {said(self.slices[-1].upto)})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from penstock.errors import Rewound, UsageError
+from penstock.model.arrival import Arrival, Key, above, below, said
 from penstock.model.lineage import Anchor, Break, Lineage
 from penstock.model.maintenance import Waived
 from penstock.reading.chain import Link
@@ -27,12 +28,12 @@ class Standing:
     rows may have a number if it is ``shared``, and those that come late are counted."""
 
     store: str
-    horizon: int
-    given: int
-    lowest: int | None
-    next: int | None
+    horizon: Arrival
+    given: Arrival
+    lowest: Arrival | None
+    next: Arrival | None
     deletions: int | None
-    there: Mapping[int, Sequence[Anchor]]
+    there: Mapping[Arrival, Sequence[Anchor]]
     anchors: tuple[Anchor, ...]
     shared: bool = False
 
@@ -40,9 +41,9 @@ class Standing:
 def next_lineage(chain: Sequence[Link], now: Standing, *, accept: bool = False) -> Lineage:
     """The place of the next run. Raises :class:`UsageError` for another store, unless it is to be accepted, and
     :class:`Rewound` for one in which nothing proves any more what the last run claims."""
-    below = now.horizon if now.lowest is None else now.lowest - 1
+    beginning = now.horizon if now.lowest is None else below(now.lowest)
     if not chain:
-        return _place(now, run=1, previous=None, after=min(0, below), reached=now.horizon)
+        return _place(now, run=1, previous=None, after=min(0, beginning), reached=now.horizon)
     last = chain[-1].lineage
     accepted = last.store if now.store != last.store else None
     if accepted is not None and not accept:
@@ -53,7 +54,8 @@ def next_lineage(chain: Sequence[Link], now: Standing, *, accept: bool = False) 
         )
     if accepted is not None:
         last = replace(last, deletions=None)  # each store counts its own
-    doubts = [doubt for rule in _RULES for doubt in rule(last, now)]
+    rules = _OF_KEYS if now.shared and isinstance(last.upto, Key) else _RULES
+    doubts = [doubt for rule in rules for doubt in rule(last, now)]
     after, upto, broken = last.upto, max(now.horizon, last.upto), None
     if doubts:
         holding = [anchor.seq for anchor in last.anchors if _holds(anchor, now)]
@@ -64,7 +66,7 @@ def next_lineage(chain: Sequence[Link], now: Standing, *, accept: bool = False) 
                 " run would be known again is there",
                 hint=_WAY_OUT,
             )
-        everything = min(chain[0].lineage.after, last.upto, below)
+        everything = min(chain[0].lineage.after, last.upto, beginning)
         after = max((seq for seq in holding if seq < lowest), default=everything)
         upto, broken = now.horizon, Break(cursor=last.upto, why=why)
     return _place(
@@ -85,9 +87,9 @@ def _place(
     *,
     run: int,
     previous: str | None,
-    after: int,
-    reached: int,
-    upto: int | None = None,
+    after: Arrival,
+    reached: Arrival,
+    upto: Arrival | None = None,
     broken: Break | None = None,
     waived: tuple[Waived, ...] = (),
     accepted: str | None = None,
@@ -108,7 +110,7 @@ def _place(
 
 
 #: The lowest arrival number of which nothing is proven any more, and why.
-Doubt: TypeAlias = tuple[int, str]
+Doubt: TypeAlias = tuple[Arrival, str]
 _ALL = -(1 << 64)
 
 
@@ -119,7 +121,7 @@ def _holds(anchor: Anchor, now: Standing) -> bool:
 
 def _another_row(last: Lineage, now: Standing) -> list[Doubt]:
     return [
-        (anchor.seq, f"arrival number {anchor.seq} is another row now")
+        (anchor.seq, f"{said(anchor.seq)} is another row now")
         for anchor in last.anchors
         if now.there.get(anchor.seq) and not _holds(anchor, now)
     ]
@@ -134,28 +136,32 @@ def _gone_unexplained(last: Lineage, now: Standing) -> list[Doubt]:
         return []
     told = "" if counted is None else f", and the store counted {max(counted, 0)} deletions since"
     return [
-        (seq, f"the row of arrival number {seq} is gone{told}")
-        for seq in gone
-        if now.lowest is not None and now.lowest <= seq
+        (seq, f"the row of {said(seq)} is gone{told}") for seq in gone if now.lowest is not None and now.lowest <= seq
     ]
 
 
 def _none_was_there(last: Lineage, now: Standing) -> list[Doubt]:
     if now.next is None or now.next > last.upto:
         return []
-    return [(now.next, f"there was no row of arrival number {now.next} when the last run went up to {last.upto}")]
+    return [(now.next, f"there was no row of {said(now.next)} when the last run went up to {last.upto}")]
 
 
 def _numbers_come_again(last: Lineage, now: Standing) -> list[Doubt]:
     if now.given >= last.upto:
         return []
-    return [(now.given + 1, f"the last run went up to arrival number {last.upto}, the store goes on after {now.given}")]
+    told = f"the last run went up to {said(last.upto)}, the store goes on after {now.given}"
+    return [(above(now.given), told)]
 
 
 def _fewer_deletions(last: Lineage, now: Standing) -> list[Doubt]:
     if last.deletions is None or now.deletions is None or now.deletions >= last.deletions:
         return []
     return [(_ALL, f"the store has counted {now.deletions} deletions, and {last.deletions} when the last run was made")]
+
+
+def _none_is_left(last: Lineage, now: Standing) -> list[Doubt]:
+    gone = _gone_unexplained(last, now)
+    return gone if len(gone) == len(last.anchors) else []
 
 
 _RULES: tuple[Callable[[Lineage, Standing], list[Doubt]], ...] = (
@@ -165,3 +171,6 @@ _RULES: tuple[Callable[[Lineage, Standing], list[Doubt]], ...] = (
     _numbers_come_again,
     _fewer_deletions,
 )
+#: Where rows are counted by their keys no key tells less than its row: one that is gone is missed there, one below the
+#: cursor is late.
+_OF_KEYS: tuple[Callable[[Lineage, Standing], list[Doubt]], ...] = (_another_row, _none_is_left)

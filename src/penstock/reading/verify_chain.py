@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from penstock.model.arrival import BEGINNING
 from penstock.model.lineage import NO_TOTALS, Totals
 from penstock.model.manifest import Manifest, PartEntry, RunKind, held_parts
 from penstock.model.result import Problem, VerifyResult
@@ -13,8 +14,6 @@ from penstock.ports.observer import Observer
 from penstock.publishing.lineage import LineageDestination, totals_of
 from penstock.reading.chain import Link, chain_of
 from penstock.reading.verify import check_parts, sums_up
-
-_BELOW_ALL = -(1 << 63) - 1
 
 
 def verify_chain(
@@ -122,9 +121,9 @@ def _outside(manifest: Manifest) -> list[str]:
     if lineage is None or manifest.kind is RunKind.MAINTENANCE:
         return []
     below = any(entry.mark is not None for entry in manifest.parts)
-    spans = [(manifest.seq_range, _BELOW_ALL if below else lineage.after, lineage.upto)]
+    spans = [(manifest.seq_range, BEGINNING if below else lineage.after, lineage.upto)]
     for entry in manifest.parts:
-        ends = (lineage.after, lineage.upto) if entry.mark is None else (_BELOW_ALL, lineage.after)
+        ends = (lineage.after, lineage.upto) if entry.mark is None else (BEGINNING, lineage.after)
         spans.append((entry.seq_range, *ends))
     return [
         f"rows from {span.first} to {span.last} lie outside the run's stretch"

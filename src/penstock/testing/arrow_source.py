@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from penstock.model.roll import Growth
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.closing import Closing
 from penstock.pipeline.matching import Matcher
-from penstock.ports.source import Peers, Reading, Slice, Source, View
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Peers, Reading, Slice, Source, View
 
 
 class ArrowSource:
@@ -111,8 +111,15 @@ class ArrowView(Closing):
     def arrivals(self, after: int | None, upto: int) -> Iterator[pa.Array]:
         yield pa.array(range((after or 0) + 1, min(upto, self.upto) + 1), pa.int64())
 
-    def numbers(self, count: int) -> pa.Array:
-        return pa.array(range(self.upto, max(self.upto - count, 0), -1), pa.int64())
+    def around(self, after: int | None, upto: int, wanted: Callable[[pa.Array], Container[int]]) -> Iterator[Slice]:
+        return self.plan(ExportFilter(), max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES, after=after)
+
+    def back(self, upto: int, rows: int) -> int | None:
+        place = min(upto, self.upto) - rows
+        return place if place > 0 else None
+
+    def newest(self, count: int) -> Sequence[int]:
+        return range(self.upto, max(self.upto - count, 0), -1)
 
     def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
         return self.read(span, filter)

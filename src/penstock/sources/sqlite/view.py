@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from penstock.model.roll import Growth
 from penstock.model.spelling import Kind, Spelling
 from penstock.model.storage_config import StorageConfig
 from penstock.pipeline.closing import Closing
-from penstock.ports.source import RANGE_ROWS, Peers, Reading, Slice, Ticket
+from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Peers, Reading, Slice, Ticket
 from penstock.sources.connection import Connection, check_alike
 from penstock.sources.log import sync_log
 from penstock.sources.pool import Pool
@@ -144,7 +144,7 @@ class EventsView(Closing):
 
     @property
     def given(self) -> int:
-        return max(self._facts()["given"], self.upto)
+        return max(int(self._facts()["given"]), int(self.upto))
 
     @property
     def deletions(self) -> int | None:
@@ -165,10 +165,20 @@ class EventsView(Closing):
             for batch in reader:
                 yield batch["seq"]
 
-    def numbers(self, count: int) -> pa.Array:
-        sql = f"SELECT seq FROM events WHERE seq <= {self.upto} ORDER BY seq DESC LIMIT {count}"
+    def around(self, after: int | None, upto: int, wanted: Callable[[pa.Array], Container[int]]) -> Iterator[Slice]:
+        return self.plan(ExportFilter(), max_rows=RANGE_ROWS, max_bytes=RANGE_BYTES, after=after)
+
+    def back(self, upto: int, rows: int) -> int | None:
+        return next(iter(self._last(upto, 1, skip=rows)), None)
+
+    def newest(self, count: int) -> Sequence[int]:
+        return self._last(self.upto, count)
+
+    def _last(self, upto: int, count: int, *, skip: int = 0) -> Sequence[int]:
+        sql = f"SELECT seq FROM events WHERE seq <= {upto} ORDER BY seq DESC LIMIT {count} OFFSET {skip}"
         with self._pool.lend() as connection, connection.stream(sql, batch_rows=count) as reader:
-            return reader.read_all()["seq"].combine_chunks()
+            found: list[int] = reader.read_all()["seq"].to_pylist()
+        return found
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
         wanted = ", ".join(str(number) for number in numbers if number <= self.upto)

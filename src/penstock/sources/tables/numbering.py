@@ -81,18 +81,17 @@ class Numbering:
         """``seq``, the row number where it is needed, and what is measured of every row above ``after``, up to
         ``upto``, in ``seq`` order: its size in bytes, or all its values, which is quicker where no sorting moves them
         about. ``where`` is a further condition, behind its AND."""
-        names = [quote_name(name) for name in self.measured]
-        if self.place is None and len(names) <= _MOST_VALUES:
-            measured = ", ".join(["0", "0", *names])
+        if self.place is None and len(self.measured) <= _MOST_VALUES:
+            measured = ", ".join(["0", "0", *map(quote_name, self.measured)])
         else:
-            measured = f"{self.place or '0'}, " + _sum([f"ifnull(octet_length({name}), 4)" for name in names])
+            measured = f"{self.place or '0'}, {row_size(self.measured)}"
         where = f"{self.above(after)} AND {self.seq} <= {upto}{where}"
         return f"SELECT {self.seq}, {measured} FROM {self.shape.source} WHERE {where} ORDER BY {self.seq}"
 
-    def last(self, count: int = 1, *, upto: int | None = None) -> str:
-        """The highest ``seq``, at most so many; no row if there is none."""
+    def last(self, count: int = 1, *, upto: int | None = None, skip: int = 0) -> str:
+        """The highest ``seq`` but for some, at most so many; no row if there is none."""
         below = "" if upto is None else f" AND {self.seq} <= {upto}"
-        return f"{self._numbers()}{below} ORDER BY {self.seq} DESC LIMIT {count}"
+        return f"{self._numbers()}{below} ORDER BY {self.seq} DESC LIMIT {count} OFFSET {skip}"
 
     def arrivals(self, after: int | None, upto: int) -> str:
         """Every ``seq`` of a stretch, in order."""
@@ -138,7 +137,9 @@ def numbering(shape: Shape, column: str | None, measured: Sequence[str]) -> Numb
     )
 
 
-def _sum(terms: list[str]) -> str:
+def row_size(columns: Sequence[str]) -> str:
+    """The size in bytes of these columns of a row."""
+    terms = [f"ifnull(octet_length({quote_name(name)}), 4)" for name in columns]
     while len(terms) > 1:
         terms = [f"({' + '.join(terms[start : start + _TERMS])})" for start in range(0, len(terms), _TERMS)]
     return terms[0]

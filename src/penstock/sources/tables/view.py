@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -30,7 +30,20 @@ from penstock.sources.tables.slices import slices
 
 #: More bytes than any rows have.
 _WHOLE = 1 << 62
+#: Rows that are wanted of some are read by themselves up to so many pieces; if there are more, all between are.
+_MOST_PIECES = 1_000
 _NUMBER = Gather("seq", GatherKind.INT64)
+
+
+def pieces(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """First and last of those that follow each other, of numbers that ascend; of very many pieces one."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return [(found[0][0], found[-1][1])] if len(found) > _MOST_PIECES else found
 
 
 class ForeignView(Closing):
@@ -51,7 +64,7 @@ class ForeignView(Closing):
         if found is None:
             grows = "map seq to an integer column that only grows, as --map seq=COLUMN"
             if not self._projection.numbers_rows:
-                grows = "name an integer column that only grows with --key"
+                grows = "name columns that order its rows with --key"
             raise UsageError(
                 f"the rows of {self._shape.name} have no number: nothing tells new rows from old ones",
                 hint=f"{grows}, or export it whole",
@@ -159,8 +172,19 @@ class ForeignView(Closing):
                 taken.append(numbers)
         return taken, upto
 
-    def numbers(self, count: int) -> pa.Array:
-        return self._numbers(self._numbering.last(count, upto=self.upto), count)
+    def around(self, after: int | None, upto: int, wanted: Callable[[pa.Array], Container[int]]) -> Iterator[Slice]:
+        for numbers in self.arrivals(after, upto):
+            found = wanted(numbers)
+            for first, last in pieces(number for number in dict.fromkeys(numbers.to_pylist()) if number in found):
+                yield Slice(after=first - 1, upto=last, bytes_hint=0)
+
+    def back(self, upto: int, rows: int) -> int | None:
+        found = self._numbers(self._numbering.last(upto=upto, skip=rows))
+        return int(found[0].as_py()) if len(found) else None
+
+    def newest(self, count: int) -> Sequence[int]:
+        found: list[int] = self._numbers(self._numbering.last(count, upto=self.upto), count).to_pylist()
+        return found
 
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
         behind = f"WHERE {self._numbering.among(numbers)} ORDER BY {self._numbering.sorting}"
