@@ -23,7 +23,7 @@ def shape(*columns: str, **given: Any) -> Shape:
         "key": "id",
         "autoincrement": False,
         "indexed": frozenset(),
-        "unique": frozenset(),
+        "uniques": frozenset(),
         "sha256": "0" * 64,
     }
     return Shape(**{**facts, **given})
@@ -57,7 +57,7 @@ def test_autoincrement_needs_no_assumption() -> None:
 
 def test_fields_find_columns_of_their_own_name_without_case() -> None:
     columns = ("pk", "ID", "Event_Type", "TIMESTAMP", "Session_Id", "priority", "DATA", "metadata", "category", "x")
-    adoption = adopt(shape(*columns, key="pk", unique=frozenset({"ID"})), {})
+    adoption = adopt(shape(*columns, key="pk", uniques=frozenset({frozenset({"ID"})})), {})
 
     assert adoption.fields == {
         "id": "ID",
@@ -135,10 +135,13 @@ def test_a_column_called_seq_counts_only_if_it_is_unique_and_there_is_no_key() -
     columns = ("seq", "name", "created_at")
 
     assert "seq" in adopt(shape(*columns, key=None), NEEDED).rest
-    assert adopt(shape(*columns, key=None, unique=frozenset({"seq"})), NEEDED).numbering.seq == "`seq`"
-    assert "seq" in adopt(shape("id", *columns, unique=frozenset({"seq"})), NEEDED).rest
+    assert adopt(shape(*columns, key=None, uniques=frozenset({frozenset({"seq"})})), NEEDED).numbering.seq == "`seq`"
+    assert "seq" in adopt(shape("id", *columns, uniques=frozenset({frozenset({"seq"})})), NEEDED).rest
     assert (
-        adopt(shape(*columns, key=None, unique=frozenset({"seq"})), {**NEEDED, "seq": ":none"}).numbering.seq == "rowid"
+        adopt(
+            shape(*columns, key=None, uniques=frozenset({frozenset({"seq"})})), {**NEEDED, "seq": ":none"}
+        ).numbering.seq
+        == "rowid"
     )
 
 

@@ -47,7 +47,7 @@ def test_a_plain_table(shape_of: Describe) -> None:
         key="id",
         autoincrement=False,
         indexed=frozenset({"a", "b", "d"}),
-        unique=frozenset({"a"}),
+        uniques=frozenset({frozenset({"a"}), frozenset({"b", "c"})}),
         sha256=hashlib.sha256(sql.encode()).hexdigest(),
         kind="table",
         primary=("id",),

@@ -44,7 +44,11 @@ _STORE = (
         "COLUMN:ms gives the unit of a time (:s :ms :us :ns :iso), FIELD=:none leaves the field out.",
     ),
     click.option("--time", metavar="COLUMN", help="The time that --start, --end and partitions mean; COLUMN:ms."),
-    click.option("--key", metavar="COLUMNS", help="What identifies a row; one column of integers also orders rows."),
+    click.option(
+        "--key",
+        metavar="COLUMNS",
+        help="What identifies a row; one column of integers also orders rows, in a lineage any columns.",
+    ),
     click.option(
         "--types",
         metavar="COLUMN:TYPE",

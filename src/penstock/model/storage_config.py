@@ -25,7 +25,9 @@ class StorageConfig:
     letting them in between; with one they never wait.
 
     ``table`` names a table or a view, ``query`` is one SELECT; either is only read. Its rows are exported as they are,
-    in its own columns. ``key`` are the columns that identify a row; a single one of integers also orders them. ``time``
+    in its own columns. ``key`` are the columns that identify a row; a single one of integers also orders them. With
+    ``by_key`` any do, together with the primary key or the row number where rows may share their values, as in every
+    lineage: each has to hold nothing but numbers, or nothing but texts. ``time``
     is the column that windows and partitions mean, with the unit of its numbers if they need one: ``"created:ms"``; one
     of ``s``, ``ms``, ``us``, ``ns``, ``iso``. ``types`` settles types that the declaration does not
     (``{"price": "decimal(10,2)", "at": "timestamp_utc:ms"}``), ``misfits`` what becomes of a value that does not fit:
@@ -55,6 +57,7 @@ class StorageConfig:
     rename: Mapping[str, str] = field(default_factory=dict)
     members: Sequence[str] | None = None
     only: Sequence[str] | None = None
+    by_key: bool = False
 
     def __post_init__(self) -> None:
         if self.synchronous not in ("off", "normal", "full"):

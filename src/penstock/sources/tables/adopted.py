@@ -43,6 +43,7 @@ class Adopted:
 
     order = "seq"
     numbers_rows = True
+    keys = None
     schema = EVENT_SCHEMA
 
     def __init__(self, shape: Shape, config: StorageConfig) -> None:

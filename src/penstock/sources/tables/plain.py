@@ -16,11 +16,12 @@ from penstock.model.filter import ExportFilter
 from penstock.model.nearest import folded, listed, nearest
 from penstock.model.storage_config import StorageConfig
 from penstock.model.times import TimeUnit
-from penstock.pipeline.gathering import Gather
+from penstock.pipeline.gathering import Gather, GatherKind
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS
 from penstock.sources.connection import Connection
 from penstock.sources.tables.asking import Asked, asked
 from penstock.sources.tables.column import Column
+from penstock.sources.tables.keys import KeyOrder, is_served, unique_order
 from penstock.sources.tables.numbering import Numbering, numbering
 from penstock.sources.tables.projection import gathered
 from penstock.sources.tables.table import Shape, chosen_columns
@@ -34,13 +35,15 @@ class Plain:
 
     ``fields`` are the columns of ``dataset``, the row number behind them if it is hidden. ``numbering`` is by what rows
     are ordered, ``None`` where nothing orders them. ``config`` is how it was asked to be read, with the types that were
-    found: who opens it again by that finds the same.
+    found: who opens it again by that finds the same. Where ``keys`` order them, the last column of the dataset is by
+    which number each row is told from others.
     """
 
     shape: Shape
     fields: tuple[Column, ...]
     dataset: Dataset
     numbering: Numbering | None
+    keys: KeyOrder | None = None
     config: StorageConfig
 
     @property
@@ -53,15 +56,16 @@ class Plain:
 
     @property
     def order(self) -> str:
-        return str(self.dataset.order)
+        return str(self.dataset.number)
 
     @property
     def values(self) -> Sequence[str]:
-        return [field.sql for field in self.fields]
+        return [*(field.sql for field in self.fields), *(["0", *self.keys.values] if self.keys is not None else [])]
 
     @property
     def columns(self) -> Sequence[Gather]:
-        return [field.gather for field in self.fields]
+        found = [field.gather for field in self.fields]
+        return found if self.keys is None else [*found, Gather(self.order, GatherKind.INT64), *self.keys.gathers]
 
     def converter(self, filter: ExportFilter) -> Values:
         return Values(self.shape.name, self.fields, self.dataset, filter, misfits=self.config.misfits)
@@ -77,8 +81,14 @@ class Plain:
                 name for name in self.shape.columns if self.config.members is None or name in self.config.members
             ],
             "schema_sha256": self.shape.sha256,
-            "order": self.numbering.order if self.numbering is not None else "none",
+            "order": self._told,
         }
+
+    @property
+    def _told(self) -> str:
+        if self.keys is not None:
+            return f"key {self.keys.told}, {'by an index' if self.keys.served else 'sorted'}"
+        return self.numbering.order if self.numbering is not None else "none"
 
 
 def settle(connection: Connection, shape: Shape, config: StorageConfig) -> Plain:
@@ -106,7 +116,7 @@ def settle(connection: Connection, shape: Shape, config: StorageConfig) -> Plain
         types |= stored
         config = replace(config, types={**config.types, **{name: str(each.type) for name, each in stored.items()}})
     named = {column: names[column] for column in read}
-    table = _ordered(shape, types, named, key, time, config)
+    table = _ordered(connection, shape, types, named, key, time, config)
     return _loosened(connection, table, types, named, key, time) if config.misfits == "text" else table
 
 
@@ -135,10 +145,12 @@ def _loosened(
     loose = sorted(unfit - {time, None if table.numbering is None else table.numbering.column})
     text = ColumnType("text")
     config = replace(table.config, types={**table.config.types, **dict.fromkeys(loose, str(text))})
-    return _ordered(table.shape, {**types, **dict.fromkeys(loose, asked_type(text))}, names, key, time, config)
+    types = {**types, **dict.fromkeys(loose, asked_type(text))}
+    return _ordered(connection, table.shape, types, names, key, time, config)
 
 
 def _ordered(
+    connection: Connection,
     shape: Shape,
     types: Mapping[str, Settled],
     names: Mapping[str, str],
@@ -151,16 +163,25 @@ def _ordered(
     integers = {column.source for column in columns if column.settled.type.name == "int64"}
     wanted = key or (shape.primary if shape.rowid is None else ())
     ordering = wanted[0] if len(wanted) == 1 and wanted[0] in integers else None
-    numbers = numbering(shape, ordering if ordering != shape.key else None, tuple(names))
+    keys = _keys(connection, shape, wanted, ordering, tuple(names)) if config.by_key and wanted else None
+    numbers = None
+    if keys is None:
+        numbers = numbering(shape, ordering if ordering != shape.key else None, tuple(names))
     order = None if numbers is None else numbers.column
     hidden: tuple[str, ...] = ()
+    if keys is not None and shape.rowid is not None and shape.rowid in keys.columns and shape.rowid not in types:
+        columns.append(Column(name=shape.rowid, source=shape.rowid, settled=Settled(ColumnType("int64"))))
+        hidden = (shape.rowid,)
     if numbers is not None and order is None:
         order = numbers.seq
         columns.append(Column(name=order, source=order, settled=Settled(ColumnType("int64"))))
         hidden = (order,)
-    known = key or ((shape.key,) if shape.key is not None else shape.primary)
+    known = keys.columns if keys is not None else key or ((shape.key,) if shape.key is not None else shape.primary)
     written = {**names, **{name: name for name in hidden}}
     fields = [column.field for column in columns]
+    hashed = None if keys is None else _free(written)
+    if hashed is not None:
+        fields.append(pa.field(hashed, pa.int64(), nullable=False))
     dataset = Dataset(
         shape.name if shape.name != EVENTS.name else f"table {shape.name}",
         pa.schema(fields),
@@ -168,9 +189,29 @@ def _ordered(
         time=None if time is None else names[time],
         key=tuple(written[name] for name in known or hidden),
         order=None if order is None else written[order],
-        hidden=hidden,
+        hidden=hidden if hashed is None else (*hidden, hashed),
+        hashed=hashed,
     )
-    return Plain(shape=shape, fields=tuple(columns), dataset=dataset, numbering=numbers, config=config)
+    return Plain(shape=shape, fields=tuple(columns), dataset=dataset, numbering=numbers, keys=keys, config=config)
+
+
+def _keys(
+    connection: Connection, shape: Shape, wanted: Sequence[str], ordering: str | None, measured: tuple[str, ...]
+) -> KeyOrder | None:
+    """The order by a key that is no number of its own: of several columns, of no integers, or, where an index finds it,
+    of integers that rows may share."""
+    order = unique_order(shape, wanted)
+    if ordering is not None and (order.columns == (ordering,) or ordering not in shape.indexed):
+        return None
+    return replace(order, measured=measured, served=not shape.guarded and is_served(connection, order))
+
+
+def _free(taken: Mapping[str, str]) -> str:
+    """A name that no column has."""
+    name = "key_hash"
+    while folded(name) in map(folded, taken.values()):
+        name += "_"
+    return name
 
 
 def _names(shape: Shape, rename: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from penstock.model.filter import ExportFilter
 from penstock.pipeline.gathering import Gather, Gathered
 from penstock.sources.connection import Connection
 from penstock.sources.tables.asking import Asked
+from penstock.sources.tables.keys import KeyOrder
 from penstock.sources.tables.numbering import Numbering
 from penstock.sources.tables.table import Shape
 
@@ -45,6 +46,11 @@ class Projection(Protocol):
 
     @property
     def numbering(self) -> Numbering | None: ...
+
+    @property
+    def keys(self) -> KeyOrder | None:
+        """By which key they are ordered that no number orders; ``order`` then has the number of each."""
+        ...
 
     @property
     def order(self) -> str: ...

@@ -44,7 +44,7 @@ def describe_query(connection: Connection, sql: str) -> Shape:
         key=None,
         autoincrement=False,
         indexed=frozenset(),
-        unique=frozenset(),
+        uniques=frozenset(),
         sha256=hashlib.sha256(sql.encode("utf-8", "surrogateescape")).hexdigest(),
         kind="query",
         types={name: declared for name, declared in described if declared},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from penstock.ports.source import Peers, Source, SourceRef, View
 from penstock.sources.connection import Connection
 from penstock.sources.file import SqliteFile
 from penstock.sources.tables.adopted import Adopted, check_events
+from penstock.sources.tables.keyed import KeyedStream, KeyedView
 from penstock.sources.tables.pinned import Pinned
 from penstock.sources.tables.plain import Plain, settle
 from penstock.sources.tables.projection import Projection
@@ -56,7 +57,9 @@ class AdoptedTable(SqliteFile):
         )
 
     def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
-        """With the columns and the mapping that the lineage was begun with."""
+        """With the columns and the mapping that the lineage was begun with, in the order of the key."""
+        if self._plain is not None and not self.config.by_key:
+            return AdoptedTable(self.path, replace(self._plain.config, by_key=True)).continuing(said)
         if "members" not in said:
             return self, ()
         known = {*said["members"], *said.get("mapping", {}).values()}
@@ -66,7 +69,8 @@ class AdoptedTable(SqliteFile):
         if self._plain is None:
             mapping = {field: said["mapping"].get(field, NOWHERE) for field in COLUMNS} | dict(config.mapping)
             return AdoptedTable(self.path, replace(config, mapping=mapping)), new
-        return AdoptedTable(self.path, config), [config.rename.get(name, name) for name in new]
+        types = {name: type for name, type in config.types.items() if name not in new}
+        return AdoptedTable(self.path, replace(config, types=types)), [config.rename.get(name, name) for name in new]
 
     def narrowed(self, columns: Sequence[str]) -> Source:
         if self._plain is None or set(self._plain.dataset.columns) <= {*columns, *(self.config.only or ())}:
@@ -82,8 +86,9 @@ class AdoptedTable(SqliteFile):
         try:
             with pinned.pool.lend() as connection:
                 projection = self._projection(self._shape(connection))
-            kind = StreamView if _streams(projection) else TableView
-            return kind(pinned, projection, batch_rows=self.config.batch_rows)
+            return _KINDS[projection.keys is not None, _streams(projection)](
+                pinned, projection, batch_rows=self.config.batch_rows
+            )
         except BaseException:
             pinned.close()
             raise
@@ -107,7 +112,18 @@ class AdoptedTable(SqliteFile):
         return self._plain
 
 
+#: The views of rows that a key orders, or not, and that come by once, or not.
+_KINDS: Mapping[tuple[bool, bool], Callable[..., View]] = {
+    (False, False): TableView,
+    (False, True): StreamView,
+    (True, False): KeyedView,
+    (True, True): KeyedStream,
+}
+
+
 def _streams(projection: Projection) -> bool:
     """Whether rows come by once: there is no number to find them by, or no quick way to find them by it."""
     shape, numbers = projection.shape, projection.numbering
+    if projection.keys is not None:
+        return not projection.keys.served
     return numbers is None or shape.guarded or (shape.rowid is None and numbers.column not in shape.indexed)

@@ -39,9 +39,9 @@ _AUTOINCREMENT = re.compile(r"\bAUTOINCREMENT\b", re.IGNORECASE)
 class Shape:
     """A table, or a view, a virtual table or a query, as ``kind`` says. ``rowid`` is how SQL says its row number,
     ``None`` if it has none. ``key`` is its INTEGER PRIMARY KEY (``autoincrement``: never reused), ``primary`` are the
-    columns of its PRIMARY KEY. ``indexed`` columns lead an index, ``unique`` ones have one of their own. ``types`` are
-    declared types by column, as far as there are any. ``sha256`` is of the text of its CREATE, or of the ``query``.
-    ``utf8`` says that texts are compared by their code points."""
+    columns of its PRIMARY KEY. ``indexed`` columns lead an index, and no two rows have the same values in all columns
+    of one of ``uniques``. ``types`` are declared types by column, as far as there are any. ``sha256`` is of the text of
+    its CREATE, or of the ``query``. ``utf8`` says that texts are compared by their code points."""
 
     name: str
     columns: tuple[str, ...]
@@ -49,13 +49,18 @@ class Shape:
     key: str | None
     autoincrement: bool
     indexed: frozenset[str]
-    unique: frozenset[str]
+    uniques: frozenset[frozenset[str]]
     sha256: str
     kind: str = "table"
     primary: tuple[str, ...] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     query: str | None = None
     utf8: bool = False
+
+    @property
+    def unique(self) -> frozenset[str]:
+        """The columns in which no two rows have the same value."""
+        return frozenset(next(iter(columns)) for columns in self.uniques if len(columns) == 1)
 
     @property
     def source(self) -> str:
@@ -119,7 +124,10 @@ def describe(connection: Connection, table: str) -> Shape:
     # the row number of the widest table would be one column too many
     plain = plain and (number is not None or len(names) < _MOST_COLUMNS)
     rowid = next((word for word in _ROWIDS if word not in taken), None) if plain else None
-    wide = {row["entry"] for row in indexes if row["seqno"]}
+    alone: dict[str, list[str | None]] = {}
+    for row in indexes:
+        if row["alone"]:
+            alone.setdefault(row["entry"], []).append(row["name"])
     named = [row for row in indexes if row["name"] is not None and not row["seqno"]]
     sql = definition[0]["sql"]
     return Shape(
@@ -129,7 +137,7 @@ def describe(connection: Connection, table: str) -> Shape:
         key=number,
         autoincrement=number is not None and _AUTOINCREMENT.search(_NOT_CODE.sub(" ", sql)) is not None,
         indexed=frozenset(row["name"] for row in named),
-        unique=frozenset(row["name"] for row in named if row["alone"] and row["entry"] not in wide),
+        uniques=frozenset(frozenset(filter(None, columns)) for columns in alone.values() if None not in columns),
         sha256=hashlib.sha256(sql.encode("utf-8")).hexdigest(),
         kind=kind,
         primary=tuple(row["name"] for row in sorted(keys, key=lambda row: int(row["pk"]))),
