@@ -52,6 +52,7 @@ def test_a_plain_table(shape_of: Describe) -> None:
         kind="table",
         primary=("id",),
         types={"id": "INTEGER", "a": "TEXT"},
+        utf8=True,
     )
 
 
