@@ -6,7 +6,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -35,8 +36,25 @@ VERBS = {
 }
 
 
+@contextmanager
+def _readers() -> Iterator[None]:
+    """What is written has readers. Click would leave with 1 where it has none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone("the reader went away") from None
+
+
 class Verbs(click.Group):
     """A group whose commands are imported one by one, when asked for."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        with _readers():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _readers():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)

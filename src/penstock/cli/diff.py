@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -39,14 +38,12 @@ def command(a: str, b: str, **given: Any) -> None:
     )
     filter, config = filter_of(given), config_of(given)
 
-    out = sys.stdout
-
     def tell(difference: Difference) -> None:
         bar.end()
         if talk.machine:
             talk.emit("difference", kind=difference.kind, id=difference.id)
         else:
-            out.write(f"{_MARKS[difference.kind]} {clean(difference.id)}\n")
+            print(_MARKS[difference.kind], clean(difference.id))
 
     with Bar(talk, "comparing") as bar:
         result = diff(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -73,10 +74,12 @@ def fatal(error: ExportError) -> None:
     talk = _current[-1] if _current else None
     if talk is not None and talk.machine:
         facts = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        talk.emit("error", **facts)
-        talk.emit("summary", ok=False, exit_code=error.exit_code)
+        with suppress(OSError):  # that nothing can be written may be the error
+            talk.emit("error", **facts)
+            talk.emit("summary", ok=False, exit_code=error.exit_code)
     hint = f"\n  hint: {clean(error.hint)}" if error.hint else ""
-    click.echo(f"penstock: {clean(error.message)}{hint}", err=True)
+    with suppress(OSError):
+        click.echo(f"penstock: {clean(error.message)}{hint}", err=True)
 
 
 def clean(text: str) -> str:
