@@ -15,6 +15,7 @@ enum kind {
     KIND_INT64,
     KIND_TIME, /* microseconds since 1970 UTC */
     KIND_NULL, /* nothing but nulls */
+    KIND_REAL, /* 64-bit reals, finite; written, but read as text that is VERBATIM */
     KIND_COUNT
 };
 

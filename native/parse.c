@@ -138,7 +138,10 @@ bool parsed_open(struct parsed *parsed, const struct spelled *columns, int64_t c
 {
     const char *at = text, *end = text + length;
     *parsed = (struct parsed){.columns = columns, .settled = true, .culprit = -1};
-    if (!columns_valid(columns, count)) {
+    bool read = columns_valid(columns, count);
+    for (int64_t place = 0; read && place < count; place++)
+        read = columns[place].kind != KIND_REAL;
+    if (!read) {
         parsed->complaint = "these are no columns";
         return false;
     }

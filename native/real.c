@@ -165,19 +165,22 @@ static void put_zeros(struct text *text, int count)
         text_put(text, "0", 1);
 }
 
-void text_real(struct text *text, double value)
+/* How reals are laid out: so many digits may stand before the point and zeros behind it without an exponent, which has
+ * so many digits at least; `pointed` says that an integer has a point too. */
+struct style {
+    int most_whole, most_zeros, least_power;
+    bool pointed;
+};
+
+static void put_real(struct text *text, double value, const struct style *style)
 {
-    if (!real_finite(value)) {
-        text_put(text, value < 0 ? "-Inf" : "Inf", value < 0 ? 4 : 3);
-        return;
-    }
     struct decimal decimal = decimal_of(value);
     char digits[20] = "0";
     int count = decimal.digits == 0 ? 1 : digits_of(decimal.digits, digits);
     int point = count + decimal.exponent; /* digits before the point */
     if (decimal.negative)
         text_put(text, "-", 1);
-    if (point > 16 || point < -3) {
+    if (point > style->most_whole || -point > style->most_zeros) {
         text_put(text, digits, 1);
         if (count > 1) {
             text_put(text, ".", 1);
@@ -185,7 +188,7 @@ void text_real(struct text *text, double value)
         }
         text_put(text, point > 0 ? "e+" : "e-", 2);
         int power = abs(point - 1);
-        put_zeros(text, power < 10);
+        put_zeros(text, power < 10 ? style->least_power - 1 : 0);
         text_number(text, power);
     } else if (point <= 0) {
         text_put(text, "0.", 2);
@@ -195,7 +198,24 @@ void text_real(struct text *text, double value)
         int whole = count < point ? count : point;
         text_put(text, digits, (size_t)whole);
         put_zeros(text, point - whole);
-        text_put(text, ".", 1);
-        text_put(text, whole < count ? digits + whole : "0", whole < count ? (size_t)(count - whole) : 1);
+        if (whole < count || style->pointed) {
+            text_put(text, ".", 1);
+            text_put(text, whole < count ? digits + whole : "0", whole < count ? (size_t)(count - whole) : 1);
+        }
     }
+}
+
+void text_shortest(struct text *text, double value)
+{
+    static const struct style arrow = {.most_whole = 10, .most_zeros = 5, .least_power = 1};
+    put_real(text, value, &arrow);
+}
+
+void text_real(struct text *text, double value)
+{
+    static const struct style python = {.most_whole = 16, .most_zeros = 3, .least_power = 2, .pointed = true};
+    if (real_finite(value))
+        put_real(text, value, &python);
+    else
+        text_put(text, value < 0 ? "-Inf" : "Inf", value < 0 ? 4 : 3);
 }

@@ -25,6 +25,9 @@ static inline bool real_finite(double value)
     return value - value == 0;
 }
 
+/* A finite real as Arrow's cast to text has it, which is JSON: at most 25 bytes. */
+void text_shortest(struct text *text, double value);
+
 /* A finite real as Python's repr has it, which is JSON, or Inf or -Inf: at most 25 bytes. */
 #define TEXT_REAL 25
 void text_real(struct text *text, double value);

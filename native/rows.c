@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "memory.h"
+#include "real.h"
 
 /* The years 0001 to 9999, in microseconds since 1970. */
 #define FIRST_TIME (-62135596800000000)
@@ -10,8 +11,8 @@
 
 static bool has_type(int32_t kind, const struct arrow_schema *schema, const struct arrow_array *array)
 {
-    static const char *const formats[KIND_COUNT] = {"u", "u", "l", "tsu:", "n"};
-    static const int buffers[KIND_COUNT] = {3, 3, 2, 2, 0};
+    static const char *const formats[KIND_COUNT] = {"u", "u", "l", "tsu:", "n", "g"};
+    static const int buffers[KIND_COUNT] = {3, 3, 2, 2, 0, 2};
     const char *wanted = formats[kind];
     bool same = kind == KIND_TIME ? strncmp(schema->format, wanted, strlen(wanted)) == 0 && schema->format[4] != '\0'
                                   : strcmp(schema->format, wanted) == 0;
@@ -41,6 +42,25 @@ static bool times_fit(const struct column *column, int64_t length)
     return true;
 }
 
+static inline double real_at(const struct column *column, int64_t row)
+{
+    double value;
+    memcpy(&value, &column->numbers[column->first + row], sizeof value);
+    return value;
+}
+
+/* Whether every real that is not null is finite. */
+static bool reals_finite(const struct column *column, int64_t length)
+{
+    bool finite = true;
+    for (int64_t row = 0; row < length; row++)
+        finite &= real_finite(real_at(column, row));
+    for (int64_t row = 0; !finite && row < length; row++)
+        if (!is_null(column, row) && !real_finite(real_at(column, row)))
+            return false;
+    return true;
+}
+
 static const char *column_open(struct column *column, const struct arrow_schema *schema, const struct arrow_array *array,
                                int64_t length)
 {
@@ -62,6 +82,8 @@ static const char *column_open(struct column *column, const struct arrow_schema 
         return "a column has no buffers";
     if (column->kind == KIND_TIME && !times_fit(column, length))
         return "a time is outside the years 0001 to 9999";
+    if (column->kind == KIND_REAL && !reals_finite(column, length))
+        return "a number is not finite";
     return NULL;
 }
 
@@ -148,6 +170,9 @@ static inline bool put_value(struct column *column, int64_t row, size_t rest, st
         return true;
     case KIND_INT64:
         text_number(text, column->numbers[column->first + row]);
+        return true;
+    case KIND_REAL:
+        text_shortest(text, real_at(column, row));
         return true;
     case KIND_VERBATIM:
         bytes = value(column, row, &length);
@@ -283,6 +308,8 @@ static void csv_field(struct column *column, int64_t row, const char *null, size
         struct text short_text = {.bytes = spelled, .room = sizeof spelled};
         if (column->kind == KIND_TIME)
             text_time(&short_text, column->numbers[column->first + row], &column->day);
+        else if (column->kind == KIND_REAL)
+            text_shortest(&short_text, real_at(column, row));
         else
             text_number(&short_text, column->numbers[column->first + row]);
         bool odd = short_text.used == null_length && memcmp(spelled, null, null_length) == 0;

@@ -65,7 +65,7 @@ struct sink *sink_open(const struct spelled *columns, int64_t count, int64_t ord
         columns[order].nullable)
         return NULL;
     for (int64_t at = 0; at < count; at++)
-        if (columns[at].kind == KIND_TIME || columns[at].kind == KIND_NULL)
+        if (columns[at].kind == KIND_TIME || columns[at].kind == KIND_NULL || columns[at].kind == KIND_REAL)
             return NULL;
     struct sink *sink = calloc(1, sizeof *sink);
     if (sink == NULL)

@@ -127,14 +127,18 @@ static void make_numbers(struct made *made, int at, int64_t rows)
         int64_t any = (int64_t)chance(UINT64_MAX);
         bool moment = made->columns[at].kind == KIND_TIME && chance(50);
         numbers[row] = moment ? any % 62135596800000000 : chance(2) ? any : PICK(odd);
+        if (made->columns[at].kind == KIND_REAL && chance(50)) {
+            double real = (double)(any % 1000000) / 100;
+            memcpy(&numbers[row], &real, sizeof real);
+        }
     }
     made->buffers[at][1] = numbers;
 }
 
 static void make_column(struct made *made, int at)
 {
-    static const char *const formats[KIND_COUNT] = {"u", "u", "l", "tsu:UTC", "n"};
-    static const int buffers[KIND_COUNT] = {3, 3, 2, 2, 0};
+    static const char *const formats[KIND_COUNT] = {"u", "u", "l", "tsu:UTC", "n", "g"};
+    static const int buffers[KIND_COUNT] = {3, 3, 2, 2, 0, 2};
     struct spelled *column = &made->columns[at];
     struct text name = {0};
     int64_t before = (int64_t)chance(20), rows = before + made->rows + (int64_t)chance(3);

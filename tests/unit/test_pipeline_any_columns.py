@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -17,6 +18,11 @@ from penstock.model.spelling import Kind, Spelled, Spelling
 from penstock.model.times import MAX_MICROS, MIN_MICROS
 from penstock.pipeline.canonical import NotCanonical, parse_lines, render_csv, render_lines, rows_digest
 
+
+def cents(number: int) -> float:
+    return number / 100
+
+
 NAMES = st.text(max_size=12) | st.sampled_from(['"', "\\", "a,b", "\n", "\0", "é", "own", "", "id"])
 MOMENT = pa.timestamp("us", "UTC")
 VALUES: dict[Kind, tuple[pa.DataType, st.SearchStrategy[object]]] = {
@@ -25,6 +31,10 @@ VALUES: dict[Kind, tuple[pa.DataType, st.SearchStrategy[object]]] = {
     Kind.INT64: (pa.int64(), st.integers(-(1 << 63), (1 << 63) - 1)),
     Kind.TIME: (MOMENT, st.integers(MIN_MICROS, MAX_MICROS)),
     Kind.NULL: (pa.null(), st.none()),
+    Kind.REAL: (
+        pa.float64(),
+        st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**12), 10**12).map(cents),
+    ),
 }
 
 
@@ -45,6 +55,21 @@ def datasets(draw: st.DrawFn) -> tuple[Spelling, pa.RecordBatch]:
     return spelling, pa.record_batch(arrays, schema=spelling.schema).slice(first, draw(st.integers(0, rows - first)))
 
 
+def _with_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with Arrow's own text in place of reals."""
+    columns = [column.cast(pa.string()) if pa.types.is_floating(column.type) else column for column in batch.columns]
+    fields = [
+        pa.field(field.name, column.type, field.nullable) for field, column in zip(batch.schema, columns, strict=True)
+    ]
+    return pa.record_batch(columns, schema=pa.schema(fields))
+
+
+def as_read(spelling: Spelling) -> Spelling:
+    """The columns as they are asked for by who reads: reals as text."""
+    kinds = [Kind.VERBATIM if column.kind is Kind.REAL else column.kind for column in spelling.columns]
+    return Spelling(tuple(replace(column, kind=kind) for column, kind in zip(spelling.columns, kinds, strict=True)))
+
+
 def json_string(text: str) -> str:
     return naive_format.member("", text)[3:]
 
@@ -52,7 +77,7 @@ def json_string(text: str) -> str:
 def plain_values(spelling: Spelling, batch: pa.RecordBatch) -> list[list[str | None]]:
     """What each value is spelled as in CSV, but for the quotes of fields."""
     rows = []
-    for row in batch.to_pylist():
+    for row in _with_texts(batch).to_pylist():
         values = [
             None
             if row[column.name] is None
@@ -89,7 +114,25 @@ def test_rows_of_any_columns_are_spelled_and_summed_as_plainly_and_come_back(
     rendered = render_lines(batch, spelling)
     assert bytes(rendered.text) == text
     assert rendered.digest == render_csv(batch, spelling, null="").digest == rows_digest(batch, spelling) == total
-    assert parse_lines(text, spelling).batch.equals(batch, check_metadata=True)
+    assert parse_lines(text, as_read(spelling)).batch.equals(_with_texts(batch), check_metadata=True)
+    if as_read(spelling) != spelling:
+        with pytest.raises(NotCanonical, match="no columns"):
+            parse_lines(text, spelling)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_real_that_is_not_finite_is_refused_unless_it_is_null(value: float) -> None:
+    spelling = Spelling((Spelled("x", Kind.REAL),))
+    batch = pa.record_batch([pa.array([1.5, value])], schema=spelling.schema)
+    for refuse in (render_lines, rows_digest):
+        with pytest.raises(pa.ArrowInvalid, match="not finite"):
+            refuse(batch, spelling)
+    validity = pa.array([True, False]).buffers()[1]
+    hidden = pa.Array.from_buffers(pa.float64(), 2, [validity, batch["x"].buffers()[1]])
+    assert (
+        bytes(render_lines(pa.record_batch([hidden], schema=spelling.schema), spelling).text)
+        == b'{"x":1.5}\n{"x":null}\n'
+    )
 
 
 @given(datasets(), st.sampled_from(["", "null", "0", "\\N"]))

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     INT64 = "int64"  #: Arrow int64; digits
     TIME = "time"  #: Arrow timestamps in microseconds UTC; RFC 3339 with six digits and Z
     NULL = "null"  #: any type, every value null
+    REAL = "real"  #: Arrow float64, finite; its shortest digits. Written only: who reads asks for ``VERBATIM``
 
 
 _TYPES: Mapping[Kind, pa.DataType] = {
@@ -26,6 +27,7 @@ _TYPES: Mapping[Kind, pa.DataType] = {
     Kind.INT64: pa.int64(),
     Kind.TIME: pa.timestamp("us", "UTC"),
     Kind.NULL: pa.null(),
+    Kind.REAL: pa.float64(),
 }
 
 

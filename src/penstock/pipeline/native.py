@@ -22,7 +22,7 @@ from penstock.model.spelling import Kind, Spelling
 
 #: The library, which is an extension of SQLite too.
 PATH = Path(__file__).with_name("_native.so")
-_CODES = {Kind.TEXT: 0, Kind.VERBATIM: 1, Kind.INT64: 2, Kind.TIME: 3, Kind.NULL: 4}
+_CODES = {Kind.TEXT: 0, Kind.VERBATIM: 1, Kind.INT64: 2, Kind.TIME: 3, Kind.NULL: 4, Kind.REAL: 5}
 _NO_MEMORY = b"there is no memory"
 
 
@@ -94,7 +94,7 @@ def _check(complaint: bytes | None) -> None:
     if complaint == _NO_MEMORY:
         raise MemoryError
     if complaint is not None:
-        raise ValueError(complaint.decode())
+        raise pa.ArrowInvalid(complaint.decode())
 
 
 def batch_of(name: str, given: tuple[Any, ...], texts: pa.Array, told: Any, schema: pa.Schema) -> pa.RecordBatch:

@@ -1,7 +1,7 @@
 """The rows of a dataset as text and back, whatever their types: one spelling in every format.
 
-The native library writes text, JSON text, 64-bit integers and UTC times from Arrow's own memory; those columns pass
-through untouched. All others become text here, which stands in a line as it is (numbers, booleans) or as a string.
+The native library writes text, JSON text, 64-bit integers, reals and UTC times from Arrow's own memory; those columns
+pass through untouched. All others become text here, which stands in a line as it is (numbers, booleans) or as a string.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import binascii
 import json
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.model import times
 from penstock.model.dataset import Dataset, instants, is_json, type_name
-from penstock.model.spelling import Kind
+from penstock.model.spelling import Kind, Spelling
 from penstock.pipeline import native
 from penstock.pipeline.canonical import NotCanonical, Rendered, parse_lines, render_csv, render_lines, rows_digest
 
 _LINES_AT_ONCE = 4096
+_Spell: TypeAlias = Callable[[pa.Array], pa.StringArray]
 
 
 def _spell_decimals(column: pa.Array) -> pa.StringArray:
@@ -66,8 +69,8 @@ def _spell_dates(column: pa.Date32Array) -> pa.StringArray:
     return _within_years(column).cast(pa.string())
 
 
-#: How types become text for which the native library has no kind.
-_SPELL: Mapping[str, Callable[[pa.Array], pa.StringArray]] = {
+#: How types become text for which the native library has no kind, or that it does not read.
+_SPELL: Mapping[str, _Spell] = {
     "timestamp": _spell_times,
     "date": _spell_dates,
     "binary": _spell_binary,
@@ -89,23 +92,28 @@ class RowText:
         names = [str(type_name(field)).partition("(")[0] for field in dataset.schema]
         self._spell = [_SPELL.get(name) for name in names]
         self._as_it_is = not any(self._spell)
+        reals = [name == "float64" for name in names]
+        columns = zip(self.spelling.columns, reals, strict=True)
+        #: What is written otherwise than it is read: reals need no text.
+        self._written = Spelling(tuple(replace(one, kind=Kind.REAL) if real else one for one, real in columns))
+        self._unwritten = [None if real else spell for spell, real in zip(self._spell, reals, strict=True)]
 
     def lines(self, batch: pa.RecordBatch, *, end: bytes = b"\n") -> Rendered:
         """NDJSON lines, each with ``end`` behind it."""
-        return render_lines(self.spelled(batch), self.spelling, end=end)
+        return render_lines(*self._native(batch), end=end)
 
     def csv(self, batch: pa.RecordBatch, *, null: str) -> Rendered:
         """CSV rows without a header, in which ``null`` stands for a null."""
-        return render_csv(self.spelled(batch), self.spelling, null=null)
+        return render_csv(*self._native(batch), null=null)
 
     def digest(self, batch: pa.RecordBatch) -> int:
         """The rows digest alone."""
-        return rows_digest(self.spelled(batch), self.spelling)
+        return rows_digest(*self._native(batch))
 
     def numbers(self, batch: pa.RecordBatch) -> array[int]:
         """What stands for the content of each row, a signed 64-bit number: the lower half of the hash that the rows
         digest sums."""
-        return native.row_hashes(self.spelled(batch), self.spelling)
+        return native.row_hashes(*self._native(batch))
 
     def hashes(self, batch: pa.RecordBatch) -> list[bytes]:
         """What stands for the content of each row, 16 bytes: a hash of its line, in which a line feed is always
@@ -137,13 +145,12 @@ class RowText:
         return batch
 
     def spelled(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """A batch with text in place of what the native library does not spell."""
-        if self._as_it_is:
-            return batch
-        columns = [
-            column if spell is None else spell(column) for column, spell in zip(batch.columns, self._spell, strict=True)
-        ]
-        return pa.record_batch(columns, names=batch.schema.names)
+        """A batch with text in place of what the native library does not read."""
+        return _with_text(batch, self._spell)
+
+    def _native(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Spelling]:
+        """A batch with text in place of what the native library does not write, and how it writes that."""
+        return _with_text(batch, self._unwritten), self._written
 
     def typed(self, columns: Sequence[pa.Array]) -> pa.RecordBatch:
         """Columns as they were spelled, or all as text, back to a batch. Another spelling of a value than ours is not
@@ -167,6 +174,13 @@ class KeyText:
             return ["null" if text is None else text for text in self._text.spelled(key)[0].to_pylist()]
         lines = bytes(self._text.lines(key).text).decode().split("\n")[:-1]
         return lines if len(self._names) > 1 else [line[self._begin : -1].strip('"') for line in lines]
+
+
+def _with_text(batch: pa.RecordBatch, spell: Sequence[_Spell | None]) -> pa.RecordBatch:
+    if not any(spell):
+        return batch
+    columns = [column if each is None else each(column) for column, each in zip(batch.columns, spell, strict=True)]
+    return pa.record_batch(columns, names=batch.schema.names)
 
 
 def _typed(column: pa.Array, field: pa.Field) -> pa.Array:
