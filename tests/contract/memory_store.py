@@ -84,7 +84,15 @@ class MemoryView:
     def moved(self) -> bool:
         return False
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+    def plan(
+        self,
+        filter: ExportFilter,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        after: int | None = None,
+        sampled: bool = False,
+    ) -> Iterator[Slice]:
         after = after or 0
         size = count = last = 0
         for event, seq, _ in self._rows:

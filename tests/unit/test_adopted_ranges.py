@@ -17,6 +17,7 @@ from penstock.errors import InvalidMapping
 from penstock.ports.source import Slice
 from penstock.sources.tables import slices
 from penstock.sources.tables.numbering import ROW_OVERHEAD
+from penstock.sources.tables.view import ForeignView
 
 
 @pytest.fixture
@@ -77,6 +78,89 @@ def test_ranges_hold_every_row_once_in_order(
         assert span.upto == piece[-1]
         assert len(piece) <= most_rows
         assert len(piece) == 1 or span.bytes_hint <= most_bytes
+
+
+def rows_by_rooms(view: ForeignView, found: list[Slice]) -> list[list[tuple[int, int]]]:
+    """The number and size of each row, as they are read at once."""
+    pieces = []
+    for span in found:
+        rest: Slice | None = span
+        while rest is not None:
+            assert rest.after < rest.upto == span.upto
+            reading = view.read(rest, PLAIN)
+            rows = [row for batch in reading for row in batch.select(["seq", "data"]).to_pylist()]
+            pieces.append([(row["seq"], len(row["data"])) for row in rows])
+            rest = reading.rest()
+    return pieces
+
+
+@given(
+    st.sets(st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-50, 900), max_size=300),
+    st.integers(1, 300),
+    st.integers(1, 40_000),
+    st.sampled_from(["WAL", "DELETE"]),
+    st.integers(0, 999),
+)
+@example(set(range(400)), 300, 40_000, "WAL", 3)
+@example({1, 2, 1 << 62, (1 << 62) + 1}, 3, 40_000, "WAL", 0)
+def test_slices_by_a_sample_hold_every_row_once_and_readings_what_they_have_room_for(
+    tmp_path_factory: pytest.TempPathFactory,
+    numbers: set[int],
+    most_rows: int,
+    most_bytes: int,
+    journal: str,
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    rows = [(number, TIME, "click", "x" * chance.choice([1, 1, 1, chance.randrange(5_000)])) for number in numbers]
+    path = build(
+        tmp_path_factory.mktemp("ranges") / "app.db",
+        f"PRAGMA journal_mode = {journal}",
+        "CREATE TABLE hits (n INTEGER PRIMARY KEY, at, name, x)",
+        rows=rows,
+    )
+    with opened(path) as view:
+        found = list(view.plan(PLAIN, max_rows=most_rows, max_bytes=most_bytes, sampled=True))
+        assert found == list(view.plan(PLAIN, max_rows=most_rows, max_bytes=most_bytes, sampled=True))
+        pieces = rows_by_rooms(view, found)
+
+    assert [seq for piece in pieces for seq, _ in piece] == sorted(numbers)
+    for piece in pieces:
+        assert len(piece) <= most_rows
+        assert sum(size for _, size in piece[:-1]) <= most_bytes
+
+
+def test_a_sample_of_rows_that_are_alike_leaves_no_rest(tmp_path: Path) -> None:
+    path = build(
+        tmp_path / "app.db",
+        "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)",
+        rows=[(number, TIME + number, "click", "x" * 50) for number in range(3, 30_000, 3)],
+    )
+    with opened(path) as view:
+        by_rows, by_bytes = (
+            list(view.plan(PLAIN, max_rows=rows, max_bytes=size, sampled=True))
+            for rows, size in [(1_000, 1 << 30), (1 << 30, 500_000)]
+        )
+        assert [len(piece) for piece in rows_by_rooms(view, by_rows)] == [1_000] * 9 + [999]
+        pieces = rows_by_rooms(view, by_bytes)
+
+    assert len(pieces) == len(by_bytes)
+    assert sum(map(len, pieces)) == 9_999
+    assert all(400_000 < span.bytes_hint <= 500_000 for span in by_bytes[:-1])
+
+
+def test_rows_that_no_sample_tells_of_are_read_in_pieces(tmp_path: Path) -> None:
+    sizes = [200_000 if 500 <= number < 540 else 10 for number in range(2_000)]
+    rows = [(number, TIME, "click", "x" * size) for number, size in enumerate(sizes)]
+    path = build(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at, name, x)", rows=rows)
+    with opened(path) as view:
+        found = list(view.plan(PLAIN, max_rows=10_000, max_bytes=1 << 20, sampled=True))
+        pieces = rows_by_rooms(view, found)
+
+    assert len(found) == 1, "the first rows are small"
+    assert [seq for piece in pieces for seq, _ in piece] == list(range(2_000))
+    assert len(pieces) >= 7
+    assert all(sum(size for _, size in piece) < (1 << 20) + 201_000 for piece in pieces)
 
 
 def test_the_ends_of_all_integers_are_numbers_as_any_other(tmp_path: Path) -> None:

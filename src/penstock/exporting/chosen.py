@@ -58,8 +58,7 @@ class Counted(Onward):
         super().__init__(rows)
         self.slices: list[Slice] = []
         self._places: dict[Arrival, tuple[int, int]] = {}
-        for span in slices:
-            there = sum(batch.num_rows for batch in rows.read(span, filter))
+        for span, there in _counted(rows, slices, filter):
             first, behind = min(before, there), min(before + count, there)
             if first < behind:
                 self.slices.append(span)
@@ -73,6 +72,17 @@ class Counted(Onward):
             at += batch.num_rows
             if chosen.num_rows:
                 yield chosen
+
+
+def _counted(rows: Rows, slices: Iterable[Slice], filter: ExportFilter) -> Iterator[tuple[Slice, int]]:
+    """Slices that leave no rest, with how many rows each has."""
+    for each in slices:
+        rest: Slice | None = each
+        while rest is not None:
+            span, reading = rest, rows.read(rest, filter)
+            there = sum(batch.num_rows for batch in reading)
+            rest = reading.rest()
+            yield span if rest is None else replace(span, upto=rest.after), there
 
 
 class Rolled(Onward, Closing):

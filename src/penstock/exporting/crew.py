@@ -43,7 +43,7 @@ class Crew:
 
     def write(self, run: Run, view: View, publication: Publication, observer: Observer | None) -> list[PartEntry]:
         """Have all parts made; returns their entries under their final names, none if no row matches."""
-        groups = run.groups()
+        groups = run.planned.groups()
         if run.filter == ExportFilter():
             check_number(len(groups))
         receipts = list(self._made(run, view, publication, groups, observer))
@@ -82,7 +82,7 @@ class Crew:
                 rows += sum(entry.rows for entry, _, _ in receipt.parts)
                 stored += sum(entry.bytes for entry, _, _ in receipt.parts)
                 done += sum(span.bytes_hint for span in group)
-                tell(observer, Progress(rows=rows, bytes=stored, done=done, total=run.planned))
+                tell(observer, Progress(rows=rows, bytes=stored, done=done, total=run.planned.size))
 
 
 def _too_small(

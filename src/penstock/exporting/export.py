@@ -57,7 +57,7 @@ def export(
                 raise EmptyExport(
                     "no event matches, nothing was published", hint="leave --fail-on-empty out to publish it"
                 )
-            commit(publication, manifest, run.planned, observer)
+            commit(publication, manifest, run.planned.size, observer)
         finally:
             close(publication)
     return ExportResult(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ class Chunk:
 
     ``size`` is the uncompressed size in bytes: of the text, or of the batches in memory. ``digest`` is the unreduced
     events digest. ``times`` is in microseconds.
-    ``counts`` says by reason what was coerced and left out.
+    ``counts`` says by reason what was coerced and left out, ``rest`` what of the range is still to be read.
     """
 
     rows: int
@@ -33,9 +33,14 @@ class Chunk:
     times: Span | None
     seqs: Span | None
     counts: Mapping[str, int] = field(default_factory=dict)
+    rest: Slice | None = None
     content: Sequence[Any] = ()
     stored: Sequence[Any] = ()
     batches: Sequence[pa.RecordBatch] = ()
+
+
+#: Reads a slice as a chunk.
+ReadSlice: TypeAlias = Callable[[Slice], Chunk]
 
 
 class Extractor:
@@ -55,7 +60,7 @@ class Extractor:
     def extract(self, span: Slice, filter: ExportFilter) -> Chunk:
         """The matching rows of a range, as a chunk."""
         reading = self._view.read(span, filter)
-        return replace(self.chunk(reading), counts=dict(reading.counts))
+        return replace(self.chunk(reading), counts=dict(reading.counts), rest=reading.rest())
 
     def chunk(self, source: Iterable[pa.RecordBatch]) -> Chunk:
         """Batches of all columns, rendered and compressed, with their counts, spans and digest.

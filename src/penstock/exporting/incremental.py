@@ -93,7 +93,7 @@ def export_incremental(
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
             durable = {} if view.make_durable() else {"store_durable": "assumed"}
             manifest = of_moment(replace(manifest, guarantees={"growth": str(growth), **durable}), view, run)
-        commit(publication, manifest, run.planned, observer)
+        commit(publication, manifest, run.planned.size, observer)
     finally:
         close(publication)
     return ExportResult(

@@ -44,8 +44,9 @@ class PartitionReader:
         reading = self._view.read(span, filter)
         batches = [self._ordered(batch) for batch in reading]
         rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
+        counts = dict(reading.counts)
         return Chunk(
-            rows=rows, size=size, digest=0, times=None, seqs=None, counts=dict(reading.counts), batches=batches
+            rows=rows, size=size, digest=0, times=None, seqs=None, counts=counts, rest=reading.rest(), batches=batches
         )
 
     def _ordered(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -241,7 +241,7 @@ class _Repair(Closing):
         parts = [one for one in link.manifest.parts if one.mark == entry.mark and split_name(one.name)[0] == folders]
         before = sum(one.rows for one in parts[: parts.index(entry)])
         stretch = self._run(rows, after, upto, **given)
-        chosen = Counted(rows, stretch.slices, self._filter, before=before, count=entry.rows)
+        chosen = Counted(rows, stretch.planned.slices, self._filter, before=before, count=entry.rows)
         return self._run(chosen, after, upto, slices=chosen.slices, **given)
 
     def _rows_of(self, link: Link) -> Rows:
@@ -335,7 +335,7 @@ class _Repair(Closing):
         begun = more.pop("begun", after)
         given = {"layout": self._layout, "steps": self._steps, "source": self.links[-1].manifest.source, **more}
         if "slices" not in given:
-            planned = Run(rows, self._layout, self._filter, self._options, after=begun).slices
+            planned = Run(rows, self._layout, self._filter, self._options, after=begun).planned.slices
             given["slices"] = list(within(planned, after, upto))
         return Run(rows, filter=self._filter, options=self._options, **given)
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property
 from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Any
@@ -22,6 +21,7 @@ from penstock.errors import IntegrityError, UsageError
 from penstock.exporting.extract import Chunk, Extractor
 from penstock.exporting.partitions import Gathered, PartitionReader
 from penstock.exporting.parts import ColumnarPart, Hands, PartWriter, TextPart, named
+from penstock.exporting.planned import Planned
 from penstock.formats import FORMATS
 from penstock.model import times
 from penstock.model.arrival import Arrival
@@ -37,23 +37,16 @@ from penstock.pipeline.digests import digest_hex
 from penstock.ports.format import Encoding
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.runner import Threads
-from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Clock, Rows, Slice
+from penstock.ports.source import Clock, Rows, Slice
 from penstock.ports.step import Step
 from penstock.ports.task import PartTask
 from penstock.publishing.destination import Staging
 from penstock.reading.part import damage
 
-_LEAST_RANGE_BYTES = 1 << 20
-#: A range is at most this share of the memory limit; about three are in flight, each in three shapes.
-_RANGE_SHARE = 48
-#: A range has at most so many values, nulls among them: each takes its room, whatever the payloads take.
-_RANGE_VALUES = 1 << 20
 #: A row group is at most this share of it: the encoder needs several times its size.
 _GROUP_SHARE = 16
 #: Rows that are gathered for partitions are in memory up to this share of the limit.
 _GATHERED_SHARE = 8
-#: Parts by bytes are planned so many at a time.
-_PLANNED_PARTS = 4
 #: Parts that a manifest can name: one of so many is as large as a manifest may be.
 MOST_PARTS = 50_000
 
@@ -91,11 +84,8 @@ class Run:
         self._extract = Extractor(view, filter, layout, self._encoder)
         partitioned = layout.partition_by is not None
         self._read = PartitionReader(view, filter, layout) if partitioned else self._extract
-        range_bytes = max(min(options.memory_limit // _RANGE_SHARE, RANGE_BYTES), _LEAST_RANGE_BYTES)
-        range_rows = max(min(RANGE_ROWS, _RANGE_VALUES // len(layout.columns)), 1)
-        self._most_rows = min(range_rows, options.part_rows or range_rows)
-        self._most_bytes = min(range_bytes, max((options.part_bytes or range_bytes) // 2, 1))
-        self._after = after
+        #: What is read.
+        self.planned = Planned(view, filter, options, columns=len(layout.columns), after=after, given=slices)
         self._stopped: str | None = None
         #: What was coerced and left out on the way, by reason; of the work of a part also each one's uncompressed size.
         self.counts: Counter[str] = Counter()
@@ -103,61 +93,16 @@ class Run:
         self.moved = False
         self.sizes: list[int] = []
         self._timeless = 0
-        #: Slices that were handed out and did not come back as chunks yet, and whether no other follows.
-        self._reading: deque[Slice] = deque()
-        self._ended = False
         #: Who encodes and hashes, as long as parts are written.
         self._hands: Hands | None = None
         self._deadline: float | None = None
-
-    @cached_property
-    def slices(self) -> Sequence[Slice]:
-        """All slices, before any is read; none where rows come by once."""
-        if self._given is not None:
-            return self._given
-        return () if self._view.streams else list(self._plan())
-
-    def _plan(self) -> Iterator[Slice]:
-        return self._view.plan(self.filter, max_rows=self._most_rows, max_bytes=self._most_bytes, after=self._after)
-
-    def _handed(self) -> Generator[Slice, None, None]:
-        """Each slice as it is handed out to be read; ``_ended`` is set with the last one."""
-        slices = self._plan() if self._view.streams and self._given is None else iter(self.slices)
-        span = next(slices, None)
-        self._ended = span is None
-        while span is not None:
-            following = next(slices, None)
-            self._ended = following is None
-            self._reading.append(span)
-            yield span
-            span = following
 
     def estimate(self) -> int | None:
         """Bytes that will be written at least, where that can be said: all rows and columns, as plain text."""
         plain = self.layout.codec == "none" and self.layout.format in (ExportFormat.NDJSON, ExportFormat.JSON)
         whole = self.filter == ExportFilter() and self.options.columns is None and self.options.flatten is None
-        read = self.planned  # planned here: what cannot be is told before any writing
-        return read if plain and whole else None
-
-    @property
-    def planned(self) -> int:
-        """Payload bytes that there are to read, an estimate."""
-        return sum(span.bytes_hint for span in self.slices)
-
-    def groups(self) -> list[tuple[Slice, ...]]:
-        """The slices by the parts that they are planned to become: as many rows as a part may have, or a few times as
-        many bytes, since the bytes that are planned are not those that are written."""
-        groups: list[list[Slice]] = [[]]
-        rows = size = 0
-        most_rows, most_bytes = self.options.part_rows, self.options.part_bytes
-        for span in self.slices:
-            rows, size = rows + span.rows, size + span.bytes_hint
-            over = most_rows is not None and rows > most_rows
-            if groups[-1] and (over or (most_bytes is not None and size > most_bytes * _PLANNED_PARTS)):
-                groups.append([])
-                rows, size = span.rows, span.bytes_hint
-            groups[-1].append(span)
-        return [tuple(group) for group in groups if group]
+        measured = self.planned.measured  # planned here: what cannot be is told before any writing
+        return self.planned.size if plain and whole and measured else None
 
     def task(self, number: int, slices: tuple[Slice, ...], *, view: str, place: Location, attempt: str) -> PartTask:
         """The work of some of these slices, for another process."""
@@ -200,21 +145,24 @@ class Run:
     ) -> list[PartEntry]:
         entries: list[PartEntry] = []
         if self.options.part_rows is not None and self.filter == ExportFilter(limit=self.filter.limit):
-            rows = sum(span.rows for span in self.slices)
+            rows = self.planned.rows
             check_number(-(-min(rows, self.filter.limit or rows) // self.options.part_rows))
         cuts: set[int] = set()
         if self.filter == ExportFilter():  # then all that is planned is written, and cut alike wherever that is done
-            cuts = {1 + end for end in accumulate(len(group) for group in self.groups())}
+            cuts = {1 + end for end in accumulate(len(group) for group in self.planned.groups())}
         part = self._begin(publication)
         try:
-            for number, chunk in enumerate(chunks, 1):
-                if not single and part.rows and (number in cuts or self._full(part, chunk)):
+            number, ended = 0, True  # of slices: one may come as several chunks
+            for chunk in chunks:
+                number += ended
+                if not single and part.rows and ((ended and number in cuts) or self._full(part, chunk)):
                     entries.append(self._end(publication, part, len(entries)))
                     part = self._begin(publication, len(entries))
+                ended = chunk.rest is None
                 part.add(chunk)
                 limited = self.options.max_bytes is not None
                 stored = part.stored_bytes + sum(entry.bytes for entry in entries) if limited else 0
-                if self._more and self._past_limit(stored):
+                if self.planned.more and self._past_limit(stored):
                     break
             if part.rows or keep_empty:
                 entries.append(self._end(publication, part, len(entries)))
@@ -233,7 +181,8 @@ class Run:
         with Gathered(self.layout, self.options.memory_limit // _GATHERED_SHARE) as gathered:
 
             def write(everything: bool) -> None:
-                pieces = gathered.take(max_rows=self._most_rows, max_bytes=self._most_bytes, everything=everything)
+                most = self.planned
+                pieces = gathered.take(max_rows=most.most_rows, max_bytes=most.most_bytes, everything=everything)
                 rendered = threads.map(self._partition_chunk, pieces, in_flight=threads.count + 1)
                 with closing(rendered):
                     self._write_gathered(publication, rendered, entries, by)
@@ -241,7 +190,7 @@ class Run:
             for chunk in chunks:
                 gathered.add(chunk)
                 check_number(len(entries) + gathered.partitions)
-                if self._more and self._past_limit(0):
+                if self.planned.more and self._past_limit(0):
                     break
                 if gathered.full and gathered.scattered:
                     gathered.spill()
@@ -283,12 +232,11 @@ class Run:
         """Chunks in order, cut off exactly at the filter's limit."""
         self._deadline = None if self.options.max_duration is None else time.monotonic() + self.options.max_duration
         left = self.filter.limit
-        total = self.planned
+        total = self.planned.size
         rows = stored = done = 0
-        handed = self._handed()
+        handed = self.planned.handed()
         with closing(handed), closing(threads.map(self._read, handed, in_flight=threads.count + 1)) as chunks:
-            for chunk in chunks:
-                span = self._reading.popleft()
+            for span, chunk in self.planned.returned(chunks, self._read):
                 if left is not None and chunk.rows > left:
                     chunk = self._first_rows(span, left)
                 self.counts.update(chunk.counts)
@@ -301,11 +249,6 @@ class Run:
                     left -= chunk.rows
                     if left == 0:
                         return
-
-    @property
-    def _more(self) -> bool:
-        """Whether there are rows behind those that came back."""
-        return bool(self._reading) or not self._ended
 
     def _first_rows(self, span: Slice, count: int) -> Chunk:
         return self._read.extract(span, replace(self.filter, limit=count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -32,13 +33,19 @@ class Onward:
         return self._rows.streams
 
     def plan(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: Arrival | None = None
+        self,
+        filter: ExportFilter,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        after: Arrival | None = None,
+        sampled: bool = False,
     ) -> Iterator[Slice]:
-        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after)
+        return self._rows.plan(filter, max_rows=max_rows, max_bytes=max_bytes, after=after, sampled=sampled)
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         reading = self._rows.read(span, filter)
-        return Reading(self._passed(span, reading), reading.counts)
+        return replace(reading, batches=self._passed(span, reading))
 
     def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
         """The batches that are handed on of a slice's: all, as they are."""

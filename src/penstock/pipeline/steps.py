@@ -24,7 +24,7 @@ class Stepped(Onward):
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
         reading = self._rows.read(span, filter)
         counts: Counter[str] = Counter()
-        return Reading(self._changed(reading, counts), counts)
+        return Reading(self._changed(reading, counts), counts, reading.rest)
 
     def _changed(self, reading: Reading, counts: Counter[str]) -> Iterator[pa.RecordBatch]:
         for batch in reading:

@@ -43,7 +43,8 @@ class Slice:
 
     ``bytes_hint`` is an upper estimate of the bytes in it, for planning only. ``rows`` is how many rows lie in it at
     least, whatever the filter, as far as the source says; 0 if it does not. ``places`` are the first and last row
-    number in it, where the source needs them to find it.
+    number in it, where the source needs them to find it. ``room`` is how many rows and bytes of it are read at once,
+    where nobody measured how many there are.
     """
 
     after: Arrival
@@ -51,15 +52,22 @@ class Slice:
     bytes_hint: int
     rows: int = 0
     places: tuple[int, int] | None = None
+    room: tuple[int, int] | None = None
+
+
+def nothing() -> Slice | None:
+    """The rest of a slice that was measured."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The rows of one slice, once through. ``counts`` is complete when they are: what was coerced (``coerced_*``) and
-    left out (``skipped_*``), by reason."""
+    left out (``skipped_*``), by reason. Then ``rest`` says what was not read of a slice that had more than its room."""
 
     batches: Iterator[pa.RecordBatch]
     counts: Mapping[str, int] = field(default_factory=dict)
+    rest: Callable[[], Slice | None] = nothing
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self.batches
@@ -102,12 +110,20 @@ class Rows(Protocol):
     def unread(self) -> Mapping[str, int]: ...
 
     def plan(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: Arrival | None = None
+        self,
+        filter: ExportFilter,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        after: Arrival | None = None,
+        sampled: bool = False,
     ) -> Iterator[Slice]:
         """Slices in ``seq`` order that together hold every matching row above ``after``; none is over a limit unless
         one row is.
 
-        Slices that cannot hold a match may be left out. The same store, filter and limits give the same slices.
+        Slices that cannot hold a match may be left out. The same store, filter and limits give the same slices. Who
+        asks for ``sampled`` ones reads on where a reading leaves a rest: a source that had to look at every row to
+        measure slices may then look at some, and give them the limits for their room.
         """
         ...
 

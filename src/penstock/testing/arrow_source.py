@@ -143,7 +143,15 @@ class ArrowView(Closing):
     def moved(self) -> bool:
         return False
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+    def plan(
+        self,
+        filter: ExportFilter,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        after: int | None = None,
+        sampled: bool = False,
+    ) -> Iterator[Slice]:
         wide = self._rows.nbytes // max(self.upto, 1) + 1
         step = max(min(max_rows, max_bytes // wide), 1)
         for begin in range(after or 0, self.upto, step):

@@ -116,6 +116,30 @@ def slices_hold_every_match_once_and_obey_both_limits(place: Place) -> None:
                     assert all(len(piece) <= filter.limit for piece in pieces)
 
 
+def sampled_slices_and_their_rests_hold_every_match_once(place: Place) -> None:
+    given = events(150)
+    place.add(given)
+    source = place.connect()
+    with source.pin() as view:
+        for most_rows, most_bytes in LIMITS:
+            for filter in (one for one in FILTERS if one.limit is None):
+                spans = list(view.plan(filter, max_rows=most_rows, max_bytes=most_bytes, sampled=True))
+                assert spans == list(view.plan(filter, max_rows=most_rows, max_bytes=most_bytes, sampled=True))
+                assert all(one.after < one.upto <= other.after for one, other in pairwise(spans))
+                pieces = [piece for span in spans for piece in _pieces(view, span, source, filter)]
+                assert all(len(piece) <= most_rows for piece in pieces)
+                assert [one for piece in pieces for one in piece] == _matching(given, filter)
+
+
+def _pieces(view: View, span: Slice, source: Source, filter: ExportFilter) -> Iterator[list[str]]:
+    rest: Slice | None = span
+    while rest is not None:
+        assert span.after <= rest.after < rest.upto == span.upto
+        reading = view.read(rest, filter)
+        yield _ids(iter(reading), source)
+        rest = reading.rest()
+
+
 def columns_that_are_asked_for_hold_what_all_of_them_hold(place: Place) -> None:
     place.add(events(150))
     source = place.connect()
@@ -229,6 +253,7 @@ def a_source_is_known_again(place: Place) -> None:
 CHECKS: Sequence[Callable[[Place], None]] = (
     it_is_a_source,
     slices_hold_every_match_once_and_obey_both_limits,
+    sampled_slices_and_their_rests_hold_every_match_once,
     columns_that_are_asked_for_hold_what_all_of_them_hold,
     slices_are_plain_data,
     a_plan_may_begin_after_what_was_read_before,

@@ -195,7 +195,15 @@ class EventsView(Closing):
     def unread(self) -> Mapping[str, int]:
         return {}
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+    def plan(
+        self,
+        filter: ExportFilter,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        after: int | None = None,
+        sampled: bool = False,
+    ) -> Iterator[Slice]:
         current: Slice | None = None
         rows, done = 0, -1 if after is None else after
         first_time, last_time = predicate(filter).times

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -127,7 +128,13 @@ class KeyedView(_Keyed, TableView):
         return Growth.CHECKED
 
     def plan(
-        self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: Arrival | None = None
+        self,
+        filter: ExportFilter,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        after: Arrival | None = None,
+        sampled: bool = False,
     ) -> Iterator[Slice]:
         """Slices of at most that many rows and bytes, but for a single larger row, as they are measured; no connection
         is held between some and the next."""
@@ -150,9 +157,9 @@ class KeyedView(_Keyed, TableView):
     def _asked(self, filter: ExportFilter, after: Arrival | None) -> Asked:
         return self._projection.asked(filter)  # the key finds rows, and no other index
 
-    def _turn(self, after: Arrival, span: Slice, asked: Asked, limited: bool) -> tuple[list[Gathered], Arrival]:
+    def _turn(self, span: Slice, asked: Asked, limited: bool) -> tuple[list[Gathered], Slice]:
         order, where = self._order, asked.said
-        behind = f"WHERE {order.stretch(after, span.upto)}{where.sql} ORDER BY {order.sorting}"
+        behind = f"WHERE {order.stretch(span.after, span.upto)}{where.sql} ORDER BY {order.sorting}"
         most = self._batch_rows if limited or self._pool.turns else RANGE_ROWS
         taken: list[Gathered] = []
         with self._pool.lend() as connection:
@@ -161,8 +168,8 @@ class KeyedView(_Keyed, TableView):
                 check_gathered(order, read)
                 taken.append(order.settled(read, self._projection.order))
                 if limited or over():
-                    return taken, order.keys_of(read.batch).last
-        return taken, span.upto
+                    return taken, replace(span, after=order.keys_of(read.batch).last)
+        return taken, replace(span, after=span.upto)
 
 
 class KeyedStream(_Keyed, StreamView):

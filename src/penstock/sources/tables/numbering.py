@@ -88,6 +88,12 @@ class Numbering:
         where = f"{self.above(after)} AND {self.seq} <= {upto}{where}"
         return f"SELECT {self.seq}, {measured} FROM {self.shape.source} WHERE {where} ORDER BY {self.seq}"
 
+    def sample(self, after: int | None, upto: int, where: str, count: int) -> str:
+        """The same of the first rows alone, whatever they are; those that ``where`` leaves out have no size."""
+        size = row_size(self.measured)
+        rows = f"{self.shape.source} WHERE {self.above(after)} AND {self.seq} <= {upto} ORDER BY {self.seq}"
+        return f"SELECT {self.seq}, 0, iif(1{where}, {size}, 0) FROM {rows} LIMIT {count}"
+
     def last(self, count: int = 1, *, upto: int | None = None, skip: int = 0) -> str:
         """The highest ``seq`` but for some, at most so many; no row if there is none."""
         below = "" if upto is None else f" AND {self.seq} <= {upto}"
@@ -139,7 +145,7 @@ def numbering(shape: Shape, column: str | None, measured: Sequence[str]) -> Numb
 
 def row_size(columns: Sequence[str]) -> str:
     """The size in bytes of these columns of a row."""
-    terms = [f"ifnull(octet_length({quote_name(name)}), 4)" for name in columns]
+    terms = [f"ifnull(octet_length({quote_name(name)}), 4)" for name in columns] or ["0"]
     while len(terms) > 1:
         terms = [f"({' + '.join(terms[start : start + _TERMS])})" for start in range(0, len(terms), _TERMS)]
     return terms[0]

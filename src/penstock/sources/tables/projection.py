@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow as pa
 from penstock.model.filter import ExportFilter
 from penstock.pipeline.gathering import Gather, Gathered
 from penstock.sources.connection import Connection
+from penstock.sources.cursor import Cursor
 from penstock.sources.tables.asking import Asked
 from penstock.sources.tables.keys import KeyOrder
 from penstock.sources.tables.numbering import Numbering
@@ -75,12 +77,19 @@ class Projection(Protocol):
         ...
 
 
+def selected(
+    connection: Connection, projection: Projection, behind: str, values: Sequence[Any] = ()
+) -> AbstractContextManager[Cursor]:
+    """A cursor over the rows that ``behind``, which stands behind FROM and the table, leaves; ``values`` are those of
+    its ``?`` places."""
+    sql = f"SELECT {', '.join(projection.values)} FROM {projection.shape.source} {behind}"
+    return connection.cursor(sql, values, columns=projection.columns, guarded=projection.shape.guarded)
+
+
 def gathered(
     connection: Connection, projection: Projection, behind: str, values: Sequence[Any] = (), *, rows: int, size: int
 ) -> Iterator[Gathered]:
-    """The rows that ``behind``, which stands behind FROM and the table, leaves, at most so many rows and bytes at a
-    time; ``values`` are those of its ``?`` places."""
-    sql = f"SELECT {', '.join(projection.values)} FROM {projection.shape.source} {behind}"
-    with connection.cursor(sql, values, columns=projection.columns, guarded=projection.shape.guarded) as cursor:
+    """The same rows, at most so many rows and bytes at a time."""
+    with selected(connection, projection, behind, values) as cursor:
         while (found := cursor.take(rows, size)) is not None:
             yield found

@@ -38,7 +38,15 @@ class StreamView(ForeignView):
         """None: what one connection pulls no other process has."""
         return None
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+    def plan(
+        self,
+        filter: ExportFilter,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        after: int | None = None,
+        sampled: bool = False,
+    ) -> Iterator[Slice]:
         """Slices of at most that many rows and bytes, but for a single row. Raises
         :class:`~penstock.errors.InvalidMapping` if an arrival number comes twice."""
         self._check_numbered()

@@ -25,8 +25,8 @@ from penstock.sources.connection import Connection
 from penstock.sources.tables.asking import NO_CONDITION, Asked, by_index
 from penstock.sources.tables.numbering import SEQUENCE, Numbering
 from penstock.sources.tables.pinned import Pinned
-from penstock.sources.tables.projection import Converter, Projection, gathered
-from penstock.sources.tables.slices import slices
+from penstock.sources.tables.projection import Converter, Projection, gathered, selected
+from penstock.sources.tables.slices import sampled_slices, slices
 
 #: More bytes than any rows have.
 _WHOLE = 1 << 62
@@ -227,7 +227,15 @@ class TableView(ForeignView):
         super().__init__(pinned, projection, batch_rows=batch_rows)
         self._settled: dict[ExportFilter, Asked] = {}
 
-    def plan(self, filter: ExportFilter, *, max_rows: int, max_bytes: int, after: int | None = None) -> Iterator[Slice]:
+    def plan(
+        self,
+        filter: ExportFilter,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        after: int | None = None,
+        sampled: bool = False,
+    ) -> Iterator[Slice]:
         """Slices of at most that many rows and bytes, as they are measured. Raises
         :class:`~penstock.errors.InvalidMapping` if a number comes twice."""
         self._check_numbered()
@@ -237,10 +245,13 @@ class TableView(ForeignView):
         if asked.first > LEAST:
             after = asked.first - 1 if after is None else max(after, asked.first - 1)
         upto, numbers, where = min(self._last, asked.last), self._numbers_by(asked), NO_CONDITION
+        most = {"max_rows": max_rows, "max_bytes": max_bytes}
+        if sampled and asked.found is None and numbers.distinct and numbers.place is None:
+            return sampled_slices(self._pool, numbers, asked.said, after=after, upto=upto, **most)
         # without an index writers would wait for a pass, and a number that comes twice is seen among all rows alone
         if asked.found is not None or not self._pool.turns:
             where = asked.said if numbers.distinct or numbers.shared else where
-        return slices(self._pool, numbers, where, max_rows=max_rows, max_bytes=max_bytes, after=after, upto=upto)
+        return slices(self._pool, numbers, where, after=after, upto=upto, **most)
 
     def _asked(self, filter: ExportFilter, after: int | None) -> Asked:
         """What SQLite is asked for under a filter: settled once, when slices are planned, or else read."""
@@ -259,35 +270,52 @@ class TableView(ForeignView):
         return self._numbering if asked.found is None else self._numbering.sorted
 
     def read(self, span: Slice, filter: ExportFilter) -> Reading:
-        converter, asked = self._projection.converter(filter), self._asked(filter, None)
-        return Reading(self._rows(span, asked, converter, limited=filter.limit is not None), converter.counts)
+        converter, asked, left = self._projection.converter(filter), self._asked(filter, None), [span]
+        rows = self._rows(left, asked, converter, limited=filter.limit is not None)
+        return Reading(rows, converter.counts, lambda: left[0] if left else None)
 
     def read_columns(self, span: Slice, filter: ExportFilter, names: Sequence[str]) -> Reading:
         return self.read(span, filter)
 
-    def _rows(self, span: Slice, asked: Asked, converter: Converter, *, limited: bool) -> Iterator[pa.RecordBatch]:
-        after = span.after
-        while after < span.upto and not converter.full:
-            taken, after = self._turn(after, span, asked, limited)
+    def _rows(
+        self, left: list[Slice], asked: Asked, converter: Converter, *, limited: bool
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of the slice that is ``left``, as many as it has room for; then what of it is left."""
+        (span,) = left
+        while span.after < span.upto and not converter.full:
+            taken, span = self._turn(span, asked, limited)
             for rows in taken:
                 if converter.full:
-                    return
+                    break
                 found = converter.convert(rows)
                 for start in range(0, found.num_rows, self._batch_rows):
                     yield found.slice(start, self._batch_rows)
+            if span.room is not None and min(span.room) <= 0 and span.after < span.upto:
+                left[0] = replace(span, room=left[0].room, bytes_hint=0)
+                return
+        left.clear()
 
-    def _turn(self, after: int, span: Slice, asked: Asked, limited: bool) -> tuple[list[Gathered], int]:
-        """The rows of a slice above a number, as many as one turn has time for, and up to where they go. Rows behind a
-        limit are not looked at."""
-        numbers, where = self._numbers_by(asked), asked.said
-        within = f"{numbers.within(after, span.upto, span.places)}{where.sql}"
+    def _turn(self, span: Slice, asked: Asked, limited: bool) -> tuple[list[Gathered], Slice]:
+        """The rows of a slice, as many as one turn has time and the slice room for, and what of it is behind them. Rows
+        behind a limit are not looked at."""
+        numbers, where, room = self._numbers_by(asked), asked.said, span.room
+        within = f"{numbers.within(span.after, span.upto, span.places)}{where.sql}"
         behind = f"WHERE {within} ORDER BY {numbers.sorting}"
         most = self._batch_rows if limited or self._pool.turns else RANGE_ROWS
         taken: list[Gathered] = []
-        with self._pool.lend() as connection:
+        with (
+            self._pool.lend() as connection,
+            selected(connection, self._projection, behind, where.parameters) as cursor,
+        ):
             over = self._pool.clock()
-            for rows in gathered(connection, self._projection, behind, where.parameters, rows=most, size=RANGE_BYTES):
+            rows_left, bytes_left = room or (most, RANGE_BYTES)
+            while (rows := cursor.take(min(most, rows_left), min(RANGE_BYTES, bytes_left))) is not None:
                 taken.append(rows)
-                if (limited or over()) and not numbers.shared:  # rows of one number are not parted
-                    return taken, rows.batch[self._projection.order][-1].as_py()
-        return taken, span.upto
+                if room is not None:
+                    rows_left -= rows.batch.num_rows
+                    bytes_left -= rows.batch.nbytes
+                    room = (rows_left, bytes_left)
+                if (limited or over() or min(rows_left, bytes_left) <= 0) and not numbers.shared:
+                    # only rows of one number are not parted
+                    return taken, replace(span, after=rows.batch[self._projection.order][-1].as_py(), room=room)
+        return taken, replace(span, after=span.upto)
