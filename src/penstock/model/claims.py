@@ -47,3 +47,13 @@ def items(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"not a list: {value!r}")
     return value
+
+
+def texts(value: Any) -> list[str]:
+    """The items of a list of texts."""
+    return [text(item) for item in items(value)]
+
+
+def named_texts(value: Any) -> dict[str, str]:
+    """The members of an object of texts."""
+    return {name: text(member) for name, member in members(value).items()}

@@ -22,6 +22,7 @@ from penstock.model.options import TRAITS, ExportFormat, Layout, parse_format
 from penstock.model.partition import DATA, WIDTHS, check_name, folders_at, split_name
 from penstock.model.roll import Roll
 from penstock.model.span import Span
+from penstock.model.storage_config import parse_reading
 
 MANIFEST_VERSION = 1
 #: Largest manifest that is read, in bytes.
@@ -280,7 +281,7 @@ def _from_json(raw: Mapping[str, Any]) -> Manifest:
         level=raw["compression"]["level"],
         options=claims.members(raw["options"]),
         filter=claims.members(raw["filter"]),
-        source=claims.members(raw["source"]),
+        source=parse_reading(claims.members(raw["source"])),
         rows=claims.count(raw["rows"]),
         rows_digest=claims.hex_digits(raw["rows_digest"]["value"], 32),
         checksum=claims.hex_digits(raw["checksum"], 64),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from penstock.errors import InvalidMapping, UsageError
+from penstock.model import claims
 from penstock.model.column_type import parse_column_type
 from penstock.model.columns import COLUMNS
 
@@ -108,9 +109,24 @@ class StorageConfig:
         return {name: value for name, value in plain.items() if value and (name, value) != _USUAL}
 
 
+def parse_reading(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a manifest says of its source, once what of it settles how rows are read is what it has to be. Raises
+    ``ValueError``."""
+    for name, claim in _CLAIMS.items():
+        if name in raw:
+            claim(raw[name])
+    return raw
+
+
 #: What is said of the rows of a table or a query.
 _OF_ROWS = ("mapping", "key", "time", "types", "misfits", "rename")
 _USUAL = ("misfits", "fail")
 #: What settles how rows are read.
 READING = ("table", "query", *_OF_ROWS)
+#: What a manifest says of that, and of which columns there were.
+_CLAIMS: Mapping[str, Callable[[Any], object]] = {
+    **dict.fromkeys(("table", "query", "time", "misfits"), claims.text),
+    **dict.fromkeys(("key", "members"), claims.texts),
+    **dict.fromkeys(("mapping", "units", "types", "rename"), claims.named_texts),
+}
 _INSTEAD = {"key": "map seq to the column that orders them", "time": "map timestamp to the column"}
