@@ -6,13 +6,15 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import real_command as real
 
-from penstock import ExportFilter, ExportOptions, export, verify
+from foreign_sqlite import execute
+from penstock import ExportFilter, ExportOptions, StorageConfig, export, verify
 from penstock.errors import NoSpace
 from proof_ledger import Ledger
 
@@ -128,3 +130,34 @@ def test_a_full_standard_output(store: Path, tmp_path: Path) -> None:
     assert "Traceback" not in ended.told
     assert not manifest.exists()
     assert not real.leftovers(tmp_path)
+
+
+def test_the_place_for_scratch_is_named_when_it_is_what_is_full(
+    store: Path, tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run of a table's lineage reads is noted there, and compared there when rows came late."""
+    del store  # disks can be mounted
+    table, runs = tmp_path / "app.db", tmp_path / "runs"
+    many = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+    execute(table, "CREATE TABLE t (id INTEGER PRIMARY KEY, v)", f"{many} INSERT INTO t SELECT 2 * i, i FROM n")
+    planned = 0
+    for change in ("DELETE FROM t WHERE id = 7", "INSERT INTO t VALUES (7, 7)"):
+        execute(table, change)
+        for pages in range(1, 1000, 15):
+            with small_disk(tmp_path / "disk", f"size={_PAGE * pages}") as disk:
+                monkeypatch.setattr(tempfile, "tempdir", str(disk))
+                before = _contents(runs)
+                try:
+                    export(table, runs, config=StorageConfig(table="t"), incremental=True)
+                    break
+                except NoSpace as error:
+                    said = f"{error.message} {error.hint}"
+                planned += 1
+                left = list(disk.iterdir())
+            assert (str(disk) in said, "TMPDIR" in said) == (True, True), said
+            assert (_contents(runs), left) == (before, [])
+        else:
+            raise AssertionError("no size was enough")
+    assert planned > 3
+    assert verify(runs).ok
+    ledger.add("a full place for scratch", "full disks", planned=planned, fired=planned, passed=planned)

@@ -95,8 +95,12 @@ class Rolled(Onward, Closing):
         self._lock = threading.Lock()
         self._scratch = Scratch("CREATE TABLE rows (seq INTEGER NOT NULL, hash INTEGER)", purpose="compare rows")
         taken = (record for record, what in records_of(destination, [roll]) if what == 1 and record[1] != UNTAKEN)
-        self._scratch.put("INSERT INTO rows VALUES (?, ?)", taken)
-        list(self._scratch.rows("CREATE INDEX by_seq ON rows (seq)"))
+        try:
+            self._scratch.put("INSERT INTO rows VALUES (?, ?)", taken)
+            list(self._scratch.rows("CREATE INDEX by_seq ON rows (seq)"))
+        except BaseException:
+            self.close()
+            raise
 
     def _passed(self, span: Slice, reading: Reading) -> Iterator[pa.RecordBatch]:
         left: Counter[Record] = Counter()

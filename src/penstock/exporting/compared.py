@@ -55,14 +55,21 @@ class Compared(Closing):
     ) -> None:
         self.upto = upto
         self._view = view
-        whole, keyed = above == BEGINNING, isinstance(upto, Key)
         self._lock = threading.Lock()
         self._scratch = Scratch(_TABLE, purpose="compare rows")
-        known = ((*record, what) for record, what in records_of(destination, rolls))
+        try:
+            self._lay_down(records_of(destination, rolls), above)
+        except BaseException:
+            self.close()
+            raise
+
+    def _lay_down(self, records: Iterable[tuple[Record, int]], above: Arrival) -> None:
+        whole, keyed, upto = above == BEGINNING, isinstance(self.upto, Key), self.upto
+        known = ((*record, what) for record, what in records)
         self._scratch.put(_PUT, (row for row in known if keyed or row[0] > above))
         self._put_numbers(None if whole else above, upto, _THERE)
-        if keyed and view.upto > upto:
-            self._put_numbers(upto, view.upto, _BEYOND)
+        if keyed and self._view.upto > upto:
+            self._put_numbers(upto, self._view.upto, _BEYOND)
         self.rows("CREATE INDEX by_seq ON rows (seq)")
         self.rows(_COUNTED)
         if keyed and not whole:

@@ -7,9 +7,11 @@ import tempfile
 import threading
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 
+from penstock.errors import from_os_error
 from penstock.model.arrival import Arrival
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
@@ -29,7 +31,8 @@ class Noted(Onward, Closing):
     def __init__(self, rows: Rows, written: Dataset) -> None:
         super().__init__(rows)
         self._record = Recorder(written)
-        self._file = tempfile.TemporaryFile(prefix="penstock-")  # noqa: SIM115  # closed by close
+        with _at_scratch():
+            self._file = tempfile.TemporaryFile(prefix="penstock-")  # noqa: SIM115  # closed by close
         self._lock = threading.Lock()
         self._noting = False
         #: Where the records of a slice lie, by what it begins after: begin and length.
@@ -47,7 +50,7 @@ class Noted(Onward, Closing):
         for batch in reading:
             found.extend(self._record(batch))
             yield batch
-        with self._lock:
+        with self._lock, _at_scratch():
             begin = self._file.seek(0, os.SEEK_END)
             self._file.write(found)
             self._spans[span.after] = (begin, found.itemsize * len(found))
@@ -61,8 +64,10 @@ class Noted(Onward, Closing):
         """The records of all slices, in order, as they lie in a roll."""
         for after in sorted(self._spans):
             begin, length = self._spans[after]
-            self._file.seek(begin)
-            yield self._file.read(length)
+            with _at_scratch():
+                self._file.seek(begin)
+                records = self._file.read(length)
+            yield records
 
     def with_untaken(self, numbers: Iterable[int]) -> Iterator[bytes]:
         """A record for each of these numbers, which are those of all rows in order: the noted one, or that of a row
@@ -83,4 +88,15 @@ class Noted(Onward, Closing):
 
     def close(self) -> None:
         """Forget everything. Safe to call twice."""
-        self._file.close()
+        with suppress(OSError):  # what could not be written is of no use now
+            self._file.close()
+
+
+@contextmanager
+def _at_scratch() -> Iterator[None]:
+    """Raise what the operating system says of the file as an error that names its place."""
+    try:
+        yield
+    except OSError as error:
+        where = f"cannot note rows in {tempfile.gettempdir()} (TMPDIR names another directory)"
+        raise from_os_error(error, where) from None
