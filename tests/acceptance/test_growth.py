@@ -236,6 +236,9 @@ def test_a_roll_that_is_damaged_is_seen(damage: str, root: Path, penstock: Comma
     insert(root, 15)
     refused = penstock(*ADD, *BY_KEY)
     assert (refused.code, "000001.roll" in refused.stderr) == (4, True)
+    repaired = penstock("repair", "runs", "--from", "app.db", "--json")
+    left = [line["part"] for line in repaired.lines if line["type"] == "problem"]
+    assert (repaired.code, left) == (4, ["_penstock/runs/000001.roll"])
 
 
 def test_rolls_are_what_the_format_says(root: Path, penstock: Command) -> None:

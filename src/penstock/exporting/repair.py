@@ -68,6 +68,7 @@ def repair(
             with _Repair(view, storage.dataset, destination, plan, publication, workers) as work:
                 work.look_after_parts(observer)
                 work.look_after_runs()
+                work.look_at_rolls()
                 manifest = work.manifest(clock)
             if manifest is not None:
                 commit(publication, manifest, 0, observer)
@@ -277,6 +278,12 @@ class _Repair(Closing):
         lost = [number for number in range(1, self.next) if number not in known]
         for _, group in groupby(enumerate(lost), key=lambda each: each[1] - each[0]):
             self._waive([number for _, number in group])
+
+    def look_at_rolls(self) -> None:
+        """A roll is not made again: nothing tells by itself which rows a run found."""
+        rolls = [link.lineage.roll for link in self.links if link.lineage.roll is not None]
+        told = "it is missing, or is not what the manifest names, and is not made again: bring the file back"
+        self.left += [Problem(part=roll.name, message=told) for roll in rolls if self._destination.holds(roll) is None]
 
     def _waive(self, lost: Sequence[int]) -> None:
         """Do without these runs, which follow each other, if the store holds as many rows in their stretch."""
