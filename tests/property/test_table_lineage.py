@@ -12,6 +12,8 @@ import json
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,15 +31,81 @@ from proof_size import SEED, TIMES
 HISTORIES = round(500 * TIMES)
 STEPS = 30
 _COLUMNS = "at INTEGER, name TEXT, path TEXT, note INTEGER"
-_TABLES = {
-    "a key": (f"CREATE TABLE hits (n INTEGER PRIMARY KEY, {_COLUMNS})",),
-    "a key that is never reused": (f"CREATE TABLE hits (n INTEGER PRIMARY KEY AUTOINCREMENT, {_COLUMNS})",),
-    "a unique column": (f"CREATE TABLE hits ({_COLUMNS}, n INTEGER UNIQUE)",),
-    "a column that ties": (f"CREATE TABLE hits (id TEXT, {_COLUMNS}, n INTEGER)", "CREATE INDEX by_n ON hits (n)"),
-}
-_BY_KEY = ("a key", "a key that is never reused")
-#: A row as the model knows it: its number, and how often it was updated, by anybody at all.
+
+#: A row as the model knows it: where it stands, and how often it was updated, by anybody at all.
 Row = tuple[int, int]
+#: Where a row stands whose numbers tie: its number, and, in what is left, what parts it from others.
+_PARTED = 10_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the histories. ``own`` are columns of its own, by the SQL of their values, for a number ``n`` and the
+    row ``path`` of the model. Rows are events ``by`` a mapping, or come as they are in the order of a key. ``place`` is
+    the SQL of where a row stands."""
+
+    create: tuple[str, ...]
+    by: Mapping[str, str] | Sequence[str]
+    own: Mapping[str, str] = field(default_factory=dict)
+    place: str = "n"
+    ties: bool = False
+    counts: bool = False
+
+    @property
+    def unit(self) -> int:
+        return 1 if self.place == "n" else _PARTED
+
+    @property
+    def config(self) -> StorageConfig:
+        if isinstance(self.by, Mapping):
+            return StorageConfig(table="hits", mapping={"timestamp": "at:s", "event_type": "name", **self.by})
+        return StorageConfig(table="hits", key=self.by)
+
+
+_CLOCK = "strftime('%Y-%m-%d %H:%M:%S', 1700000000 + 60 * {n}, 'unixepoch')"
+_TABLES = {
+    "a key": Table((f"CREATE TABLE hits (n INTEGER PRIMARY KEY, {_COLUMNS})",), by={}, counts=True),
+    "a key that is never reused": Table(
+        (f"CREATE TABLE hits (n INTEGER PRIMARY KEY AUTOINCREMENT, {_COLUMNS})",), by={}, counts=True
+    ),
+    "a unique column": Table((f"CREATE TABLE hits ({_COLUMNS}, n INTEGER UNIQUE)",), by={"seq": "n"}),
+    "a column that ties": Table(
+        (f"CREATE TABLE hits (id TEXT, {_COLUMNS}, n INTEGER)", "CREATE INDEX by_n ON hits (n)"),
+        by={"seq": "n"},
+        own={"id": "'id-{path}'"},
+        ties=True,
+    ),
+    "a key of text": Table(
+        (f"CREATE TABLE hits (k TEXT PRIMARY KEY, {_COLUMNS}, n INTEGER)",),
+        by=["k"],
+        own={"k": "printf('k-%06d', 1000 + {n})"},
+    ),
+    "a time that ties": Table(
+        (
+            f"CREATE TABLE hits (id INTEGER PRIMARY KEY, k DATETIME, {_COLUMNS}, n INTEGER)",
+            "CREATE INDEX by_k ON hits (k)",
+        ),
+        by=["k"],
+        own={"k": _CLOCK},
+        place=f"n * {_PARTED} + id",
+        ties=True,
+    ),
+    "a real and a key": Table(
+        (
+            f"CREATE TABLE hits (id INTEGER PRIMARY KEY, k REAL, {_COLUMNS}, n INTEGER)",
+            "CREATE INDEX by_k ON hits (k, id)",
+        ),
+        by=["k", "id"],
+        own={"k": "1700000000.1 + {n} / 16.0"},
+        place=f"n * {_PARTED} + id",
+        ties=True,
+    ),
+    "a key of several columns": Table(
+        (f"CREATE TABLE hits (k TEXT, m INTEGER, {_COLUMNS}, n INTEGER, PRIMARY KEY (k, m)) WITHOUT ROWID",),
+        by=[],
+        own={"k": "printf('%05d', (1000 + {n}) / 3)", "m": "(1000 + {n}) % 3"},
+    ),
+}
 
 
 class TableLineages(RuleBasedStateMachine):
@@ -56,7 +124,7 @@ class TableLineages(RuleBasedStateMachine):
     def begin(self, table: str, wal: bool) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="penstock-history-"))
         self.database, self.place = self.root / "app.db", self.root / "runs"
-        self.table = table
+        self.table = _TABLES[table]
         self.live: dict[str, Row] = {}
         self.kept: dict[str, Row] | None = None
         self.known: dict[str, int] = {}
@@ -65,7 +133,7 @@ class TableLineages(RuleBasedStateMachine):
         self.masked: set[str] = set()
         self.late: set[str] = set()
         self.number = self.notes = self.steps = self.columns = 0
-        self._do(*(["PRAGMA journal_mode=WAL"] if wal else []), *_TABLES[table])
+        self._do(*(["PRAGMA journal_mode=WAL"] if wal else []), *self.table.create)
 
     def _do(self, *statements: str) -> list[list[list[Any]]]:
         self.steps += 1
@@ -76,13 +144,12 @@ class TableLineages(RuleBasedStateMachine):
         for number in numbers:
             self.number += 1
             path = f"/{self.number}"
-            own, id = ("id, ", f"'id-{self.number}', ") if "ties" in self.table else ("", "")
-            newest = "NULL" if self.table in _BY_KEY else "(SELECT coalesce(max(n), 0) + 1 FROM hits)"
-            n = newest if number is None else str(number)
-            statements.append(
-                f"INSERT INTO hits ({own}n, at, name, path, note) VALUES ({id}{n}, 1, 'hit', '{path}', 0)"
-            )
-        *_, rows = self._do(*statements, "SELECT path, n, note FROM hits ORDER BY n")
+            newest = "NULL" if self.table.counts else "(SELECT coalesce(max(n), 0) + 1 FROM hits)"
+            n = newest if number is None else f"({number})"
+            own = {name: sql.format(n=n, path=path) for name, sql in self.table.own.items()}
+            given = {**own, "n": n, "at": "1", "name": "'hit'", "path": f"'{path}'", "note": "0"}
+            statements.append(f"INSERT INTO hits ({', '.join(given)}) VALUES ({', '.join(given.values())})")
+        *_, rows = self._do(*statements, f"SELECT path, {self.table.place}, note FROM hits ORDER BY 2")
         self.live = {path: (n, note) for path, n, note in rows}
 
     @rule(count=st.integers(1, 12))
@@ -93,12 +160,10 @@ class TableLineages(RuleBasedStateMachine):
     @rule(data=st.data(), count=st.integers(1, 3))
     def insert_late(self, data: st.DataObject, count: int) -> None:
         """Below the newest: at numbers that are free, or, where rows may tie, at any."""
-        there = {n for n, _ in self.live.values()}
-        free = [n for n in range(-3, max(there) + 1) if "ties" in self.table or n not in there]
+        there = {place // self.table.unit for place, _ in self.live.values()}
+        free = [n for n in range(-3, max(there) + 1) if self.table.ties or n not in there]
         if free:
-            chosen = data.draw(
-                st.lists(st.sampled_from(free), min_size=1, max_size=count, unique="ties" not in self.table)
-            )
+            chosen = data.draw(st.lists(st.sampled_from(free), min_size=1, max_size=count, unique=not self.table.ties))
             before = set(self.live)
             self._insert(list(chosen))
             self.late |= set(self.live) - before
@@ -175,8 +240,6 @@ class TableLineages(RuleBasedStateMachine):
 
     @rule(overlap=st.booleans())
     def export(self, overlap: bool) -> None:
-        mapping = {"timestamp": "at:s", "event_type": "name"} | ({} if self.table in _BY_KEY else {"seq": "n"})
-        config = StorageConfig(table="hits", mapping=mapping)
         looking = {"overlap": 100_000, "updates": True} if overlap else {}
         options = ExportOptions(format="ndjson", workers=1, **looking)  # type: ignore[arg-type]
         before = Counter(self._versions())
@@ -184,7 +247,7 @@ class TableLineages(RuleBasedStateMachine):
         gone = {n for path, n in self.known.items() if there.get(path) != n}
         self.masked |= {path for path in self.late - self.covered if there.get(path) in gone}
         try:
-            result = export(self.database, self.place, config=config, options=options, incremental=True)
+            result = export(self.database, self.place, config=self.table.config, options=options, incremental=True)
         except (Rewound, InvalidMapping) as refusal:
             if not isinstance(refusal, InvalidMapping):  # else a backup from before a column that the lineage has
                 self._check_that_nothing_was_proven()
@@ -226,16 +289,28 @@ class TableLineages(RuleBasedStateMachine):
     def _check_that_nothing_was_proven(self) -> None:
         """Of the rows by which the last run is known again, none is there as it was exported."""
         last = json.loads(max(self.place.glob("_penstock/runs/*.json")).read_bytes())
+        if not isinstance(self.table.by, Mapping):
+            self._check_keys(last["lineage"]["anchors"])
+            return
         exported = dict(self._rows())
         there = {(n, (path, note)) for path, (n, note) in self.live.items()}
         for anchor in last["lineage"]["anchors"]:
-            assert (anchor["seq"], exported.get(anchor["seq"])) not in there or "ties" in self.table
+            assert (anchor["seq"], exported.get(anchor["seq"])) not in there or self.table.ties
+
+    def _check_keys(self, anchors: Sequence[Mapping[str, Any]]) -> None:
+        exported = {version for _, version in self._rows()}
+        for anchor in anchors:
+            values = {name: value["real"] if isinstance(value, dict) else value for name, value in anchor["at"].items()}
+            same = " AND ".join(f"{name} = {value!r}" for name, value in values.items())
+            rows = self._do(f"SELECT path, note FROM hits WHERE {same}")[0]
+            assert not exported & {(path, note) for path, note in rows}
 
     def _rows(self) -> list[tuple[int, tuple[str, int]]]:
         manifests = [json.loads(path.read_bytes()) for path in sorted(self.place.glob("_penstock/runs/*.json"))]
         names = [part["name"] for raw in manifests for part in raw["parts"]]
         lines = [line for name in names for line in (self.place / name).read_bytes().splitlines()]
-        return [(row["seq"], (row["data"]["path"], row["data"]["note"])) for row in map(json.loads, lines)]
+        rows = [(row, row.get("data", row)) for row in map(json.loads, lines)]
+        return [(row.get("seq", row.get("n")), (data["path"], data["note"])) for row, data in rows]
 
     def _versions(self) -> list[tuple[str, int]]:
         return [version for _, version in self._rows()]
