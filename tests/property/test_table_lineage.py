@@ -120,11 +120,12 @@ class TableLineages(RuleBasedStateMachine):
     seen: ClassVar[Counter[str]] = Counter()
     program: ClassVar[Program]
 
-    @initialize(table=st.sampled_from(list(_TABLES)), wal=st.booleans())
-    def begin(self, table: str, wal: bool) -> None:
+    @initialize(table=st.sampled_from(list(_TABLES)), wal=st.booleans(), adds=st.booleans())
+    def begin(self, table: str, wal: bool, adds: bool) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="penstock-history-"))
         self.database, self.place = self.root / "app.db", self.root / "runs"
         self.table = _TABLES[table]
+        self.adds = adds and not isinstance(self.table.by, Mapping)
         self.live: dict[str, Row] = {}
         self.kept: dict[str, Row] | None = None
         self.known: dict[str, int] = {}
@@ -240,8 +241,9 @@ class TableLineages(RuleBasedStateMachine):
 
     @rule(overlap=st.booleans())
     def export(self, overlap: bool) -> None:
-        looking = {"overlap": 100_000, "updates": True} if overlap else {}
-        options = ExportOptions(format="ndjson", workers=1, **looking)  # type: ignore[arg-type]
+        looking: dict[str, Any] = {"overlap": 100_000, "updates": True} if overlap else {}
+        looking["new_columns"] = "add" if self.adds else "ignore"
+        options = ExportOptions(format="ndjson", workers=1, **looking)
         before = Counter(self._versions())
         there = {path: n for path, (n, _) in self.live.items()}
         gone = {n for path, n in self.known.items() if there.get(path) != n}
@@ -267,6 +269,7 @@ class TableLineages(RuleBasedStateMachine):
             assert counts.get("vanished", 0) == (numbers[0] - numbers[1]).total()
         self.seen["late rows"] += counts.get("late", 0)
         self.seen["vanished rows"] += counts.get("vanished", 0)
+        self.seen["runs with columns that came later"] += any("came later" in note for note in result.notes)
         self.seen["changed rows"] += counts.get("changed", 0)
         self.known = there
         self.dropped -= self.covered
@@ -356,6 +359,7 @@ def test_any_history_of_a_table_leaves_every_row_in_exactly_one_run(ledger: Ledg
         "vanished rows",
         "changed rows",
         "columns added",
+        "runs with columns that came later",
         "moves and copies",
     ):
         assert seen[what] > 0, what

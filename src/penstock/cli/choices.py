@@ -80,7 +80,7 @@ _LINEAGE = (
         "--new-columns",
         type=click.Choice(NEW_COLUMNS),
         default="ignore",
-        help="Of a table that got columns since its lineage was begun: keep them out, or refuse.",
+        help="Of columns that a table got since its lineage was begun: keep them out, add them from now on, or refuse.",
     ),
     click.option(
         "--accept-store", is_flag=True, help="Go on from another store, if it holds rows that the last run knew it by."

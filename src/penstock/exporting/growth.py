@@ -21,6 +21,7 @@ from penstock.exporting.compared import Changed, Compared, Late
 from penstock.exporting.noting import Noted
 from penstock.exporting.run import Run
 from penstock.model.arrival import BEGINNING, Arrival
+from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
 from penstock.model.lineage import Lineage, roll_name
 from penstock.model.manifest import PartEntry
@@ -75,13 +76,14 @@ class Found:
 
 class Check(Closing):
     """The check of one run. ``rows`` are those of the view; what the run reads of them is noted once they are told to
-    begin."""
+    begin. ``compared`` has the columns by which a row is told from what it was."""
 
     def __init__(
         self,
         view: View,
         steps: Sequence[Flattening],
         layout: Layout,
+        compared: Dataset,
         filter: ExportFilter,
         options: ExportOptions,
     ) -> None:
@@ -89,11 +91,12 @@ class Check(Closing):
         self._steps = steps
         self._source = stepped(view, steps)
         self._layout = layout
+        self._dataset = compared
         self._filter = filter
         self._options = options
         self._overlap = None if options.overlap is None else parse_overlap(options.overlap)
         self._compared: Compared | None = None
-        self.rows = Noted(self._source, layout.dataset)
+        self.rows = Noted(self._source, compared)
 
     def settle(
         self,
@@ -141,7 +144,7 @@ class Check(Closing):
         self, compared: Compared, links: Sequence[Link], floor: Arrival, work: _Work, counts: Counter[str]
     ) -> list[PartEntry]:
         """Parts of the rows that came late, as far as they lie in the overlap."""
-        late = Late(self._source, compared, self._layout.dataset, self._oldest(links))
+        late = Late(self._source, compared, self._dataset, self._oldest(links))
         counts["skipped_late"] = compared.leave(floor)
         wanted = list(self._view.around(_begin(floor), compared.upto, lambda some: compared.late(some.to_pylist())))
         made, coerced = self._write(late, wanted, work, 0)
@@ -162,7 +165,7 @@ class Check(Closing):
     ) -> list[PartEntry]:
         """Parts of the rows that were changed in the overlap, if updates are wanted; else they are only counted."""
         updates = self._options.updates
-        changed = Changed(self._source, compared, self._layout.dataset, self._oldest(links), updates=updates)
+        changed = Changed(self._source, compared, self._dataset, self._oldest(links), updates=updates)
         slices = list(self._slices(floor, compared.upto))
         made: list[PartEntry] = []
         if updates:

@@ -56,36 +56,36 @@ def export_incremental(
     filter or format than the lineage's, :class:`~penstock.errors.Rewound` for a store that proves nothing, and
     :class:`~penstock.errors.Locked` if another process is at it or was first.
     """
-    _check_whole(filter, options)
     storage, _ = storage.continuing({})
-    _check_keyed(storage.dataset)
-    filter.condition(storage.dataset)  # complains before anything is done
+    _check(storage.dataset, filter, options)
     publication: Attempt | None = None
     try:
         with uninterrupted():
             publication = destination.begin()
         chain = last_link(destination)
         last = chain[-1] if chain else None
-        storage, layout, kept_out = _continuing(storage, last, layout, options)
+        storage, columns = _continuing(storage, last, options)
+        layout = replace(layout, dataset=_written_of(storage.dataset, last, options))
         storage = storage.narrowed(options.read(storage.dataset, filter))
         with workers.pin(storage) as view, ExitStack() as stack:
             steps, notes = steps_of_lineage(chain, view, storage.dataset, filter, options, workers.threads, observer)
             if steps:
-                layout = replace(layout, dataset=options.written(bound_by(steps, storage.dataset)))
+                layout = replace(layout, dataset=_written_of(bound_by(steps, storage.dataset), last, options))
             draft = Run(view, layout, filter, options, steps=steps)
             _check_pinned(chain, draft.manifest([], clock, single=False))
             growth = growth_of(view, None if last is None else last.lineage, options)
-            standing = _standing(chain, view, storage.dataset, layout, steps, growth)
+            known = layout.dataset.select(layout.columns[: None if last is None else last.lineage.compared])
+            standing = _standing(chain, view, storage.dataset, known, steps, growth)
             lineage = next_lineage(chain, standing, accept=options.accept_store)
             source = rows = stepped(view, steps)
             check: Check | None = None
             if growth is Growth.CHECKED:
-                check = stack.enter_context(Check(view, steps, layout, filter, options))
+                check = stack.enter_context(Check(view, steps, layout, known, filter, options))
                 rows = check.rows
             if last is not None and (lineage.broken is not None or lineage.after < last.lineage.reached):
                 chain = chain_of(destination)  # any run may hold what is read again
                 lineage = next_lineage(chain, standing, accept=options.accept_store)
-                kinds = {"dataset": layout.dataset, "given": storage.dataset}
+                kinds = {"dataset": known, "given": storage.dataset}
                 rows = without_held(rows, filter, lineage=lineage, chain=chain, destination=destination, **kinds)
             run = Run(rows, layout, filter, options, after=lineage.after, steps=steps)
             shared = view if rows is source else None
@@ -101,24 +101,39 @@ def export_incremental(
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,
-        notes=(*notes, *kept_out, *_told(manifest, lineage), *told(manifest), *publication.notes),
+        notes=(*notes, *columns, *_told(manifest, lineage), *told(manifest), *publication.notes),
         reader=lambda: rows_of(destination, [manifest]),
     )
 
 
-def _continuing(
-    storage: Source, last: Link | None, layout: Layout, options: ExportOptions
-) -> tuple[Source, Layout, list[str]]:
-    """The source as the lineage knows it, and what is to be told of that. Raises :class:`UsageError` for new columns
-    that are not to be kept out."""
-    storage, new = storage.continuing({} if last is None else last.manifest.source)
+def _continuing(storage: Source, last: Link | None, options: ExportOptions) -> tuple[Source, list[str]]:
+    """The source as the lineage goes on with it, and what is to be told of new columns. Raises :class:`UsageError` for
+    those that are not wanted."""
+    if last is None:
+        return storage, []
+    kept, new = storage.continuing(last.manifest.source)
+    names = ", ".join(new)
     if new and options.new_columns == "fail":
         raise UsageError(
-            f"the table has columns that the lineage does not know: {', '.join(new)}",
+            f"the table has columns that the lineage does not know: {names}",
+            hint="--new-columns ignore keeps them out, --new-columns add adds them to later runs",
+        )
+    if new and options.new_columns == "add" and "mapping" in last.manifest.source:
+        raise UsageError(
+            f"{names} cannot be added: rows that are events keep the members of data that the lineage was begun with",
             hint="--new-columns ignore keeps them out; a new lineage in another directory has them",
         )
-    layout = replace(layout, dataset=options.written(storage.dataset))
-    return storage, layout, [f"new columns are kept out of the lineage: {', '.join(new)}"] if new else []
+    if new and options.new_columns == "add" and options.columns is None:
+        return storage, [f"columns that came later are in this run and those behind it: {names}"]
+    return kept, [f"new columns are kept out of the lineage: {names}"] if new else []
+
+
+def _written_of(dataset: Dataset, last: Link | None, options: ExportOptions) -> Dataset:
+    """The columns that are written: those of the last run, and then such as are new."""
+    written = options.written(dataset)
+    before = () if last is None else last.manifest.dataset.columns
+    known = [name for name in before if name in written.columns]
+    return written.select([*known, *(name for name in written.columns if name not in known)])
 
 
 def _written(
@@ -145,8 +160,9 @@ def _written(
     return entries, replace(lineage, totals=totals)
 
 
-def _check_whole(filter: ExportFilter, options: ExportOptions) -> None:
-    """A run covers its stretch wholly: what would cut it short has no place in a lineage."""
+def _check(dataset: Dataset, filter: ExportFilter, options: ExportOptions) -> None:
+    """Complain before anything is done. A run covers its stretch wholly: what would cut it short has no place in a
+    lineage."""
     for given, name in (
         (filter.limit is not None, "--limit"),
         (options.max_bytes is not None, "--max-bytes"),
@@ -157,31 +173,29 @@ def _check_whole(filter: ExportFilter, options: ExportOptions) -> None:
             raise UsageError(
                 f"{name} does not go with --incremental: a run covers all that is new", hint="leave it out"
             )
-
-
-def _check_keyed(dataset: Dataset) -> None:
     if dataset.number is None or not dataset.key:
         raise UsageError(
             f"{dataset.name} has no order of arrival or no key: nothing tells new rows from old ones",
             hint="name columns that order its rows with --key, or export it whole",
         )
+    filter.condition(dataset)
 
 
 def _standing(
     chain: Sequence[Link],
     view: View,
     dataset: Dataset,
-    layout: Layout,
+    compared: Dataset,
     steps: Sequence[Flattening],
     growth: Growth,
 ) -> Standing:
     """What the store shows of what the last run claims, and what the next run is to claim."""
     last = chain[-1].lineage if chain else None
     wanted = [anchor.seq for anchor in last.anchors] if last is not None else []
-    there = _facts(view, wanted, dataset, chain[-1].manifest.layout if chain else layout, steps)
+    there = _facts(view, wanted, dataset, compared, steps)
     newest = view.newest(ROWS_BACK[-1] + 1)
     numbers = list(dict.fromkeys(newest[back] for back in ROWS_BACK if back < len(newest)))  # rows may share one
-    anchors = _facts(view, numbers, dataset, layout, steps)
+    anchors = _facts(view, numbers, dataset, compared, steps)
     ended_at_a_row = last is None or last.upto in wanted[:1]
     return Standing(
         store=view.identity,
@@ -193,18 +207,19 @@ def _standing(
         there=there,
         anchors=tuple(anchors[seq][0] for seq in numbers),
         shared=growth is Growth.CHECKED,
+        compared=len(compared.columns),
     )
 
 
 def _facts(
-    view: View, numbers: Sequence[Arrival], dataset: Dataset, layout: Layout, steps: Sequence[Flattening]
+    view: View, numbers: Sequence[Arrival], dataset: Dataset, compared: Dataset, steps: Sequence[Flattening]
 ) -> dict[Arrival, list[Anchor]]:
     """What is at these numbers or keys, each row as an anchor."""
     if not numbers:
         return {}
     rows, events = view.rows_at(numbers)
     found: dict[Arrival, list[Anchor]] = {seq: [] for seq in rows}
-    text, own = RowText(layout.dataset), applied(steps, events, Counter()).select(list(layout.columns))
+    text, own = RowText(compared), applied(steps, events, Counter()).select(list(compared.columns))
     placed = rows if dataset.order is None else events[dataset.order].to_pylist()
     for place, (seq, key) in enumerate(zip(placed, KeyText(dataset)(events), strict=True)):
         found[seq].append(Anchor(seq=seq, key=key, digest=digest_hex(text.digest(own.slice(place, 1)))))

@@ -141,6 +141,7 @@ class _Repair(Closing):
         self._options = plan.options
         layout = plan.options.resolve(format=plan.format, codec=None, dataset=dataset)
         self._layout = replace(layout, dataset=plan.options.written(bound_by(self._steps, dataset)))
+        self._compared = self._layout.dataset.select(self._layout.columns[: self.links[-1].lineage.compared])
         self._given = dataset
         self._rows: dict[int, Rows] = {}
         self._numbers = view.arrivals
@@ -194,6 +195,9 @@ class _Repair(Closing):
         elif made.entry.sha256 == entry.sha256:
             self._destination.put_back(entry, made.staged, over=version)
             self.restored.append(entry.name)
+        elif link.manifest.dataset.columns != self._layout.columns:
+            told = f"{why}; its rows came out in other bytes, and a run of columns that came later takes none of these"
+            self.left.append(Problem(part=entry.name, message=told))
         else:
             folders, _ = split_name(entry.name)
             self._add(made, folders)
@@ -223,7 +227,7 @@ class _Repair(Closing):
             rows = OfPartition(rows, str(self._layout.dataset.time), by, time)
         staging = _Aside(self._publication)
         given = {
-            "layout": replace(self._layout, partition_by=None, partition_name=None),
+            "layout": replace(self._layout, dataset=link.manifest.dataset, partition_by=None, partition_name=None),
             "source": link.manifest.source,
         }
         span = entry.seq_range
@@ -259,7 +263,7 @@ class _Repair(Closing):
                     lineage=link.lineage,
                     chain=before,
                     destination=self._destination,
-                    dataset=self._layout.dataset,
+                    dataset=self._compared,
                     given=self._given,
                 )
         return self._rows[run]
@@ -269,7 +273,7 @@ class _Repair(Closing):
         roll = link.lineage.roll
         if roll is None or self._destination.holds(roll) is None:
             return self._view
-        return self._closing.enter_context(Rolled(self._view, self._layout.dataset, self._destination, roll))
+        return self._closing.enter_context(Rolled(self._view, self._compared, self._destination, roll))
 
     def look_after_runs(self) -> None:
         """Read the rows of those runs again whose manifests are lost."""
@@ -297,7 +301,7 @@ class _Repair(Closing):
         source = {**self.links[-1].manifest.source, "horizon": horizon(upto)}
         noted: Noted | None = None
         if behind is not None and behind.lineage.known is not None:
-            noted = self._closing.enter_context(Noted(self._view, self._layout.dataset))
+            noted = self._closing.enter_context(Noted(self._view, self._compared))
             noted.begin()
         run = self._run(self._view if noted is None else noted, after, upto, source=source)
         entries = run.write(staging, self._threads, None, single=False, keep_empty=False)

@@ -75,6 +75,7 @@ class Lineage:
     parts that the lineage holds with this run. ``removed`` are parts of runs before that it holds no more. ``waived``
     are all runs, of this and those before, whose manifests were lost. ``known`` says of which rows the lineage knows at
     or below ``upto``, and ``roll`` where those lie that this run found; ``None`` where the growing is not checked.
+    ``compared`` is by how many of its first columns, those of run 1, a row is compared with others.
     ``accepted`` is the store of the run before, where ``store`` was accepted in its place.
     """
 
@@ -93,6 +94,7 @@ class Lineage:
     known: Known | None = None
     roll: Roll | None = None
     accepted: str | None = None
+    compared: int = 0
 
     @property
     def follows(self) -> Arrival:
@@ -109,6 +111,7 @@ class Lineage:
             "store": self.store,
             "accepted": self.accepted,
             "anchors": [anchor.to_json() for anchor in self.anchors],
+            "compared": self.compared,
             "deletions": self.deletions,
             "reached": arrival_json(self.reached),
             "broken": None if broken is None else {"cursor": arrival_json(broken.cursor), "why": broken.why},
@@ -131,6 +134,7 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         store=str(raw["store"]),
         accepted=None if raw["accepted"] is None else str(raw["accepted"]),
         anchors=tuple(_anchor(anchor) for anchor in raw["anchors"]),
+        compared=claims.count(raw["compared"]),
         deletions=None if raw["deletions"] is None else claims.integer(raw["deletions"]),
         reached=parse_arrival(raw["reached"]),
         broken=None if broken is None else Break(cursor=parse_arrival(broken["cursor"]), why=str(broken["why"])),

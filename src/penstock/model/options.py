@@ -104,7 +104,7 @@ ENDING_OF_CODEC: Mapping[str, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
 #: What becomes of columns that a table got since its lineage was begun.
-NEW_COLUMNS = ("ignore", "fail")
+NEW_COLUMNS = ("ignore", "add", "fail")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,9 +125,9 @@ class ExportOptions:
     (seconds) and ``max_bytes`` (stored) end the export early: what was written by then is published and says so.
     ``overlap`` (a number of rows, or a time as ``1h``) is how far below its cursor a run of a lineage compares the rows
     of a table with what its runs found; with ``updates`` those that changed there are exported again. ``new_columns``
-    says what becomes of columns that a table got since its lineage was begun: ``ignore`` keeps them out, ``fail``
-    refuses. ``accept_store`` goes on from another store than the last run's, as far as it holds the rows that this
-    names. Raises :class:`InvalidFormat` or :class:`UsageError`.
+    says what becomes of columns that a table got since its lineage was begun: ``ignore`` keeps them out, ``add`` puts
+    them behind those of this run and the later ones, ``fail`` refuses. ``accept_store`` goes on from another store than
+    the last run's, as far as it holds the rows that this names. Raises :class:`InvalidFormat` or :class:`UsageError`.
     """
 
     format: ExportFormat | str | None = None

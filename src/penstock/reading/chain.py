@@ -165,6 +165,8 @@ def faults(last: Link, link: Link) -> Iterator[Fault]:
             yield Fault("other", f"{link.name} begins at {link.lineage.after}, which {last.name} names no row of")
     if neighbours and link.lineage.reached != max(last.lineage.reached, link.lineage.upto):
         yield Fault("other", f"{link.name} does not say how far the lineage reaches")
+    if last.lineage.compared != link.lineage.compared:
+        yield Fault("other", f"{link.name} compares rows by other columns than {last.name}")
     for what, before, now in pinned_differences(last.manifest, link.manifest):
         yield Fault("other", f"{link.name} has another {what} than {last.name}: {now} instead of {before}")
     if last.lineage.store not in (link.lineage.store, link.lineage.accepted):
@@ -176,21 +178,28 @@ def own_digest(text: bytes) -> str:
     return text.rpartition(b'"manifest_sha256": "')[2][:64].decode()
 
 
-def pinned(manifest: Manifest) -> Mapping[str, Any]:
-    """What every run of a lineage shares."""
+def pinned(manifest: Manifest, *, since: Manifest | None = None) -> Mapping[str, Any]:
+    """What every run of a lineage shares; of columns, those that it has ``since`` another run."""
+    dataset = manifest.dataset
+    reading = {name: manifest.source[name] for name in _READING if name in manifest.source}
+    if since is not None and dataset.columns[: len(since.dataset.columns)] == since.dataset.columns:
+        dataset = dataset.select(since.dataset.columns)
+        known = since.source.get("members", ())
+        types = {name: type for name, type in reading.pop("types", {}).items() if name in known}
+        reading |= {"types": types} if types else {}
     return {
         "steps": [dict(step) for step in manifest.steps],
-        "dataset": str(manifest.dataset),
+        "dataset": str(dataset),
         "filter": dict(manifest.filter),
         "format": str(manifest.format),
         "compression": [manifest.codec, manifest.level],
         "options": dict(manifest.options),
         "mapping": {name: manifest.source.get(name) for name in ("mapping", "units") if name in manifest.source},
-        "reading": {name: manifest.source[name] for name in _READING if name in manifest.source},
+        "reading": reading,
     }
 
 
 def pinned_differences(before: Manifest, now: Manifest) -> list[tuple[str, Any, Any]]:
-    """What two manifests do not share of it: name, value before, value now."""
-    first, second = pinned(before), pinned(now)
+    """What two manifests do not share of it: name, value before, value now. Columns may come behind the others."""
+    first, second = pinned(before), pinned(now, since=before)
     return [(name, first[name], second[name]) for name in _PINNED if first[name] != second[name]]

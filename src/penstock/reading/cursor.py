@@ -25,7 +25,8 @@ class Standing:
     """What a store shows when a run begins. ``given`` is the highest arrival number that it will not give out again,
     ``lowest`` that of its first row, ``next`` that of the first row above the last run's newest anchor, both where they
     matter. ``there`` are its rows at the numbers of the last run's anchors, ``anchors`` those of the next run. Several
-    rows may have a number if it is ``shared``, and those that come late are counted."""
+    rows may have a number if it is ``shared``, and those that come late are counted. ``compared`` is as in
+    :class:`~penstock.model.lineage.Lineage`."""
 
     store: str
     horizon: Arrival
@@ -36,6 +37,7 @@ class Standing:
     there: Mapping[Arrival, Sequence[Anchor]]
     anchors: tuple[Anchor, ...]
     shared: bool = False
+    compared: int = 0
 
 
 def next_lineage(chain: Sequence[Link], now: Standing, *, accept: bool = False) -> Lineage:
@@ -101,6 +103,7 @@ def _place(
         upto=now.horizon if upto is None else upto,
         store=now.store,
         anchors=now.anchors,
+        compared=now.compared,
         deletions=now.deletions,
         reached=reached,
         broken=broken,

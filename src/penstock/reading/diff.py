@@ -94,7 +94,7 @@ class _Published:
         self.skipped: Mapping[str, int] = {}
         self._source = source
         self._manifests = manifests_of(source)
-        self.dataset = self._manifests[0].dataset
+        self.dataset = self._manifests[-1].dataset
         self.steps = parse_steps(self._manifests[0].steps)
         ours = EVENTS.columns if self.dataset.name == EVENTS.name else ()
         why = {name: "the filter needs it" for name in ours if name in filter.columns(self.dataset)}

@@ -218,7 +218,7 @@ def _windows(survey: _Single | _Lineage, window: Window, filter: ExportFilter) -
     """The windows with an event that matches."""
     found: set[int] = set()
     for part in parts_of(survey.manifests):
-        dataset = part.manifest.dataset
+        dataset = part.dataset
         if dataset.time not in dataset.columns:
             raise UsageError(f"{survey.path} has no time of its rows", hint="look for gaps without a filter")
         matcher = Matcher(filter, dataset)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from penstock.errors import ManifestError
+from penstock.model.dataset import Dataset
 from penstock.model.manifest import Manifest, PartEntry, held_parts, parse_manifest
 from penstock.publishing.destination import ExportDestination, Readable
 from penstock.publishing.lineage import LineageDestination
@@ -19,14 +20,18 @@ from penstock.reading.verify_chain import contradictions
 
 @dataclass(frozen=True, slots=True)
 class PublishedPart:
-    """A part and the manifest that names it."""
+    """A part and the manifest that names it. ``dataset`` is of all parts that are read with it: it may have columns
+    that came later."""
 
     manifest: Manifest
     entry: PartEntry
+    dataset: Dataset
 
     def rows(self, source: Readable) -> Iterator[pa.RecordBatch]:
-        """Its rows; see :func:`penstock.reading.part.proven`."""
-        return proven(source.part(self.entry.name), self.manifest.layout, self.entry)
+        """Its rows, null in columns that came later; see :func:`penstock.reading.part.proven`."""
+        batches = proven(source.part(self.entry.name), self.manifest.layout, self.entry)
+        later = self.dataset.columns[len(self.manifest.dataset.columns) :]
+        return (_with_nulls(batch, self.dataset.schema) for batch in batches) if later else batches
 
 
 def manifests_of(source: ExportDestination | LineageDestination) -> Sequence[Manifest]:
@@ -50,7 +55,12 @@ def manifests_of(source: ExportDestination | LineageDestination) -> Sequence[Man
 
 def parts_of(manifests: Sequence[Manifest]) -> list[PublishedPart]:
     """The parts that the manifests hold, in order."""
-    return [PublishedPart(manifest, entry) for manifest, entry in held_parts(manifests)]
+    return [PublishedPart(manifest, entry, manifests[-1].dataset) for manifest, entry in held_parts(manifests)]
+
+
+def _with_nulls(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    nulls = [pa.nulls(batch.num_rows, field.type) for field in list(schema)[batch.num_columns :]]
+    return pa.record_batch([*batch.columns, *nulls], schema=schema)
 
 
 def _contradictions(source: ExportDestination, manifest: Manifest) -> list[str]:
@@ -66,4 +76,4 @@ def rows_of(source: Readable, manifests: Sequence[Manifest]) -> pa.RecordBatchRe
     part that is not what its manifest says."""
     parts = parts_of(manifests)
     batches = (batch for part in parts for batch in part.rows(source))
-    return pa.RecordBatchReader.from_batches(manifests[0].dataset.schema, batches)
+    return pa.RecordBatchReader.from_batches(manifests[-1].dataset.schema, batches)

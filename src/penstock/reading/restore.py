@@ -40,7 +40,7 @@ def restore(
     outcome = AppendResult()
     left = filter.limit
     for part in parts:
-        matcher = Matcher(filter, part.manifest.dataset)
+        matcher = Matcher(filter, part.dataset)
         for batch in part.rows(source):
             wanted = matcher.rows(batch)
             wanted = wanted if left is None else wanted.slice(0, left)
