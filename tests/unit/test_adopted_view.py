@@ -169,7 +169,7 @@ def test_a_rollback_journal_is_read_as_well_and_lets_writers_in_between(tmp_path
         assert not view.moved
         elsewhere(path, "DELETE FROM hits WHERE id < 4", f"INSERT INTO hits VALUES (11, {TIME}, 'new')")
         assert (seqs(view, found), seqs(view, spans(view)), view.upto) == (list(range(4, 11)), list(range(4, 11)), 10)
-        assert view.numbers(3).to_pylist() == [10, 9, 8], "what came since is behind its end"
+        assert list(view.newest(3)) == [10, 9, 8], "what came since is behind its end"
         assert view.moved
     with opened(path, one_moment=True) as view:
         with pytest.raises(subprocess.CalledProcessError):

@@ -10,7 +10,7 @@ from penstock.sources.connection import quote_name
 from penstock.sources.tables.table import Shape
 
 #: Bytes of a row beside what its columns hold, roughly; for planning.
-ROW_OVERHEAD = 200
+ROW_OVERHEAD = 100
 #: The last number that an AUTOINCREMENT table gave out.
 SEQUENCE = "SELECT seq FROM main.sqlite_sequence WHERE name = ? AND typeof(seq) = 'integer'"
 _LEAST = -(1 << 63)

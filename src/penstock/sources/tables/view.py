@@ -30,6 +30,8 @@ from penstock.sources.tables.slices import sampled_slices, slices
 
 #: More bytes than any rows have.
 _WHOLE = 1 << 62
+#: Between two looks at the clock where turns end: some 10 ms.
+_TURN_ROWS = RANGE_ROWS // 2
 #: Rows that are wanted of some are read by themselves up to so many pieces; if there are more, all between are.
 _MOST_PIECES = 1_000
 _NUMBER = Gather("seq", GatherKind.INT64)
@@ -301,7 +303,7 @@ class TableView(ForeignView):
         numbers, where, room = self._numbers_by(asked), asked.said, span.room
         within = f"{numbers.within(span.after, span.upto, span.places)}{where.sql}"
         behind = f"WHERE {within} ORDER BY {numbers.sorting}"
-        most = self._batch_rows if limited or self._pool.turns else RANGE_ROWS
+        most = self._batch_rows if limited else _TURN_ROWS if self._pool.turns else RANGE_ROWS
         taken: list[Gathered] = []
         with (
             self._pool.lend() as connection,
