@@ -280,6 +280,8 @@ bool cursor_take(struct penstock_cursor *cursor, int64_t rows, int64_t bytes)
         }
     }
     end(cursor);
+    if (cursor->fault == FAULT_INTERRUPTED && made->rows > 0)
+        return true; /* what it gave by then are whole rows; whoever asks again is told */
     return cursor->fault == FAULT_NONE;
 }
 

@@ -62,8 +62,8 @@ struct penstock_cursor {
 /* Prepare the statement; `fault` says if it cannot be read. NULL without memory. */
 struct penstock_cursor *cursor_open(sqlite3 *database, const char *sql, const struct gather *columns, int64_t count,
                                     const struct bound *parameters, int64_t parameter_count, bool guarded);
-/* The next rows into `made`: at most `rows` with at most `bytes`, but for the first. False, and `fault`, where it
- * fails. */
+/* The next rows into `made`: at most `rows` with at most `bytes`, but for the first; if it is interrupted, those by then.
+ * False, and `fault`, where it fails. */
 bool cursor_take(struct penstock_cursor *cursor, int64_t rows, int64_t bytes);
 /* The next slices of a query of numbers, places, sizes, and values to be measured beside; `overhead` counts for each row
  * too. How many they are, fewer than `most` at the end only; -1, and `fault`, where it fails. */

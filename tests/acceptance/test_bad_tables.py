@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock import AdoptedTable, Exporter, ExportOptions, StorageConfig
 from penstock_command import PENSTOCK, Run
 
 Command = Callable[..., Run]
@@ -163,19 +164,6 @@ def test_a_wrong_unit_is_answered_with_the_right_one(place: Path, penstock: Comm
     assert "2026-11-01T12:30:15.123000Z" in (place / "out.csv").read_text()
 
 
-def test_a_value_that_does_not_fit_is_told_of_a_column_that_is_left_out_too(place: Path, penstock: Command) -> None:
-    given = ("export", "app.db", "out.ndjson", "--table", "unfit", "--columns", "id")
-    with closing(sqlite3.connect(place / "app.db")) as connection, connection:
-        connection.executescript(
-            "CREATE TABLE unfit (id INTEGER PRIMARY KEY, n INT); INSERT INTO unfit VALUES (1, 'x')"
-        )
-    done = penstock(*given)
-    assert (done.code, "the column 'n' holds the text" in done.stderr) == (2, True)
-    done = penstock(*given, "--misfits", "null", "--json")
-    assert (done.code, done.summary["counts"]) == (0, {"coerced_misfit": 1})
-    assert (place / "out.ndjson").read_text() == '{"id":1}\n'
-
-
 def test_folders_of_partitions_are_called_otherwise_where_a_column_has_their_name(
     place: Path, penstock: Command
 ) -> None:
@@ -199,20 +187,60 @@ def test_generated_columns_odd_names_and_virtual_tables_are_exported(place: Path
     assert (place / "c.csv").read_text() == "name,a\n1,2\n"
 
 
-def test_a_query_that_never_ends_is_ended_by_a_signal(place: Path) -> None:
-    endless = "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x < 0"
-    for more in ((), ("--types", "x:int64")):
-        process = subprocess.Popen(
-            [*PENSTOCK, "export", "app.db", "out.csv", "--query", endless, *more, "--csv-null", "NULL"],
-            cwd=place,
-            stderr=subprocess.PIPE,
-        )
-        time.sleep(2.0)
-        assert process.poll() is None, "it runs on and on"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 143
-        process.communicate()
-        assert not (place / "out.csv").exists()
+ENDLESS = "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x < 0"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("more", [(), ("--types", "x:int64"), ("--types", "x:int64", "--key", "x")])
+def test_a_query_that_never_ends_is_ended_by_a_signal(
+    place: Path, sent: signal.Signals, code: int, more: tuple[str, ...]
+) -> None:
+    process = subprocess.Popen(
+        [*PENSTOCK, "export", "app.db", "out.csv", "--query", ENDLESS, *more, "--csv-null", "NULL"],
+        cwd=place,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(1.0)
+    assert process.poll() is None, "it runs on and on"
+    process.send_signal(sent)
+    assert process.wait(30) == code
+    process.communicate()
+    assert not (place / "out.csv").exists()
+
+
+def test_a_query_that_gives_no_more_rows_ends_when_its_time_is_over(place: Path, penstock: Command) -> None:
+    given = ("export", "app.db", "out.ndjson", "--max-duration", "0.3", "--query")
+    done = penstock(*given, f"{ENDLESS} OR x = 5", "--types", "x:int64")
+    assert (done.code, "stopped at max duration: 1" in done.stderr) == (8, True)
+    assert (place / "out.ndjson").read_text() == '{"x":5}\n'
+    assert penstock("verify", "out.ndjson").code == 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--query", ENDLESS),
+        ("--query", ENDLESS, "--dry-run"),
+        ("--query", ENDLESS, "--types", "x:int64", "--key", "x"),
+        ("--query", ENDLESS, "--map", "timestamp=x:s,event_type='a'"),
+        ("--table", "endless"),
+    ],
+)
+def test_what_never_says_what_it_gives_ends_when_the_time_is_over(
+    place: Path, penstock: Command, more: tuple[str, ...]
+) -> None:
+    with closing(sqlite3.connect(place / "app.db")) as connection, connection:
+        connection.execute(f"CREATE VIEW endless AS {ENDLESS}")
+    done = penstock("export", "app.db", "out.ndjson", "--max-duration", "0.3", *more)
+    assert (done.code, "its time was over" in done.stderr) == (8, True), done
+    assert not (place / "out.ndjson").exists()
+
+
+def test_an_open_source_ends_by_the_options_of_the_export(place: Path) -> None:
+    for query, found in ((f"{ENDLESS} OR x = 5", 1), (ENDLESS, 0)):
+        source = AdoptedTable(place / "app.db", StorageConfig(query=query, types={"x": "int64"}))
+        done = Exporter(source).export(place / f"{found}.ndjson", options=ExportOptions(max_duration=0.3))
+        assert (done.manifest.rows, dict(done.manifest.counts)) == (found, {"stopped_at_max_duration": 1})
 
 
 def test_a_table_that_was_altered_between_runs_is_told(place: Path, penstock: Command) -> None:

@@ -180,7 +180,7 @@ class MemoryStorage:
     def continuing(self, said: Mapping[str, Any]) -> tuple[Source, Sequence[str]]:
         return self, ()
 
-    def narrowed(self, columns: Sequence[str]) -> Source:
+    def narrowed(self, columns: Sequence[str], *, until: float | None = None) -> Source:
         return self
 
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> MemoryView:

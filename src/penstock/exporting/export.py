@@ -36,7 +36,7 @@ def export(
     filter.condition(storage.dataset)  # complains before anything is done
     if workers.crew is not None and filter.limit is not None:
         raise UsageError("a limit needs one process, which sees all rows in order", hint="leave --runner out")
-    storage = storage.narrowed(options.read(storage.dataset, filter))
+    storage = storage.narrowed(options.read(storage.dataset, filter), until=options.ending)
     with workers.pin(storage) as view:
         run = Run(view, layout, filter, options, streamed=destination.streamed)
         publication: Publication | None = None

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 
+from penstock.errors import LimitReached
 from penstock.exporting.extract import Chunk, ReadSlice
 from penstock.model.arrival import Arrival
 from penstock.model.filter import ExportFilter
@@ -49,6 +50,8 @@ class Planned:
         self._reading: deque[Slice] = deque()
         self._ended = False
         self._rest = False
+        #: Whether the time was over before the view gave all.
+        self.cut_short = False
 
     @cached_property
     def slices(self) -> Sequence[Slice]:
@@ -89,7 +92,7 @@ class Planned:
 
     def handed(self) -> Generator[Slice, None, None]:
         """Each slice as it is handed out to be read."""
-        slices = self._plan() if self._view.streams and self._given is None else iter(self.slices)
+        slices = self._pulled() if self._view.streams and self._given is None else iter(self.slices)
         span = next(slices, None)
         self._ended = span is None
         while span is not None:
@@ -98,6 +101,12 @@ class Planned:
             self._reading.append(span)
             yield span
             span = following
+
+    def _pulled(self) -> Iterator[Slice]:
+        try:
+            yield from self._plan()
+        except LimitReached:
+            self.cut_short = True
 
     def returned(self, chunks: Iterator[Chunk], read: ReadSlice) -> Iterator[tuple[Slice, Chunk]]:
         """Each slice that was handed out with what it became; a rest that one leaves follows it, and is ``read`` here,

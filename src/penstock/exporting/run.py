@@ -230,7 +230,7 @@ class Run:
 
     def _chunks(self, threads: Threads, observer: Observer | None) -> Generator[Chunk, None, None]:
         """Chunks in order, cut off exactly at the filter's limit."""
-        self._deadline = None if self.options.max_duration is None else time.monotonic() + self.options.max_duration
+        self._deadline = self.options.ending
         left = self.filter.limit
         total = self.planned.size
         rows = stored = done = 0
@@ -319,6 +319,8 @@ class Run:
         counts = dict(sorted((self.counts + Counter(self._view.unread)).items()))
         if self._timeless:
             counts["without_time"] = self._timeless
+        if self._stopped is None and self.planned.cut_short:
+            self._stopped = "stopped_at_max_duration"
         if self._stopped is not None:
             counts[self._stopped] = 1
         shape = Shape.DIRECTORY if lineage is None else Shape.LINEAGE

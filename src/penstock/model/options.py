@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -239,7 +240,13 @@ class ExportOptions:
     def opening(self, config: StorageConfig, filter: ExportFilter) -> StorageConfig:
         """How a table is opened of which only these columns are read, as far as that can be told before."""
         known = config.foreign and not config.mapping and self.flatten is None and self.columns is not None
-        return replace(config, only=(*(self.columns or ()), *filter.named)) if known else config
+        only = (*(self.columns or ()), *filter.named) if known else config.only
+        return replace(config, only=only, until=self.ending)
+
+    @property
+    def ending(self) -> float | None:
+        """When what is begun now has to end, of ``time.monotonic``."""
+        return None if self.max_duration is None else time.monotonic() + self.max_duration
 
     @property
     def threads(self) -> int:

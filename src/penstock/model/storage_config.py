@@ -33,7 +33,9 @@ class StorageConfig:
     of ``s``, ``ms``, ``us``, ``ns``, ``iso``. ``types`` settles types that the declaration does not
     (``{"price": "decimal(10,2)", "at": "timestamp_utc:ms"}``), ``misfits`` what becomes of a value that does not fit:
     ``fail``, ``null``, or ``text``, which then holds for its whole column. ``rename`` gives columns other names.
-    ``only`` names those that are read, by these names; what orders, identifies and times rows is read as well.
+    ``only`` names those that are read, by these names; what orders, identifies and times rows is read as well. A view
+    or a query that gives no row any more is ended at ``until`` (of ``time.monotonic``), with
+    :class:`~penstock.errors.LimitReached`.
 
     With a ``mapping`` the rows are events instead: it says which column holds which field (``{"timestamp":
     "created_at:ms"}``), or a constant in quotes (``{"event_type": "'page_view'"}``), and columns without a place go
@@ -59,6 +61,7 @@ class StorageConfig:
     members: Sequence[str] | None = None
     only: Sequence[str] | None = None
     by_key: bool = False
+    until: float | None = None
 
     def __post_init__(self) -> None:
         if self.synchronous not in ("off", "normal", "full"):

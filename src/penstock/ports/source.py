@@ -247,8 +247,9 @@ class Source(Protocol):
         that came since and are kept out of it."""
         ...
 
-    def narrowed(self, columns: Sequence[str]) -> Source:
-        """The same rows, of which no other columns have to be read; those by which rows are known are there too."""
+    def narrowed(self, columns: Sequence[str], *, until: float | None = None) -> Source:
+        """The same rows, of which no other columns have to be read; those by which rows are known are there too. What
+        may never end raises :class:`~penstock.errors.LimitReached` at ``until`` (``time.monotonic``), if not before."""
         ...
 
     def pin(self, *, readers: int = 1, peers: Peers | None = None) -> View:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -47,12 +47,16 @@ _open_files_lock = threading.Lock()
 class Connection:
     """One connection. Not safe for two threads at once; transactions are begun and ended by SQL.
 
-    ``mode`` is ``ro`` (read, the file is never written), ``rw`` or ``rwc`` (create). Raises
+    ``mode`` is ``ro`` (read, the file is never written), ``rw`` or ``rwc`` (create). A guarded cursor that is not
+    through by ``until`` (``time.monotonic``) raises :class:`~penstock.errors.LimitReached`. Raises
     :class:`~penstock.errors.NotFound`, :class:`~penstock.errors.NotAStore`, :class:`~penstock.errors.AccessDenied`.
     """
 
-    def __init__(self, path: Path, *, mode: Literal["ro", "rw", "rwc"], busy_timeout: float) -> None:
+    def __init__(
+        self, path: Path, *, mode: Literal["ro", "rw", "rwc"], busy_timeout: float, until: float | None = None
+    ) -> None:
         self.path = path
+        self._until = until
         check_file(path, create=mode == "rwc")
         frozen = mode == "ro" and _frozen(path)
         #: What of the file must go on looking as it does: all, where it is read without locks, or which file it is.
@@ -144,7 +148,6 @@ class Connection:
         columns: Sequence[Gather] = (),
         guarded: bool = False,
         watched: bool = False,
-        still_wanted: Callable[[], None] | None = None,
     ) -> Iterator[Cursor]:
         """A query whose values go into ``columns`` in turn (``native/gather.h``), each by how it is stored. Without
         them it can be described and cut only.
@@ -157,7 +160,7 @@ class Connection:
             native_cursor = NativeCursor(self.load(), sql, parameters, columns, guarded=guarded)
         except CursorFault as fault:
             raise of_cursor(fault, self.path, guarded=guarded) from None
-        cursor = Cursor(native_cursor, self.path, guarded=guarded, watched=watched, still_wanted=still_wanted)
+        cursor = Cursor(native_cursor, self.path, guarded=guarded, watched=watched, until=self._until)
         self._cursors.add(cursor)
         try:
             yield cursor

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
+from penstock.errors import LimitReached
 from penstock.pipeline.cursor import CursorFault, Cut, Fault, NativeCursor
 from penstock.pipeline.gathering import Gathered
 from penstock.sources.complaints import of_cursor
@@ -21,8 +23,8 @@ class Cursor:
     """The rows of one query; not for two threads at once, but for :meth:`interrupt`.
 
     ``guarded`` says that the query is somebody else's: it may never end. So it is ``watched``, as is what may take long
-    before it gives a row: it runs on a thread of its own while the caller waits, whom a signal reaches, and who asks
-    ``still_wanted`` in between, which raises to end it.
+    before it gives a row: it runs on a thread of its own while the caller waits, whom a signal reaches. Whoever waits
+    for a guarded one ends it once ``until`` (``time.monotonic``) has come.
     """
 
     def __init__(
@@ -32,12 +34,13 @@ class Cursor:
         *,
         guarded: bool,
         watched: bool,
-        still_wanted: Callable[[], None] | None,
+        until: float | None,
     ) -> None:
         self._native = native
         self._path = path
         self._guarded = guarded
-        self._still_wanted = still_wanted
+        self._until = until if guarded else None
+        self._over = False
         self._closing = ExitStack()
         self._closing.callback(native.close)
         self._thread: ThreadPoolExecutor | None = None
@@ -69,6 +72,11 @@ class Cursor:
         except CursorFault as fault:
             if fault.fault is Fault.REPEATED:
                 raise
+            if fault.fault is Fault.INTERRUPTED and self._over:
+                raise LimitReached(
+                    "the query was ended: its time was over",
+                    hint="give it more time; if its types are named it needs no pass to find them: --types",
+                ) from None
             raise of_cursor(fault, self._path, guarded=self._guarded) from None
 
     def _watched(self, thread: ThreadPoolExecutor, step: Callable[[], _T]) -> _T:
@@ -80,8 +88,9 @@ class Cursor:
                 except TimeoutError:
                     if future.done():
                         raise
-                if self._still_wanted is not None:
-                    self._still_wanted()
+                if self._until is not None and time.monotonic() >= self._until:
+                    self._over = True
+                    self._native.interrupt()  # it gives what it has by now
         finally:
             if not future.done():
                 self._native.interrupt()

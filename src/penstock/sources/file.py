@@ -50,7 +50,7 @@ class SqliteFile(Closing):
         """The same: a store's columns are settled."""
         return self, ()
 
-    def narrowed(self, columns: Sequence[str]) -> Source:
+    def narrowed(self, columns: Sequence[str], *, until: float | None = None) -> Source:
         """The same: a store knows itself which of its columns a reading is about."""
         return self
 

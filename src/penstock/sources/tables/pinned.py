@@ -50,7 +50,9 @@ class Pinned(Closing):
         """Open the connections and begin their transactions at one and the same commit; whether all do. If not, there
         is one connection."""
         for _ in range(readers):
-            self.connections.append(Connection(self.path, mode="ro", busy_timeout=config.busy_timeout))
+            self.connections.append(
+                Connection(self.path, mode="ro", busy_timeout=config.busy_timeout, until=config.until)
+            )
         if readers == 1 and peers is None:
             _begin(self.connections)
             return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -72,7 +73,11 @@ class AdoptedTable(SqliteFile):
         types = {name: type for name, type in config.types.items() if name not in new}
         return AdoptedTable(self.path, replace(config, types=types)), [config.rename.get(name, name) for name in new]
 
-    def narrowed(self, columns: Sequence[str]) -> Source:
+    def narrowed(self, columns: Sequence[str], *, until: float | None = None) -> Source:
+        if self.config.until is None and until is not None:
+            ending = copy(self)
+            ending.config = replace(self.config, until=until)
+            return ending.narrowed(columns)
         if self._plain is None or set(self._plain.dataset.columns) <= {*columns, *(self.config.only or ())}:
             return self
         known = {*columns, *self._plain.dataset.key, self._plain.dataset.time}
