@@ -84,7 +84,13 @@ $(VENV)/.demo: $(VENV)/bin/python $(NATIVE)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-$(VENV)/.test: $(VENV)/bin/python $(NATIVE)
+# DuckDB reads SQLite by an extension that is there for one version only: tests run it beside the DuckDB that they read with.
+SCANNER = duckdb==1.5.5 duckdb-extension-sqlite-scanner==1.5.5
+$(VENV)/.scanner: $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/scanner $(SCANNER)
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python $(VENV)/.scanner $(NATIVE)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 

@@ -1,5 +1,5 @@
 """Ten databases as applications that everybody knows make them, exported as they are and as events, in every format:
-equal to what the ``sqlite3`` module reads, value and type."""
+equal to what the ``sqlite3`` module reads, value and type, and to what DuckDB reads, where it says what a column is."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import duckdb_scanner
 import foreign_readers
 import typed_readers
 from foreign_readers import manifest_of
@@ -281,6 +282,45 @@ def test_as_it_is(given: Shape, tmp_path: Path, penstock: Command) -> None:
         assert penstock("verify", path.name).code == 0
         digests.add(manifest_of(path)["rows_digest"]["value"])
     assert len(digests) == 1
+
+
+#: What DuckDB's reader of SQLite files makes of a column of each type.
+DUCKDB = {
+    "int64": {"BIGINT"},
+    "float64": {"DOUBLE", "DECIMAL(21,1)"},
+    "text": {"VARCHAR"},
+    "binary": {"BLOB"},
+    "bool": {"BIGINT"},
+    "decimal": {"DOUBLE"},
+    "date": {"DATE"},
+    "timestamp_utc": {"TIMESTAMP", "BIGINT", "DOUBLE", "VARCHAR"},
+    "json": {"VARCHAR"},
+}
+#: What it refuses, reads as bytes since nothing is declared, or reads without its offset from UTC.
+OTHERWISE = {
+    "rails": {"gift"},
+    "umami": {"created_at"},
+    "matomo": {"idvisitor"},
+    "mixed types": {"at", "thing", "only_int"},
+}
+
+
+@pytest.mark.skipif(not duckdb_scanner.PLACE.exists(), reason="DuckDB's reader is missing: make .venv/.test brings it")
+def test_as_duckdb_reads_it(given: Shape, tmp_path: Path, penstock: Command) -> None:
+    assert penstock("export", "app.db", "out.parquet", "--table", given.table, *given.options).code == 0
+    read = [name for name in given.types if name not in OTHERWISE.get(given.name, ())]
+    types, rows = duckdb_scanner.read(tmp_path / "app.db", given.table, read, given.order)
+    for name in read:
+        kind = given.types[name].partition("(")[0]
+        assert types[name] in DUCKDB[kind], name
+        if kind == "binary":
+            rows = [{**row, name: None if row[name] is None else bytes.fromhex(row[name])} for row in rows]
+        if types[name].startswith("DECIMAL"):
+            rows = [{**row, name: float(row[name])} for row in rows]
+    wanted = [{name: typed(given, name, value) for name, value in row.items()} for row in rows]
+    found = typed_readers.read(tmp_path / "out.parquet", given.types)
+    assert [{name: row[name] for name in read} for row in found] == wanted
+    assert wanted
 
 
 def member(value: Any) -> Any:
