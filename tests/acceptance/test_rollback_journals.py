@@ -242,3 +242,22 @@ def test_what_takes_longer_than_a_turn_is_read_in_several(
         assert arrived == numbers
         assert not view.moved
     assert TURN_SECONDS <= 0.25
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_rows_that_cannot_match_are_not_passed_over_in_one_turn(sampled: bool, tmp_path: Path) -> None:
+    path = build(
+        tmp_path / "app.db",
+        "CREATE TABLE hits (id INTEGER PRIMARY KEY, status INT)",
+        rows=[(number, 200) for number in range(1, 9_001)],
+    )
+    source = AdoptedTable(path, StorageConfig(table="hits"))
+    filter = ExportFilter(where="status = 500")
+    with source.pin() as view:
+        found = list(view.plan(filter, max_rows=500, max_bytes=8 << 20, sampled=sampled))
+        assert len(found) >= 18
+        assert all(int(span.upto) - int(span.after) <= 500 for span in found)
+        assert not any(list(view.read(span, filter)) for span in found)
+    build(path, "PRAGMA journal_mode = WAL")
+    with source.pin() as view:
+        assert list(view.plan(filter, max_rows=500, max_bytes=8 << 20)) == []
