@@ -4,6 +4,7 @@ A run finds and tells it, or says that it assumes that nothing of the kind happe
 from __future__ import annotations
 
 import json
+import struct
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -241,20 +242,27 @@ def test_a_roll_that_is_damaged_is_seen(damage: str, root: Path, penstock: Comma
     assert (repaired.code, left) == (4, ["_penstock/runs/000001.roll"])
 
 
-def test_rolls_are_what_the_format_says(root: Path, penstock: Command) -> None:
-    """Read by the standard library alone: numbers and hashes, and numbers that add up to what is known."""
-    insert(root, 15)
-    foreign_sqlite.execute(root / "app.db", "DELETE FROM hits WHERE n = 40")
-    assert penstock(*ADD, *BY_KEY).code == 0
-    import struct
-
+@pytest.mark.parametrize("where", [(), ("--where", "seq % 20 = 0")], ids=["all", "some"])
+def test_rolls_are_what_the_format_says(where: tuple[str, ...], tmp_path: Path, penstock: Command) -> None:
+    """Read by the standard library alone: numbers and hashes, and numbers that add up to what is known. A row that a
+    filter keeps out has no hash."""
+    foreign_sqlite.execute(tmp_path / "app.db", KEYED)
+    insert(tmp_path, *TENS)
+    add = (*ADD, *BY_KEY, *where)
+    assert penstock(*add).code == 0
+    insert(tmp_path, 15)
+    foreign_sqlite.execute(tmp_path / "app.db", "DELETE FROM hits WHERE n = 40")
+    assert penstock(*add).code == 0
     known: Counter[int] = Counter()
     for run in (1, 2):
-        facts: dict[str, Any] = manifest(root / "runs", run)["lineage"]["roll"]
-        data = (root / "runs" / facts["name"]).read_bytes()
+        lineage: dict[str, Any] = manifest(tmp_path / "runs", run)["lineage"]
+        data = (tmp_path / "runs" / lineage["roll"]["name"]).read_bytes()
         records = list(struct.iter_unpack("<qq", data))
-        assert len(records) == facts["rows"] + facts["gone"]
-        known.update(number for number, _ in records[: facts["rows"]])
-        known.subtract(number for number, _ in records[facts["rows"] :])
+        assert len(records) == lineage["roll"]["rows"] + lineage["roll"]["gone"]
+        assert [number for number, hash in records if hash == 0] == [
+            number for number, _ in records if where and number % 20
+        ]
+        known.update(number for number, _ in records[: lineage["roll"]["rows"]])
+        known.subtract(number for number, _ in records[lineage["roll"]["rows"] :])
+        assert lineage["known"]["rows"] == known.total() == 100
     assert +known == Counter([number for number in TENS if number != 40] + [15])
-    assert manifest(root / "runs", 2)["lineage"]["known"]["rows"] == 100

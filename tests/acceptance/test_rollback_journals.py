@@ -18,6 +18,8 @@ import foreign_readers
 import sample_events
 from adopted_tables import build, elsewhere, opened, seqs, spans
 from penstock import AdoptedTable, Exporter, ExportFilter, ExportOptions, SqliteAnalyticsStorage, StorageConfig, verify
+from penstock.errors import StoreBusy
+from penstock.exporting import growth
 from penstock.model.result import ExportResult
 from penstock.ports.source import Source
 from penstock.sources.pool import TURN_SECONDS, Pool
@@ -206,6 +208,32 @@ def test_a_row_that_comes_below_what_was_read_is_in_the_next_run(tmp_path: Path,
     assert sorted(found) == wanted
     assert late in _rows(second)["id"].to_pylist()
     assert third.manifest.rows == 0
+    assert verify(tmp_path / "out").problems == ()
+
+
+def test_a_table_that_is_written_while_its_rows_are_counted_is_exported_when_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = build(
+        tmp_path / "app.db",
+        "CREATE TABLE hits (id INTEGER PRIMARY KEY, n)",
+        rows=[(number, number % 2) for number in range(1, 101)],
+    )
+    wanted = {"options": ExportOptions(format="ndjson"), "filter": ExportFilter(where="n = 1"), "incremental": True}
+    write_roll = growth.write_roll
+
+    def written_meanwhile(*given: Any) -> Any:
+        elsewhere(path, "INSERT INTO hits VALUES (0, 1)")
+        return write_roll(*given)
+
+    with AdoptedTable(path, StorageConfig(table="hits")) as source:
+        monkeypatch.setattr(growth, "write_roll", written_meanwhile)
+        with pytest.raises(StoreBusy, match="written while its rows were counted"):
+            Exporter(source).export(tmp_path / "out", **wanted)
+        assert not list((tmp_path / "out").rglob("*.json"))
+        monkeypatch.undo()
+        result = Exporter(source).export(tmp_path / "out", **wanted)
+    assert sorted(_rows(result)["id"].to_pylist()) == [0, *range(1, 101, 2)]
     assert verify(tmp_path / "out").problems == ()
 
 

@@ -54,7 +54,7 @@ def growth_of(view: View, last: Lineage | None, options: ExportOptions) -> Growt
         growth = Growth.ASSUMED if last.known is None else Growth.CHECKED
     else:
         growth = view.growth if options.overlap is None else Growth.CHECKED
-    if growth is not Growth.CHECKED and (options.overlap is not None or options.updates):
+    if growth is not Growth.CHECKED and options.overlap is not None:
         why, hint = "the lineage was begun without checking", "begin a new lineage with --overlap in another directory"
         if growth is Growth.PROVEN or view.streams:
             why = "the store proves what is new" if growth is Growth.PROVEN else "the rows come by once"
