@@ -15,6 +15,9 @@ import pytest
 import foreign_readers
 import foreign_sqlite
 from forged import manifest
+from penstock import AdoptedTable, Exporter, ExportOptions, StorageConfig
+from penstock.exporting import reread
+from penstock.model.result import ExportResult
 from penstock_command import Run
 
 Command = Callable[..., Run]
@@ -242,27 +245,109 @@ def test_a_roll_that_is_damaged_is_seen(damage: str, root: Path, penstock: Comma
     assert (repaired.code, left) == (4, ["_penstock/runs/000001.roll"])
 
 
+def known(root: Path) -> Counter[tuple[int, int]]:
+    """The numbers and hashes of the rows that a lineage knows, read from its rolls by the standard library alone. They
+    add up to what each run says."""
+    found: Counter[tuple[int, int]] = Counter()
+    for path in sorted((root / "runs").glob("_penstock/runs/*.json")):
+        lineage: dict[str, Any] = json.loads(path.read_bytes())["lineage"]
+        if (roll := lineage["roll"]) is not None:
+            records = list(struct.iter_unpack("<qq", (root / "runs" / roll["name"]).read_bytes()))
+            assert len(records) == roll["rows"] + roll["gone"]
+            found.update(records[: roll["rows"]])
+            found.subtract(records[roll["rows"] :])
+        assert lineage["known"]["rows"] == found.total()
+        assert min(found.values()) >= 0
+    return +found
+
+
 @pytest.mark.parametrize("where", [(), ("--where", "seq % 20 = 0")], ids=["all", "some"])
-def test_rolls_are_what_the_format_says(where: tuple[str, ...], tmp_path: Path, penstock: Command) -> None:
-    """Read by the standard library alone: numbers and hashes, and numbers that add up to what is known. A row that a
-    filter keeps out has no hash."""
+@pytest.mark.parametrize("parts", [(), ("--part-size", "7rows", "--workers", "3")], ids=["one part", "many"])
+def test_rolls_are_what_the_format_says(
+    where: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path, penstock: Command
+) -> None:
+    """Numbers in order; a row that a filter keeps out has no hash."""
     foreign_sqlite.execute(tmp_path / "app.db", KEYED)
     insert(tmp_path, *TENS)
-    add = (*ADD, *BY_KEY, *where)
+    add = (*ADD, *BY_KEY, *where, *parts)
     assert penstock(*add).code == 0
+    first = struct.unpack("<200q", (tmp_path / "runs/_penstock/runs/000001.roll").read_bytes())
+    assert list(first[::2]) == list(TENS)
     insert(tmp_path, 15)
     foreign_sqlite.execute(tmp_path / "app.db", "DELETE FROM hits WHERE n = 40")
     assert penstock(*add).code == 0
-    known: Counter[int] = Counter()
-    for run in (1, 2):
-        lineage: dict[str, Any] = manifest(tmp_path / "runs", run)["lineage"]
-        data = (tmp_path / "runs" / lineage["roll"]["name"]).read_bytes()
-        records = list(struct.iter_unpack("<qq", data))
-        assert len(records) == lineage["roll"]["rows"] + lineage["roll"]["gone"]
-        assert [number for number, hash in records if hash == 0] == [
-            number for number, _ in records if where and number % 20
-        ]
-        known.update(number for number, _ in records[: lineage["roll"]["rows"]])
-        known.subtract(number for number, _ in records[lineage["roll"]["rows"] :])
-        assert lineage["known"]["rows"] == known.total() == 100
-    assert +known == Counter([number for number in TENS if number != 40] + [15])
+    rows = dict(known(tmp_path).elements())
+    assert sorted(rows) == sorted({*TENS, 15} - {40})
+    assert [number for number, hash in sorted(rows.items()) if hash == 0] == [
+        number for number in sorted(rows) if where and number % 20
+    ]
+
+
+def test_what_is_known_of_rows_that_were_read_again_is_known_once(
+    tmp_path: Path, penstock: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest row is another one now, so that all above the one before are read again, in other slices before."""
+    foreign_sqlite.execute(tmp_path / "app.db", KEYED)
+    insert(tmp_path, *TENS)
+    monkeypatch.setattr(reread, "RANGE_ROWS", 5)
+
+    def add() -> ExportResult:
+        options = ExportOptions(format="ndjson", part_rows=7)
+        with AdoptedTable(tmp_path / "app.db", StorageConfig(table="hits")) as source:
+            return Exporter(source).export(tmp_path / "runs", incremental=True, options=options)
+
+    add()
+    foreign_sqlite.execute(tmp_path / "app.db", "UPDATE hits SET path = '/other' WHERE n IN (1000, 990)")
+    insert(tmp_path, *range(1010, 1200, 10))
+    assert add().manifest.rows == 21
+    found = sorted(known(tmp_path).elements())
+    assert [number for number, _ in found] == list(range(10, 1200, 10))
+    assert all(hash for _, hash in found), "every row was taken"
+    assert (add().manifest.rows, add().manifest.counts) == (0, {})
+
+
+def ties(root: Path, penstock: Command) -> tuple[Command, Path]:
+    """A lineage of a table in which three rows have one number, below five others."""
+    database = root / "app.db"
+    rows = [*((f"t{n}", 1, f"/t{n}") for n in range(3)), *((f"x{n}", n, f"/x{n}") for n in range(2, 7))]
+    values = ", ".join(f"('{id}', {BEGUN}00{n}, 'hit', '{path}')" for id, n, path in rows)
+    foreign_sqlite.execute(
+        database, TIMED, "CREATE INDEX by_time ON hits (created_at)", f"INSERT INTO hits VALUES {values}"
+    )
+    assert penstock(*ADD, *BY_TIME).code == 0
+
+    def add(*more: str) -> Run:
+        return penstock(*ADD, *BY_TIME, *more, "--json")
+
+    return add, database
+
+
+def test_rows_of_one_number_that_vanish_or_change_together_are_told_together(tmp_path: Path, penstock: Command) -> None:
+    add, database = ties(tmp_path, penstock)
+    updates = ("--overlap", "1000", "--updates")
+    foreign_sqlite.execute(database, "UPDATE hits SET path = path || '/changed' WHERE id IN ('t0', 't1')")
+    assert add(*updates).summary["counts"] == {"changed": 2}
+    assert len(known(tmp_path)) == 8
+    assert add(*updates).summary["counts"] == {}
+    foreign_sqlite.execute(database, "DELETE FROM hits WHERE id IN ('t0', 't2')")
+    assert add().summary["counts"] == {"vanished": 2}
+    assert known(tmp_path).total() == 6
+    assert add().summary["counts"] == {}
+
+
+@pytest.mark.parametrize("more", [(), ("--overlap", "1000", "--updates")], ids=["plain", "updates"])
+def test_a_row_that_ties_is_not_lost_to_one_that_changed_beside_it(
+    more: tuple[str, ...], tmp_path: Path, penstock: Command
+) -> None:
+    """Nothing tells which of the two is new: both are taken."""
+    add, database = ties(tmp_path, penstock)
+    before = paths(tmp_path)
+    foreign_sqlite.execute(
+        database,
+        "UPDATE hits SET path = '/changed' WHERE id = 't0'",
+        f"INSERT INTO hits VALUES ('c', {BEGUN}001, 'hit', '/c')",
+    )
+    found = [add(*more).summary for _ in range(2)]
+    assert [(run["counts"], run["event_count"]) for run in found] == [({"late": 2}, 2), ({}, 0)]
+    assert paths(tmp_path) == before + Counter(["/changed", "/c"])
+    assert known(tmp_path).total() == 9

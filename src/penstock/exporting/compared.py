@@ -184,7 +184,8 @@ class _Chosen(Onward):
 
 
 class Late(_Chosen):
-    """The rows that came late and that no run exported before."""
+    """The rows that came late and that no run exported before. Where more rows of a number are not known than came
+    late, others of it changed: nothing tells which of them are which, so all are taken."""
 
     def _choose(self, records: Sequence[tuple[Record, bool]]) -> list[bool]:
         numbers = {seq for (seq, _), _ in records}
@@ -193,15 +194,16 @@ class Late(_Chosen):
         taken = []
         for record, recent in records:
             seq, hash = record
-            newcomer = late.get(seq, 0) > 0 and not known.get(seq, Counter())[hash]
+            newcomer = seq in late and not known.get(seq, Counter())[hash]
             if newcomer:
-                late[seq] -= 1
                 found.append((seq, hash, _NEW if recent else _OLD))
             elif seq in known:
                 known[seq][hash] -= 1
             taken.append(newcomer and recent and not self._compared.was_held(record))
+        old = sum(what == _OLD for _, _, what in found)
+        found += [(seq, left, _GONE) for seq in late if seq in known for left in (+known[seq]).elements()]
         self._compared.put(found)
-        self._tell(sum(taken), sum(what == _OLD for _, _, what in found))
+        self._tell(sum(taken), old)
         return taken
 
 
