@@ -284,9 +284,10 @@ def test_slices_hold_every_row_once_within_their_limits(store: Connection, measu
         assert cut.places == (500 - cut.last // 3, 500 - cut.first // 3)
 
 
-def test_a_number_that_comes_twice_cuts_nothing(store: Connection) -> None:
+@pytest.mark.parametrize("numbers", ["(5), (7), (7)", "(5), (9), (7)"])
+def test_a_number_that_does_not_ascend_cuts_nothing(store: Connection, numbers: str) -> None:
     with (
-        store.cursor("SELECT column1, 0, 0 FROM (VALUES (5), (7), (7))") as cursor,
+        store.cursor(f"SELECT column1, 0, 0 FROM (VALUES {numbers})") as cursor,
         pytest.raises(CursorFault, match="repeated: 7"),
     ):
         next(cursor.cut(2, 1000, overhead=0, most=1))
@@ -374,6 +375,14 @@ def test_a_cursor_is_interrupted_from_another_thread(store: Connection) -> None:
         with pytest.raises(Cancelled):
             cursor.take(1, 1)
     assert store.query("SELECT count(*) AS n FROM t") == [{"n": 3}]
+
+
+def test_a_cursor_that_was_interrupted_gives_no_row_that_is_left(store: Connection) -> None:
+    with store.cursor(f"{NUMBERS} LIMIT 100) SELECT i FROM n", columns=[Gather("n", KINDS.INT64)]) as cursor:
+        assert cursor.take(10, 1 << 20) is not None
+        store.interrupt()
+        with pytest.raises(Cancelled, match="interrupted"):
+            cursor.take(10, 1 << 20)
 
 
 def test_a_cursor_that_is_open_still_ends_with_its_connection(tmp_path: Path) -> None:
