@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from penstock.exporting import compared, incremental, repair
 from penstock.model import manifest, result
+from penstock.model.arrival import Key
 from penstock.pipeline import rolls
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading import chain, cursor, published, verify, verify_chain
+from penstock.sources.tables import keys, plain
 from penstock.sources.tables.source import AdoptedTable
 
 Patches = list[tuple[Any, str, Any]]
@@ -62,9 +64,10 @@ def _late_rows_by_number_alone() -> Patches:
     """A row whose number is known is not looked at, though it ties with another."""
     late = compared.Compared.late
 
-    def unknown(self: Any, first: int, last: int) -> dict[int, int]:
-        hashes = self.hashes(first, last)
-        return {seq: many for seq, many in late(self, first, last).items() if seq not in hashes}
+    def unknown(self: Any, numbers: Iterable[int]) -> dict[int, int]:
+        asked = list(numbers)
+        hashes = self.hashes(asked)
+        return {seq: many for seq, many in late(self, asked).items() if seq not in hashes}
 
     return [(compared.Compared, "late", unknown)]
 
@@ -81,12 +84,12 @@ def _vanished_rows_stay_known() -> Patches:
 
 def _old_late_rows_forgotten() -> Patches:
     """Late rows that are older than the overlap are told once, and known from then on."""
-    late = compared.Compared.late
+    leave = compared.Compared.leave
 
-    def forgotten(self: Any, floor: int) -> int:
-        rows = late(self, compared._FIRST, floor)
-        self.put([(seq, 0, compared._NEW) for seq, many in rows.items() for _ in range(many)])
-        return sum(rows.values())
+    def forgotten(self: Any, floor: Any) -> int:
+        put = self.put
+        with patch.object(self, "put", lambda rows: put([(seq, 0, compared._NEW) for seq, _, _ in rows])):
+            return leave(self, floor)
 
     return [(compared.Compared, "leave", forgotten)]
 
@@ -117,6 +120,43 @@ def _any_store_accepted() -> Patches:
     return [(incremental, "next_lineage", unasked)]
 
 
+def _ties_of_a_key_left() -> Patches:
+    """A key that rows may share is one row's all the same."""
+    return [(plain, "unique_order", lambda shape, columns: keys.KeyOrder(shape=shape, columns=tuple(columns)))]
+
+
+def _keys_column_by_column() -> Patches:
+    """A row lies above another if each of its values does."""
+
+    def each(self: Any, after: Any, upto: Any = None) -> str:
+        bounds = [(">", after), ("<=", upto)]
+        terms = [
+            f"{name} {sign} {keys._literal(value)}"
+            for sign, key in bounds
+            if isinstance(key, Key)
+            for name, value in zip(self.values, key.values, strict=True)
+        ]
+        return " AND ".join(terms) or "1"
+
+    return [(keys.KeyOrder, "stretch", each)]
+
+
+def _keys_that_move_break() -> Patches:
+    """A row that left the place by which a run is known again is taken for one that a backup lost."""
+    return [(cursor, "_OF_KEYS", cursor._RULES)]
+
+
+def _mixed_keys_let_in() -> Patches:
+    """Whatever a column of a key holds, its rows are ordered by it."""
+    return [(keys.KeyOrder, "_refuse", lambda *_: None)]
+
+
+def _new_columns_compared() -> Patches:
+    """A row is another one as soon as its table got a column."""
+    parse = manifest.parse_lineage
+    return [(manifest, "parse_lineage", lambda raw: replace(parse(raw), compared=1 << 16))]
+
+
 LINEAGE_DEFECTS: dict[str, Callable[[], Patches]] = {
     make.__name__.strip("_").replace("_", "-"): make
     for make in (
@@ -132,5 +172,10 @@ LINEAGE_DEFECTS: dict[str, Callable[[], Patches]] = {
         _assumed_in_silence,
         _new_columns_let_in,
         _any_store_accepted,
+        _ties_of_a_key_left,
+        _keys_column_by_column,
+        _keys_that_move_break,
+        _mixed_keys_let_in,
+        _new_columns_compared,
     )
 }

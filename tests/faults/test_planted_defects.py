@@ -89,6 +89,8 @@ _LINEAGE = "acceptance/test_lineage.py::"
 _HISTORIES = "property/test_lineage.py"
 _TABLES = "property/test_table_lineage.py"
 _CURSOR = "acceptance/test_cursor.py::test_"
+_KEYS = "acceptance/test_keys.py::test_"
+_COLUMNS = "acceptance/test_new_columns.py::test_"
 _IDENTITY = "acceptance/test_identity.py::test_"
 _GROWTH = "acceptance/test_growth.py::test_"
 _REPAIR = "acceptance/test_repair.py::test_"
@@ -203,6 +205,11 @@ _SEEN: list[tuple[str, str, str]] = [
     ("waived-runs-are-counted", f"{_REPAIR}a_manifest_that_comes_back_counts_nothing_twice", "assert 4 == 0"),
     ("removed-files-stay", f"{_REPAIR}other_bytes_with_the_same_rows_take_a_run_of_maintenance", "assert not True"),
     ("new-columns-let-in", f"{_IDENTITY}columns_that_come_later_are_kept_out_and_told", "assert"),
+    ("ties-of-a-key-left", f"{_KEYS}rows_of_any_key_come_once_also_if_they_tie_or_come_late[text, ties]", "assert"),
+    ("keys-column-by-column", f"{_KEYS}rows_of_any_key_come_once_also_if_they_tie_or_come_late[real]", "assert"),
+    ("keys-that-move-break", f"{_KEYS}a_row_that_is_updated_moves_up_and_is_told_where_it_was", "assert (3, "),
+    ("mixed-keys-let-in", f"{_KEYS}what_orders_nothing_is_refused_by_name", "assert"),
+    ("new-columns-compared", f"{_COLUMNS}rows_are_compared_by_the_columns_that_the_lineage_began_with", "assert"),
     ("any-store-accepted", f"{_IDENTITY}a_table_without_the_rows_is_not_accepted", "assert"),
     ("counts-alone-compared", f"{_GROWTH}a_late_row_and_a_deletion_do_not_cancel_out", "assert {} =="),
     ("late-rows-by-number-alone", f"{_GROWTH}rows_older_than_and_equal_to_the_newest_are_not_lost", "assert"),
