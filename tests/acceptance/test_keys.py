@@ -226,6 +226,40 @@ def test_what_orders_nothing_is_refused_by_name(
     assert not (tmp_path / "runs").exists() or not parts(tmp_path)
 
 
+def test_values_that_do_not_fit_are_text_also_in_the_key(tmp_path: Path, penstock: Command) -> None:
+    create, _, first, *_ = TABLES["datetime and key"]
+    foreign_sqlite.execute(tmp_path / "app.db", *create)
+    insert(tmp_path, *first, "(8, 'some day', 'odd')")
+    for event_count in (4, 0):
+        done = penstock(*ADD, "--key", "at", "--misfits", "text", "--json")
+        assert (done.code, done.summary["event_count"]) == (0, event_count)
+    assert "some day" in parts(tmp_path)[0].read_text()
+
+
+def test_texts_of_a_file_of_utf_16_order_nothing(tmp_path: Path, penstock: Command) -> None:
+    create, key, first, *_ = TABLES["text, ties"]
+    foreign_sqlite.execute(tmp_path / "app.db", "PRAGMA encoding = 'UTF-16le'", *create)
+    insert(tmp_path, *first)
+    refused = penstock(*ADD, *key)
+    assert (refused.code, "not compared byte by byte: the file holds texts as UTF-16" in refused.stderr) == (2, True)
+    assert penstock(*ADD).code == 0
+
+
+def test_partitions_filters_and_flattened_columns_go_with_keys(tmp_path: Path, penstock: Command) -> None:
+    create = "CREATE TABLE hits (id INTEGER PRIMARY KEY, at DATETIME, note TEXT, n INTEGER, doc JSON)"
+    foreign_sqlite.execute(tmp_path / "app.db", create, "CREATE INDEX by_at ON hits (at)")
+    insert(tmp_path, *(f"({i}, '2026-01-0{i % 5 + 1} 10:00', 'n{i}', {i % 3}, '{{\"k\": {i}}}')" for i in range(30)))
+    more = ("--key", "at", "--time", "at", "--partition-by", "day", "--flatten", "doc", "--where", "n = 1")
+    assert penstock(*ADD, *more, "--json").summary["event_count"] == 10
+    insert(tmp_path, "(90, '2026-01-01 10:00', 'late', 1, '{}')", "(91, '2026-01-01 10:00', 'unwanted', 2, '{}')")
+    again = penstock(*ADD, *more, "--overlap", "30d", "--json").summary
+    assert (again["event_count"], again["counts"]["late"]) == (1, 1)
+    assert penstock(*ADD, *more, "--overlap", "30d", "--json").summary["event_count"] == 0
+    for part in parts(tmp_path)[::2]:
+        part.unlink()
+    assert penstock("repair", "runs", "--from", "app.db").code == penstock("verify", "runs").code == 0
+
+
 def test_a_view_whose_key_comes_twice_is_refused(tmp_path: Path, penstock: Command) -> None:
     foreign_sqlite.execute(
         tmp_path / "app.db",

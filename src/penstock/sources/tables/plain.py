@@ -141,7 +141,9 @@ def _loosened(
     orders rows, and their time, stay what they are."""
     values = table.converter(ExportFilter())
     rows = gathered(connection, table, "", rows=RANGE_ROWS, size=RANGE_BYTES)
-    unfit = {table.fields[place].source for each in rows for place in values.unfit(each)}
+    order = table.keys
+    settled = rows if order is None else (order.settled(each, table.order) for each in rows)
+    unfit = {table.fields[place].source for each in settled for place in values.unfit(each)}
     loose = sorted(unfit - {time, None if table.numbering is None else table.numbering.column})
     text = ColumnType("text")
     config = replace(table.config, types={**table.config.types, **dict.fromkeys(loose, str(text))})
