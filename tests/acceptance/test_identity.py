@@ -15,7 +15,7 @@ import foreign_readers
 import foreign_sqlite
 import sample_events
 from forged import manifest
-from penstock import SqliteAnalyticsStorage
+from penstock import AnalyticsEvent, ExportFilter, SqliteAnalyticsStorage
 from penstock_command import Run
 
 Command = Callable[..., Run]
@@ -152,7 +152,8 @@ def test_a_table_without_the_rows_is_not_accepted(root: Path, penstock: Command)
 def test_a_store_that_was_restored_into_another_is_accepted(tmp_path: Path, penstock: Command) -> None:
     events = sample_events.varied(80)
     with SqliteAnalyticsStorage(tmp_path / "events.db") as store:
-        store.append(events[:60])
+        store.append([*events[:60], AnalyticsEvent("gone")])
+        assert store.delete(ExportFilter(event_types=["gone"])) == 1  # each store counts its own deletions
     given = ("runs/", "--incremental", "--format", "ndjson")
     assert penstock("export", "events.db", *given).code == 0
     assert penstock("restore", "runs", "--into", "again.db").code == 0

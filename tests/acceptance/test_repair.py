@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -232,7 +233,7 @@ def test_a_run_whose_rows_are_gone_from_the_store_is_not_waived(tmp_path: Path, 
     assert sorted(os.listdir(runs / "_penstock/runs")) == before
 
 
-def test_parts_in_partitions_and_rows_that_were_read_again(tmp_path: Path, penstock: Command) -> None:
+def test_parts_in_partitions(tmp_path: Path, penstock: Command) -> None:
     more = ("--partition-by", "day", "--format", "ndjson")
     runs = begun(tmp_path, penstock, *more, runs=2)
     victims = [runs / entry["name"] for run in (1, 2) for entry in manifest(runs, run)["parts"]][::3]
@@ -242,6 +243,35 @@ def test_parts_in_partitions_and_rows_that_were_read_again(tmp_path: Path, penst
     done = penstock(*REPAIR, "--json")
     assert (done.code, done.summary["left"]) == (0, 0), done.stderr
     whole(runs, penstock, EVENTS[:600])
+
+
+def test_parts_of_runs_that_read_rows_again_hold_none_that_was_held(tmp_path: Path, penstock: Command) -> None:
+    """Two copies of a store in turn, with rows in common among their own: the second run reads again what the first
+    has, and the fourth, without a break, what the second has, since that went further."""
+
+    def grown(name: str, *pieces: list[AnalyticsEvent]) -> int:
+        with SqliteAnalyticsStorage(tmp_path / name) as store:
+            for piece in pieces:
+                store.append(piece)
+        return int(penstock("export", name, "runs/", "--incremental", "--json").summary["event_count"])
+
+    with SqliteAnalyticsStorage(tmp_path / "events.db") as store:
+        store.append(EVENTS[:40])
+    shutil.copy(tmp_path / "events.db", tmp_path / "other.db")
+    assert grown("events.db", EVENTS[40:60]) == 60
+    assert grown("other.db", EVENTS[60:65], EVENTS[45:55], EVENTS[65:85]) == 25
+    assert grown("events.db", EVENTS[85:87]) == 2
+    assert grown("events.db", EVENTS[87:90], EVENTS[75:80], EVENTS[90:95]) == 8
+    runs = tmp_path / "runs"
+    assert [manifest(runs, run)["lineage"]["broken"] is None for run in (1, 2, 3, 4)] == [True, False, False, True]
+    for run, store_of in ((2, "other.db"), (4, "events.db")):
+        lost = part(runs, run)
+        before = lost.read_bytes()
+        lost.unlink()
+        done = penstock("repair", "runs", "--from", store_of, "--json")
+        assert (done.code, done.summary["restored"]) == (0, [str(lost.relative_to(runs))]), done.stderr
+        assert lost.read_bytes() == before
+    assert held(runs) == of(EVENTS[:95])
 
 
 def test_a_table_is_found_again_by_what_the_manifests_say(tmp_path: Path, penstock: Command) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -209,6 +210,16 @@ def test_a_row_that_comes_below_what_was_read_is_in_the_next_run(tmp_path: Path,
     assert late in _rows(second)["id"].to_pylist()
     assert third.manifest.rows == 0
     assert verify(tmp_path / "out").problems == ()
+
+
+def test_a_turn_is_over_long_before_a_writer_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 0.0
+    with opened(_table(tmp_path)) as view:
+        monkeypatch.setattr("penstock.sources.pool.time", SimpleNamespace(monotonic=lambda: moment))
+        over = view._pinned.pool.clock()
+        assert not over()
+        moment = TURN_SECONDS / 2
+        assert over()
 
 
 def test_a_table_that_is_written_while_its_rows_are_counted_is_exported_when_it_is_tried_again(
