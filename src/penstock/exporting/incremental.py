@@ -65,12 +65,10 @@ def export_incremental(
         chain = last_link(destination)
         last = chain[-1] if chain else None
         storage, columns = _continuing(storage, last, options)
-        layout = replace(layout, dataset=_written_of(storage.dataset, last, options))
         storage = storage.narrowed(options.read(storage.dataset, filter))
         with workers.pin(storage) as view, ExitStack() as stack:
             steps, notes = steps_of_lineage(chain, view, storage.dataset, filter, options, workers.threads, observer)
-            if steps:
-                layout = replace(layout, dataset=_written_of(bound_by(steps, storage.dataset), last, options))
+            layout = replace(layout, dataset=_written_of(bound_by(steps, storage.dataset), last, options))
             draft = Run(view, layout, filter, options, steps=steps)
             _check_pinned(chain, draft.manifest([], clock, single=False))
             growth = growth_of(view, None if last is None else last.lineage, options)
