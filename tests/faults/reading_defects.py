@@ -17,6 +17,7 @@ from penstock.exporting import run as running
 from penstock.model.lineage import Lineage
 from penstock.model.manifest import Manifest
 from penstock.model.result import ExportResult
+from penstock.model.roll import Growth
 from penstock.reading import chain, cursor, part, verify_chain
 from penstock.sources.connection import Connection
 from penstock.sources.sqlite import schema
@@ -65,7 +66,8 @@ def _end_not_pinned() -> Patches:
         def manifest(self: Any, *given: Any, lineage: Any = None, **more: Any) -> Manifest:
             with storage.pin(readers=1) as now:
                 if lineage is not None:
-                    anchors = incremental._standing([], now, storage.dataset, self.layout).anchors
+                    written = self.layout.dataset.select(self.layout.columns)
+                    anchors = incremental._standing([], now, storage.dataset, written, [], Growth.PROVEN).anchors
                     lineage = replace(lineage, upto=now.upto, reached=max(lineage.reached, now.upto), anchors=anchors)
                 return drawn(self, *given, lineage=lineage, **more)
 
