@@ -312,4 +312,10 @@ def test_a_lost_and_a_damaged_part_are_made_again(tmp_path: Path, penstock: Comm
     assert penstock(*ADD, *key).code == 4
     assert penstock("repair", "runs", "--from", "app.db", *more).code == 0
     assert {part: part.read_bytes() for part in all_parts} == before
+    rolls = {roll: roll.read_bytes() for roll in (tmp_path / "runs/_penstock/runs").glob("*.roll")}
+    for roll in rolls:
+        roll.write_bytes(b"damaged")
+    insert(tmp_path, "(77, '2026-01-07', 'late since')")
+    assert penstock("repair", "runs", "--from", "app.db").code == 0
+    assert {roll: roll.read_bytes() for roll in rolls} == rolls
     assert penstock("verify", "runs").code == 0

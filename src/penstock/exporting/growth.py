@@ -20,6 +20,7 @@ from penstock.errors import StoreBusy, UsageError
 from penstock.exporting.compared import Changed, Compared, Late
 from penstock.exporting.noting import Noted
 from penstock.exporting.run import Run
+from penstock.exporting.staging import Behind
 from penstock.model.arrival import BEGINNING, Arrival
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
@@ -32,10 +33,9 @@ from penstock.pipeline.closing import Closing
 from penstock.pipeline.flattening import Flattening
 from penstock.pipeline.rolls import NOTHING, Record, Tally, packed, unpacked
 from penstock.pipeline.steps import stepped
-from penstock.ports.backend import Upload
+from penstock.ports.backend import Staged
 from penstock.ports.runner import Threads
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, Slice, View
-from penstock.publishing.around import Stored
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination
 from penstock.reading.chain import Link, chain_of
@@ -189,7 +189,7 @@ class Check(Closing):
     ) -> tuple[list[PartEntry], Mapping[str, int]]:
         publication, threads, before = work
         run = Run(rows, self._layout, self._filter, self._options, slices=slices, steps=self._steps)
-        behind = _Behind(publication, before + late)
+        behind = Behind(publication, before + late)
         return run.write(behind, threads, None, single=False, keep_empty=False), run.counts
 
     def _slices(self, after: Arrival, upto: Arrival) -> Iterator[Slice]:
@@ -242,24 +242,19 @@ def _begin(floor: Arrival) -> Arrival | None:
     return None if floor == BEGINNING else floor
 
 
-class _Behind:
-    """Staging for parts that come behind ``before`` others of the same run."""
-
-    def __init__(self, publication: Attempt, before: int) -> None:
-        self._publication = publication
-        self._before = before
-
-    def stage(self) -> Upload:
-        return self._publication.stage()
-
-    def read_back(self, index: int, entry: PartEntry) -> Stored:
-        return self._publication.read_back(index + self._before, entry)
-
-    def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
-        return self._publication.part_name(index + self._before, entry, ending, folders)
-
-
 def write_roll(publication: Attempt, name: str, found: Iterable[bytes], missed: Iterable[bytes] = ()) -> Roll | None:
+    """Let a roll be the next that the attempt publishes; none if there is no record."""
+    laid = lay_down_roll(publication, name, found, missed)
+    if laid is None:
+        return None
+    roll, staged = laid
+    publication.take(staged)
+    return roll
+
+
+def lay_down_roll(
+    publication: Attempt, name: str, found: Iterable[bytes], missed: Iterable[bytes]
+) -> tuple[Roll, Staged] | None:
     """Stage a roll; none if there is no record."""
     digest, counts = hashlib.sha256(), [0, 0]
     upload = publication.lay_down()
@@ -272,11 +267,11 @@ def write_roll(publication: Attempt, name: str, found: Iterable[bytes], missed: 
         if not any(counts):
             upload.abort()
             return None
-        publication.take(upload.finish())
+        staged = upload.finish()
     except BaseException:
         upload.abort()
         raise
-    return Roll(name=name, rows=counts[0], gone=counts[1], sha256=digest.hexdigest())
+    return Roll(name=name, rows=counts[0], gone=counts[1], sha256=digest.hexdigest()), staged
 
 
 def _counted(records: Iterable[Record], tally: Tally, sign: int) -> Iterator[bytes]:

@@ -23,7 +23,9 @@ from penstock.exporting.growth import write_roll
 from penstock.exporting.noting import Noted
 from penstock.exporting.reread import without_held
 from penstock.exporting.resume import Plan
+from penstock.exporting.rolls_again import laid_again
 from penstock.exporting.run import Run
+from penstock.exporting.staging import Aside
 from penstock.model.arrival import BEGINNING, Arrival, horizon
 from penstock.model.dataset import Dataset
 from penstock.model.lineage import NO_TOTALS, roll_name, run_name
@@ -35,11 +37,10 @@ from penstock.pipeline.closing import Closing
 from penstock.pipeline.digests import digest_hex
 from penstock.pipeline.flattening import parse_steps
 from penstock.pipeline.steps import bound_by, stepped
-from penstock.ports.backend import Staged, Stat, Upload
+from penstock.ports.backend import Staged, Stat
 from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.source import Clock, Rows, Source, View
-from penstock.publishing.around import Stored
-from penstock.publishing.attempt import Attempt, Taken
+from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination, totals_of
 from penstock.publishing.shapes import Run as RunShape
 from penstock.reading.chain import Link, faults, read_link, without_waived
@@ -68,7 +69,7 @@ def repair(
             with _Repair(view, storage.dataset, destination, plan, publication, workers) as work:
                 work.look_after_parts(observer)
                 work.look_after_runs()
-                work.look_at_rolls()
+                work.look_after_rolls()
                 manifest = work.manifest(clock)
             if manifest is not None:
                 commit(publication, manifest, 0, observer)
@@ -225,7 +226,7 @@ class _Repair(Closing):
         if by is not None:
             time = None if entry.time_range is None else entry.time_range.first
             rows = OfPartition(rows, str(self._layout.dataset.time), by, time)
-        staging = _Aside(self._publication)
+        staging = Aside(self._publication)
         given = {
             "layout": replace(self._layout, dataset=link.manifest.dataset, partition_by=None, partition_name=None),
             "source": link.manifest.source,
@@ -283,11 +284,20 @@ class _Repair(Closing):
         for _, group in groupby(enumerate(lost), key=lambda each: each[1] - each[0]):
             self._waive([number for _, number in group])
 
-    def look_at_rolls(self) -> None:
-        """A roll is not made again: nothing tells by itself which rows a run found."""
-        rolls = [link.lineage.roll for link in self.links if link.lineage.roll is not None]
-        told = "it is missing, or is not what the manifest names, and is not made again: bring the file back"
-        self.left += [Problem(part=roll.name, message=told) for roll in rolls if self._destination.holds(roll) is None]
+    def look_after_rolls(self) -> None:
+        """Make those rolls again that are missing or damaged, the first first: a later one is known by those before."""
+        for link in self.links:
+            roll = link.lineage.roll
+            if roll is None or self._destination.holds(roll) is not None:
+                continue
+            given = (self._numbers, self._destination, self._filter, self._compared)
+            staged = laid_again(self._publication, link, self.links, self._view, *given)
+            if staged is not None:
+                self._destination.put_back(roll, staged, over=self._destination.version(roll))
+                self.restored.append(roll.name)
+                continue
+            told = "it is missing, or is not what the manifest names; nothing that is left tells what it held"
+            self.left.append(Problem(part=roll.name, message=told))
 
     def _waive(self, lost: Sequence[int]) -> None:
         """Do without these runs, which follow each other, if the store holds as many rows in their stretch."""
@@ -296,7 +306,7 @@ class _Repair(Closing):
         files = [stat for run in lost for stat in self._destination.parts_of_run(run)]
         after = BEGINNING if before is None else before.lineage.upto
         upto = behind.lineage.follows if behind is not None else max([after, *(_last_number(stat) for stat in files)])
-        staging = _Aside(self._publication, RunShape(lost[0]))
+        staging = Aside(self._publication, RunShape(lost[0]))
         # what an export says of itself inside its files
         source = {**self.links[-1].manifest.source, "horizon": horizon(upto)}
         noted: Noted | None = None
@@ -383,24 +393,6 @@ class _Repair(Closing):
         made = run.manifest(entries, clock, single=False, lineage=lineage)
         guarantees = {} if self._proven else {"waived": "counted"}
         return replace(made, kind=RunKind.MAINTENANCE, counts={}, guarantees=guarantees)
-
-
-class _Aside:
-    """Parts that are laid down beside those of the run to come, in order; ``shape`` gives them names, if any."""
-
-    def __init__(self, publication: Attempt, shape: RunShape | None = None) -> None:
-        self.parts: list[Staged] = []
-        self._publication = publication
-        self._shape = shape
-
-    def stage(self) -> Upload:
-        return Taken(self._publication.lay_down(), self.parts)
-
-    def read_back(self, index: int, entry: PartEntry) -> Stored:
-        return self._publication.staged(self.parts[index])
-
-    def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
-        return "" if self._shape is None else self._shape.part_name(index, entry, ending, folders)
 
 
 def _run(link: Link) -> int:

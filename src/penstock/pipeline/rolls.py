@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -26,22 +26,29 @@ _NUMBER = Dataset("numbers", pa.schema([pa.field("seq", pa.int64(), nullable=Fal
 NOTHING = Known(rows=0, numbers="0" * 32)
 
 
+def content_of(written: Dataset) -> Callable[[pa.RecordBatch], array[int]]:
+    """Makes hashes of batches of a dataset's rows; the content of a row are its own columns that are written."""
+    names, text = list(written.own), RowText(written.select(written.own))
+
+    def hashes(batch: pa.RecordBatch) -> array[int]:
+        found = text.numbers(batch.select(names))
+        return array("q", (each or 1 for each in found)) if UNTAKEN in found else found
+
+    return hashes
+
+
 class Recorder:
-    """Makes records of batches of a dataset's rows; the content of a row are its own columns that are written."""
+    """Makes records of batches of a dataset's rows."""
 
     def __init__(self, written: Dataset) -> None:
-        self._names = list(written.own)
-        self._text = RowText(written.select(written.own))
+        self._content = content_of(written)
         self._number = str(written.number)
 
     def __call__(self, batch: pa.RecordBatch) -> array[int]:
         """Numbers and hashes of the rows in turn."""
-        hashes = self._text.numbers(batch.select(self._names))
-        if UNTAKEN in hashes:
-            hashes = array("q", (each or 1 for each in hashes))
         records = array("q", bytes(RECORD_BYTES * batch.num_rows))
         records[::2] = array("q", batch[self._number].to_pylist())
-        records[1::2] = hashes
+        records[1::2] = self._content(batch)
         return records
 
 

@@ -144,14 +144,15 @@ class LineageDestination:
         """What is stored of the roll of a run."""
         return stored(self.backend, roll.name)
 
-    def version(self, entry: PartEntry) -> str | None:
-        """What stands under a part's name, whatever it holds."""
-        there = self.backend.stat(check_part_name(entry.name))
+    def version(self, entry: PartEntry | Roll) -> str | None:
+        """What stands under a name, whatever it holds."""
+        there = self.backend.stat(entry.name if isinstance(entry, Roll) else check_part_name(entry.name))
         return None if there is None else there.version
 
-    def put_back(self, entry: PartEntry, staged: Staged, *, over: str | None) -> None:
-        """Give a part its bytes again, in place of the damaged ones of the version ``over``, if there are any. Raises
-        :class:`~penstock.errors.Exists` or :class:`~penstock.errors.Changed` if something else stands there by now."""
+    def put_back(self, entry: PartEntry | Roll, staged: Staged, *, over: str | None) -> None:
+        """Give a part or a roll its bytes again, in place of the damaged ones of the version ``over``, if there are
+        any. Raises :class:`~penstock.errors.Exists` or :class:`~penstock.errors.Changed` if something else stands there
+        by now."""
         self.backend.place([Move(staged=staged, key=entry.name, expect=Expect.ABSENT if over is None else over)])
 
     def clear(self, manifests: Sequence[Manifest]) -> None:
