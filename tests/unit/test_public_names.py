@@ -79,7 +79,8 @@ def test_the_command_does_without_what_arrow_would_only_look_at(tmp_path: Path) 
         store.append([penstock.AnalyticsEvent("page_view")])
     code = (
         "import os, sys; from penstock.cli import main; os._exit = lambda code: print(code, sorted("
-        "{'numpy', 'pandas', 'pyarrow.parquet', 'ssl', 'penstock.reading.diff'} & set(sys.modules)));"
+        "{'dateutil', 'numpy', 'pandas', 'pyarrow.csv', 'pyarrow.parquet', 'ssl', 'penstock.reading.diff'}"
+        " & set(sys.modules)));"
         f"sys.argv = ['penstock', 'export', {str(tmp_path / 'a.db')!r}, {str(tmp_path / 'a.ndjson')!r}]; main()"
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

@@ -101,7 +101,7 @@ class _Unneeded:
     second and 60 MiB. The command does without them."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> None:
-        if name in ("numpy", "pandas"):
+        if name in ("dateutil", "numpy", "pandas"):
             raise ModuleNotFoundError(f"the command does without {name}", name=name)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
-from pyarrow import csv as pa_csv
 
 from penstock.errors import InvalidFormat, SerializationError
 from penstock.formats.bounds import check_payloads, check_record
@@ -80,6 +79,8 @@ def _header(layout: Layout) -> bytes:
 def _texts(block: bytes, layout: Layout) -> list[pa.Array]:
     """Whole CSV records as columns of text."""
     names = [str(number) for number in range(len(layout.columns))]
+    from pyarrow import csv as pa_csv  # loaded where a text is read
+
     table = pa_csv.read_csv(
         pa.py_buffer(block),
         read_options=pa_csv.ReadOptions(column_names=names, block_size=len(block) + 1, use_threads=False),
