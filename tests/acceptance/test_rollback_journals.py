@@ -277,6 +277,7 @@ def test_what_takes_longer_than_a_turn_is_read_in_several(
         assert len(numbers) == 20_000
         assert numbers == sorted(numbers)
         assert (len(lent) - before > 1) != shared
+        monkeypatch.setattr("penstock.sources.tables.view.RANGE_ROWS", 10)
         arrived = [number for some in view.arrivals(None, view.upto) for number in some.to_pylist()]
         assert arrived == numbers
         assert not view.moved

@@ -172,15 +172,27 @@ def test_a_file_that_has_no_room_for_more_ends_and_another_begins(
     assert found[0] == found[1]
 
 
-def test_one_file_is_refused_more_row_groups_than_it_can_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("groups", [1, 14, 15, 16, 127, 128])
+def test_a_file_has_any_number_of_row_groups(groups: int, tmp_path: Path) -> None:
+    """Their number is spelled in three ways."""
+    Exporter(_numbers(groups)).export(tmp_path / "a.parquet", options=ExportOptions(row_group_rows=1))
+    assert pq.read_metadata(tmp_path / "a.parquet").num_row_groups == groups
+    assert pq.read_table(tmp_path / "a.parquet")["n"].to_pylist() == list(range(groups))
+
+
+@pytest.mark.parametrize("limit", ["MOST_GROUPS", "MOST_FOOTER_BYTES"])
+def test_one_file_is_refused_more_row_groups_than_it_has_room_for(
+    limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet_joined, "MOST_GROUPS", 3)
-    with pytest.raises(UsageError, match="more than 3 row groups") as caught:
-        Exporter(_numbers(40)).export(tmp_path / "a.parquet", options=ExportOptions(row_group_rows=10))
+    three, four = tmp_path / "3.parquet", tmp_path / "4.parquet"
+    Exporter(_numbers(30)).export(three, options=ExportOptions(row_group_rows=10))
+    most = {"MOST_GROUPS": 3, "MOST_FOOTER_BYTES": pq.read_metadata(three).serialized_size + 20}
+    monkeypatch.setattr(parquet_joined, limit, most[limit])
+    with pytest.raises(UsageError, match="row groups, or more than") as caught:
+        Exporter(_numbers(40)).export(four, options=ExportOptions(row_group_rows=10))
     assert caught.value.hint is not None
-    assert list(tmp_path.iterdir()) == []
-    Exporter(_numbers(30)).export(tmp_path / "a.parquet", options=ExportOptions(row_group_rows=10))
+    assert not four.exists()
+    Exporter(_numbers(30)).export(four, options=ExportOptions(row_group_rows=10))
 
 
 TABLE = pa.table({"n": pa.array([3, 1, 2, None]), "t": pa.array(["x", "y", "x", None])})
@@ -233,6 +245,38 @@ def test_a_row_group_that_is_numbered_gets_its_number_in_the_file() -> None:
     numbered = b"\x56\x08" + b"\x24\x00" + b"\x00"  # field 5: the place 4; field 7: the number 0; the end
     numbers = tuple(Compact(numbered).numbers())
     assert Compact(Entry(numbered, numbers).moved(1000, 300)).structure() == {5: 1004, 7: 300}
+
+
+def _spelled(value: Any) -> tuple[int, bytes]:
+    """A value in Thrift's compact protocol, of numbers below 64, structures and lists of these; and its kind."""
+    match value:
+        case dict():
+            last, text = 0, b""
+            for number, inner in value.items():
+                kind, content = _spelled(inner)
+                text += bytes([number - last << 4 | kind]) + content
+                last = number
+            return 12, text + b"\0"
+        case list():
+            return 9, bytes([len(value) << 4 | 12]) + b"".join(_spelled(each)[1] for each in value)
+        case _:
+            return 6, bytes([value << 1])
+
+
+def test_every_place_in_a_row_group_is_moved_and_nothing_else() -> None:
+    """By the numbers that Parquet gives to its fields; a place of 0 is none."""
+
+    def group(by: int) -> dict[int, Any]:
+        facts = {1: 6, 5: 7, 6: 8, 7: 9, 9: 10 + by, 10: 11 + by, 11: 12 + by, 14: 13 + by, 15: 14}
+        chunk = {2: 15 + by, 3: facts, 4: 16 + by, 5: 17, 6: 18 + by, 7: 19}
+        nowhere = {2: 0, 3: {9: 4 + by, 11: 0}}
+        return {1: [chunk, nowhere, chunk], 2: 20, 3: 21, 5: 22 + by, 6: 23}
+
+    groups = _spelled({3: 5, 4: [group(0)]})[1]
+    footer = pa.py_buffer(b"PAR1" + groups + struct.pack("<I4s", len(groups), b"PAR1"))
+    (entry,) = taken_apart(footer).entries
+    assert Compact(entry.moved(0, 0)).structure() == group(0)
+    assert Compact(entry.moved(1000, 0)).structure() == group(1000)
 
 
 @pytest.fixture(autouse=True)

@@ -293,6 +293,11 @@ def test_objects_are_opened_down_to_the_fifth_level() -> None:
     assert len("abcde") == DEEPEST
 
 
+def test_a_null_beside_objects_keeps_none_of_them_shut() -> None:
+    assert columns_of('{"a":null}', '{"a":{"b":1}}', '{"a":{}}') == {"data.a.b": "int64"}
+    assert columns_of('{"a":null,"b":1}', '{"a":null}', '{"a":1}', '{"b":2}', most=1) == {"data.b": "int64"}
+
+
 def test_the_most_frequent_members_get_the_columns_and_those_of_an_object_stand_together() -> None:
     rows = ['{"z":1,"o":{"x":1},"b":1}', '{"z":2,"b":2,"a":1}', '{"z":null,"o":{"y":1}}']
     assert list(columns_of(*rows)) == ["data.z", "data.o.x", "data.o.y", "data.b", "data.a"]

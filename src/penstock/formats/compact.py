@@ -106,8 +106,8 @@ class Compact:
 
 
 def spelled(number: int) -> bytes:
-    """A number as the protocol writes it."""
-    return _digits(number << 1 if number >= 0 else ~number << 1 | 1)
+    """A number that is not negative, as the protocol writes it."""
+    return _digits(number << 1)
 
 
 def list_head(count: int) -> bytes:
