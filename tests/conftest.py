@@ -13,6 +13,7 @@ import sample_events
 from penstock import SqliteAnalyticsStorage
 from proof_ledger import Ledger
 from proof_size import JUDGED, SEED, TIMES
+from sftp_server import asyncssh_server, sshd  # noqa: F401  # fixtures
 
 _LEDGER = pytest.StashKey[Ledger]()
 

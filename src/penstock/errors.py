@@ -29,6 +29,7 @@
     ├─ NotFound                    6   the store or the destination does not exist
     ├─ PermanentError              7   the destination or the credentials refuse, and will refuse again
     │  ├─ AccessDenied             7   no permission
+    │  │  └─ UntrustedHost         7   a server shows a key that the file of known hosts does not hold for it
     │  └─ StorageError             7   the store is damaged or answers nonsense
     ├─ LimitReached                8   a limit that was set by the caller was reached
     ├─ EmptyExport                 9   nothing matched, and the caller said that this is a failure
@@ -204,6 +205,10 @@ class PermanentError(ExportError):
 
 class AccessDenied(PermanentError):
     """No permission to read the store or to write the destination."""
+
+
+class UntrustedHost(AccessDenied):
+    """A server shows a key that the file of known hosts does not hold for it, or another one than it does."""
 
 
 class StorageError(PermanentError):
