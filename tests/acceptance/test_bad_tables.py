@@ -78,7 +78,7 @@ REFUSED = [
     ("--table orders --where 'prise > 1'", "did you mean"),
     ("--table orders --map timestamp=created,event_type=note --types price:text", "does not go with a mapping"),
     ("--table twice --key n", "holds 1 twice"),
-    ("--table twice --key n --incremental", "holds 1 twice"),
+    ("--query 'SELECT n, x FROM twice' --key n --incremental", "holds 1 twice"),
     ("--query 'SELECT n, x FROM twice' --key n", "holds 1 twice"),
     ("--table none --map timestamp=x,event_type=n", "no row of 'none' is an event"),
     ("--query 'SELECT price FROM orders' --incremental", "nothing tells new rows from old ones"),

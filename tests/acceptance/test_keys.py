@@ -196,6 +196,15 @@ def test_without_an_index_growing_is_assumed_and_told(what: tuple[str, ...], tmp
     assert (refused.code, "leave it out" in refused.stderr) == (2, True)
 
 
+def test_integers_that_tie_need_no_index(tmp_path: Path, penstock: Command) -> None:
+    foreign_sqlite.execute(tmp_path / "app.db", "CREATE TABLE hits (id INTEGER PRIMARY KEY, at INTEGER, note TEXT)")
+    insert(tmp_path, "(1, 7, 'b')", "(2, 5, 'a')", "(3, 7, 'c')")
+    assert penstock(*ADD, "--key", "at", "--json").summary["event_count"] == 3
+    insert(tmp_path, "(4, 7, 'tie')")
+    assert penstock(*ADD, "--key", "at", "--json").summary["event_count"] == 1
+    assert notes(tmp_path) == stored(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("create", "rows", "key", "said"),
     [

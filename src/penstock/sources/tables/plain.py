@@ -200,10 +200,10 @@ def _ordered(
 def _keys(
     connection: Connection, shape: Shape, wanted: Sequence[str], ordering: str | None, measured: tuple[str, ...]
 ) -> KeyOrder | None:
-    """The order by a key that is no number of its own: of several columns, of no integers, or, where an index finds it,
-    of integers that rows may share."""
+    """The order by a key that is no number of its own: of several columns, of no integers, or of integers that rows may
+    share."""
     order = unique_order(shape, wanted)
-    if ordering is not None and (order.columns == (ordering,) or ordering not in shape.indexed):
+    if order.columns == (ordering,):
         return None
     return replace(order, measured=measured, served=not shape.guarded and is_served(connection, order))
 
