@@ -392,9 +392,9 @@ def repair(
     Every part is read. What the store gives for one counts only if it has as many rows with the same digest: if its
     bytes are those of the part, they go back under its name; else a run of maintenance removes the part and adds
     another one with the same rows. A run whose manifest was lost is waived by such a run, by name, if the store holds
-    as many rows in its stretch. What cannot be proven is in ``result.left``, and stays as it was. ``options`` says
-    what no manifest records, as for :func:`resume`: with the sizes of parts that the runs were made with, bytes come
-    out the same.
+    as many rows in its stretch, and those that the next run names. What cannot be proven is in ``result.left``, and
+    stays as it was. ``options`` says what no manifest records, as for :func:`resume`: with the sizes of parts that
+    the runs were made with, bytes come out the same.
 
     Raises :class:`~penstock.errors.NotFound` if there is no lineage, :class:`~penstock.errors.UsageError` for an export
     that is none, :class:`~penstock.errors.ManifestError` if no manifest is left, :class:`~penstock.errors.Locked`.

@@ -233,6 +233,19 @@ def test_a_run_whose_rows_are_gone_from_the_store_is_not_waived(tmp_path: Path, 
     assert sorted(os.listdir(runs / "_penstock/runs")) == before
 
 
+def test_a_run_of_which_the_store_has_another_row_is_not_waived(tmp_path: Path, penstock: Command) -> None:
+    """As a store that was put back and went on otherwise: as many rows, and the run behind names one of them."""
+    runs = begun(tmp_path, penstock)
+    (named,) = [each["seq"] for each in manifest(runs, 3)["lineage"]["anchors"] if 300 < each["seq"] <= 600]
+    run_path(runs, 2).unlink()
+    foreign_sqlite.execute(tmp_path / "events.db", f"UPDATE events SET data = '{{}}' WHERE seq = {named}")
+    before = sorted(os.listdir(runs / "_penstock/runs"))
+    done = penstock(*REPAIR)
+    assert done.code == 4
+    assert f"the store has as many, but another one at arrival number {named}: not proven" in done.stderr
+    assert sorted(os.listdir(runs / "_penstock/runs")) == before
+
+
 def test_parts_in_partitions(tmp_path: Path, penstock: Command) -> None:
     more = ("--partition-by", "day", "--format", "ndjson")
     runs = begun(tmp_path, penstock, *more, runs=2)

@@ -190,10 +190,10 @@ def _standing(
     """What the store shows of what the last run claims, and what the next run is to claim."""
     last = chain[-1].lineage if chain else None
     wanted = [anchor.seq for anchor in last.anchors] if last is not None else []
-    there = _facts(view, wanted, dataset, compared, steps)
+    there = facts_at(view, wanted, dataset, compared, steps)
     newest = view.newest(ROWS_BACK[-1] + 1)
     numbers = list(dict.fromkeys(newest[back] for back in ROWS_BACK if back < len(newest)))  # rows may share one
-    anchors = _facts(view, numbers, dataset, compared, steps)
+    anchors = facts_at(view, numbers, dataset, compared, steps)
     ended_at_a_row = last is None or last.upto in wanted[:1]
     return Standing(
         store=view.identity,
@@ -209,7 +209,7 @@ def _standing(
     )
 
 
-def _facts(
+def facts_at(
     view: View, numbers: Sequence[Arrival], dataset: Dataset, compared: Dataset, steps: Sequence[Flattening]
 ) -> dict[Arrival, list[Anchor]]:
     """What is at these numbers or keys, each row as an anchor."""

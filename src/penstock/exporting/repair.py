@@ -20,15 +20,16 @@ from penstock.exporting.chosen import Counted, OfPartition, Rolled, within
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
 from penstock.exporting.growth import write_roll
+from penstock.exporting.incremental import facts_at
 from penstock.exporting.noting import Noted
 from penstock.exporting.reread import without_held
 from penstock.exporting.resume import Plan
 from penstock.exporting.rolls_again import laid_again
 from penstock.exporting.run import Run
 from penstock.exporting.staging import Aside
-from penstock.model.arrival import BEGINNING, Arrival, horizon
+from penstock.model.arrival import BEGINNING, Arrival, horizon, said
 from penstock.model.dataset import Dataset
-from penstock.model.lineage import NO_TOTALS, roll_name, run_name
+from penstock.model.lineage import NO_TOTALS, Lineage, roll_name, run_name
 from penstock.model.maintenance import Removed, Waived
 from penstock.model.manifest import Manifest, PartEntry, RunKind, held_parts
 from penstock.model.partition import split_name
@@ -134,6 +135,7 @@ class _Repair(Closing):
     ) -> None:
         self.links = links_of(destination)
         self._steps = parse_steps(self.links[-1].manifest.steps)
+        self._pinned = view
         self._view = stepped(view, self._steps)
         self._destination = destination
         self._publication = publication
@@ -321,11 +323,13 @@ class _Repair(Closing):
             had = totals_of(behind.lineage.removed, behind.lineage.totals, behind.manifest.parts)
             base = NO_TOTALS if before is None else before.lineage.totals
             rows = sum(entry.rows for entry in entries)
-            if rows != had.rows - base.rows:
-                told = f"was lost with {had.rows - base.rows:,} rows; the store has {rows:,} in their place: not proven"
+            gone, same = had.rows - base.rows, totals_of(entries, base) == had
+            other = None if same or rows != gone else self._other_row(behind.lineage, after, upto)
+            if rows != gone or other is not None:
+                place = f"{rows:,} in their place" if other is None else f"as many, but another one at {said(other)}"
+                told = f"was lost with {gone:,} rows; the store has {place}: not proven"
                 self.left.append(Problem(part=names, message=told))
                 return
-            same = totals_of(entries, base) == had
             how = "the very same parts came out" if same else "as many rows; that they are the same is not proven"
             why = f"its manifest was lost; its rows were read from the store again: {how}"
             self._proven &= same
@@ -350,6 +354,12 @@ class _Repair(Closing):
                     why=why,
                 )
             )
+
+    def _other_row(self, behind: Lineage, after: Arrival, upto: Arrival) -> Arrival | None:
+        """Where in a stretch the store has not the row that the run behind knows it by, if it names any there."""
+        named = [anchor for anchor in behind.anchors if after < anchor.seq <= upto]
+        there = facts_at(self._pinned, [anchor.seq for anchor in named], self._given, self._compared, self._steps)
+        return next((anchor.seq for anchor in named if anchor not in there.get(anchor.seq, ())), None)
 
     def _run(self, rows: Rows, after: Arrival, upto: Arrival, **more: Any) -> Run:
         """The work on the rows of a stretch, cut as a run that began there would cut them."""
