@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ from penstock.errors import SerializationError, UsageError
 from penstock.formats import FORMATS, parquet, parquet_joined
 from penstock.formats.compact import Compact
 from penstock.formats.parquet_joined import MAGIC, Entry, JoinedFile, taken_apart
+from penstock.model.dataset import json_field
 from penstock.model.options import Layout
 from penstock.ports.format import Encoding
 from penstock.testing.arrow_source import ArrowSource
@@ -128,6 +130,51 @@ def test_the_bytes_do_not_depend_on_who_is_done_first() -> None:
     assert (
         found == _file(ThreadPoolExecutor(1), 1) == _file(ThreadPoolExecutor(2), 2) == _file(ThreadPoolExecutor(9), 9)
     )
+
+
+class Counting(ThreadPoolExecutor):
+    """Knows how many pieces of work were in hand at once, at most."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self._counting = threading.Lock()
+        self._now = self.most = 0
+
+    def submit(self, fn: Callable[..., Any], /, *given: Any, **more: Any) -> Future[Any]:
+        def work() -> Any:
+            with self._counting:
+                self._now += 1
+                self.most = max(self.most, self._now)
+            time.sleep(0.02)  # long enough for all others that may begin
+            try:
+                return fn(*given, **more)
+            finally:
+                with self._counting:
+                    self._now -= 1
+
+        return super().submit(work)
+
+
+def test_no_more_than_three_are_encoded_at_once() -> None:
+    counting = Counting(9)
+    assert _file(counting, 9) == _file(ThreadPoolExecutor(1), 1)
+    assert 2 <= counting.most <= 3
+
+
+def test_rows_that_are_large_make_small_groups_and_json_has_no_statistics(tmp_path: Path) -> None:
+    rows = pa.table({"n": range(40), "text": ["x" * (1 << 20)] * 40, "bytes": [b"x"] * 40})
+    rows = rows.append_column(json_field("doc"), pa.array(["{}"] * 40))
+    Exporter(ArrowSource("large", rows)).export(tmp_path / "a.parquet")
+    facts = pq.read_metadata(tmp_path / "a.parquet")
+    groups = [facts.row_group(place) for place in range(facts.num_row_groups)]
+    assert max(group.num_rows for group in groups) <= 13
+    compared = {
+        group.column(place).path_in_schema
+        for group in groups
+        for place in range(group.num_columns)
+        if group.column(place).is_stats_set
+    }
+    assert compared == {"n", "text"}
 
 
 def test_threads_and_processes_make_the_same_parts(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
@@ -292,6 +339,8 @@ def test_values_stand_in_a_dictionary_where_they_repeat_whatever_their_type(tmp_
             "few_numbers": [row % 7 for row in range(5000)],
             "few_texts": [f"kind {row % 7}" for row in range(5000)],
             "all_texts": [f"order {row}" for row in range(5000)],
+            "few_at_first": ["same" if row < 200 else f"order {row}" for row in range(5000)],
+            "few_later": ["same" if row > 200 else f"order {row}" for row in range(5000)],
         }
     )
     path = tmp_path / "a.parquet"
@@ -299,5 +348,5 @@ def test_values_stand_in_a_dictionary_where_they_repeat_whatever_their_type(tmp_
     group = pq.read_metadata(path).row_group(0)
     columns = [group.column(place) for place in range(group.num_columns)]
     repeating = {column.path_in_schema for column in columns if column.has_dictionary_page}
-    assert repeating == {"few_numbers", "few_texts"}
+    assert repeating == {"few_numbers", "few_texts", "few_later"}
     assert pq.read_table(path).to_pylist() == rows.to_pylist()

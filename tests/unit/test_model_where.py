@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -73,6 +74,10 @@ def test_a_condition_has_one_spelling_which_reads_back(text: str, spelled: str) 
         ("b / 0 is null", True),
         ("a % 0 is null", True),
         ("a * 9223372036854775807 is null", True),
+        ("(b + 1) * -9223372036854775808 is null", True),
+        ("-9223372036854775808 * (b + 1) is null", True),
+        ("(b + 1) * 9223372036854775807 = -9223372036854775807", True),
+        ("-9223372036854775808 % (b + 1) = 0", True),
         ("0 - (-9223372036854775807 - 1) is null", True),
         ("x * 1e308 * 1e308 is null", True),
         ("9007199254740993 > 9007199254740992.0", True),
@@ -288,3 +293,39 @@ def test_the_columns_that_are_looked_at_are_told() -> None:
     condition = ExportFilter(where="data.x = 1 and (seq + 1 > 2 or not session_id like 'a')", start=0).condition(EVENTS)
     assert condition is not None
     assert columns(condition) == {"data", "seq", "session_id", "timestamp"}
+
+
+@pytest.mark.parametrize(("wide", "narrow"), [((76, 0), (76, 76)), ((40, 0), (40, 40)), ((70, 0), (40, 30))])
+def test_decimals_are_compared_whatever_digits_both_have(wide: tuple[int, int], narrow: tuple[int, int]) -> None:
+    schema = pa.schema([("a", pa.decimal256(*wide)), ("b", pa.decimal256(*narrow))])
+    columns = [pa.array([Decimal(1), Decimal(0), None], schema.field("a").type)]
+    columns.append(pa.array([Decimal("0.5"), Decimal("0.5"), Decimal(0)], schema.field("b").type))
+    rows = pa.record_batch(columns, schema=schema)
+    found = truth(rows, check(parse("a > b"), Dataset("t", schema, own=("a", "b"))))
+    assert found.to_pylist() == [True, False, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("d < 1.255", [True, False, True]),
+        ("d <= 1.255", [True, False, True]),
+        ("d > 1.255", [False, True, False]),
+        ("d >= 1.255", [False, True, False]),
+        ("d = 1.255", [False, False, False]),
+        ("d != 1.255", [True, True, True]),
+        ("d < 1.25", [False, False, True]),
+        ("1.255 > d", [True, False, True]),
+        ("d < -1.255", [False, False, True]),
+        ("d >= -1.255", [True, True, False]),
+        ("d < 1000", [True, True, True]),
+        ("d > -1000", [True, True, True]),
+        ("d <= 999.99", [True, True, True]),
+    ],
+)
+def test_a_decimal_is_compared_with_numbers_between_two_of_its_type(text: str, expected: list[bool]) -> None:
+    schema = pa.schema([("d", pa.decimal128(5, 2))])
+    rows = pa.record_batch(
+        [pa.array([Decimal("1.25"), Decimal("1.26"), Decimal("-1.26")], schema.field(0).type)], schema=schema
+    )
+    assert truth(rows, check(parse(text), Dataset("t", schema, own=("d",)))).to_pylist() == expected
