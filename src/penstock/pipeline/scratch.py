@@ -27,7 +27,6 @@ class Scratch:
     def __init__(self, schema: str, *, purpose: str) -> None:
         self._schema = schema
         self._purpose = purpose
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._connection: sqlite3.Connection | None = None
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> Iterator[Any]:
@@ -45,21 +44,20 @@ class Scratch:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._directory is not None:
-            self._directory.cleanup()
-            self._directory = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="penstock-")
-            path = Path(self._directory.name) / "scratch.db"
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            # Nothing of this file is needed after the run.
-            for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "temp_store=FILE"):
-                self._connection.execute(f"PRAGMA {setting}")
-            self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-            self._connection.execute(self._schema)
-            self._connection.execute("BEGIN")
+            with tempfile.TemporaryDirectory(prefix="penstock-") as directory:
+                self._connection = sqlite3.connect(
+                    Path(directory) / "scratch.db", isolation_level=None, check_same_thread=False
+                )
+                # Nothing of this file is needed after the run.
+                for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "temp_store=FILE"):
+                    self._connection.execute(f"PRAGMA {setting}")
+                self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                self._connection.execute(self._schema)
+                self._connection.execute("BEGIN")
+            # From here on it has no name: a process that is killed leaves nothing behind.
         return self._connection
 
     @contextmanager
