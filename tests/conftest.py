@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["XDG_CONFIG_HOME"] = str(Path(__file__).parent / "nowhere")  # no settings of whoever runs the tests
     config.stash[_LEDGER] = Ledger()
 
 

@@ -52,7 +52,7 @@ LINES: list[tuple[str, int, str]] = [
     ("exprot events.db a.csv", 2, "Did you mean 'export'"),
     ("unheard-of", 2, "no command"),
     ("export", 2, "Missing argument"),
-    ("export events.db", 2, "Missing argument"),
+    ("export events.db", 2, "DEST is missing"),
     ("export events.db a.csv b.csv", 2, "unexpected extra"),
     ("export events.db a.csv --frmat csv", 2, "--format"),
     ("export events.db a.csv --start 2026-11-02 --end 2026-11-01", 2, "not before end"),

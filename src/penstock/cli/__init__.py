@@ -32,6 +32,7 @@ VERBS = {
     "restore": ("penstock.cli.restore", "Put the events of an export back into a store."),
     "diff": ("penstock.cli.diff", "Name the events or rows that two exports, or an export and a store, do not share."),
     "gaps": ("penstock.cli.gaps", "List what is missing from a lineage, or looks as if it were."),
+    "config": ("penstock.cli.config", "Show what penstock.toml says of exports, and what it may say."),
     "doctor": ("penstock.cli.doctor", "Check this installation, and a store, for what could go wrong."),
 }
 
@@ -84,7 +85,11 @@ class Verbs(click.Group):
 
 @click.group(
     cls=Verbs,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": "PENSTOCK",
+    },
     epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 partial, 4 verification failed, 5 try again later, 6 not found, "
     "7 refused, 8 a limit was reached, 9 empty, 11 locked, 130 or 143 cancelled, 141 the reader went away.",
 )

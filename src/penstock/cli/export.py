@@ -16,9 +16,10 @@ from penstock.cli.choices import (
     store_options,
     talk_options,
 )
+from penstock.cli.settings import ConfiguredCommand, Settings, settled
 from penstock.cli.stopping import stopping
 from penstock.cli.talk import Bar, Talk, human, noun
-from penstock.errors import LimitReached, PartialResult, UsageError
+from penstock.errors import ExportError, LimitReached, PartialResult, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.flatten import FLATTEN_COLUMNS, parse_given
 from penstock.model.options import RUNNERS, ExportOptions
@@ -28,13 +29,15 @@ from penstock.model.storage_config import StorageConfig
 
 @click.command(
     "export",
+    cls=ConfiguredCommand,
     epilog="Examples:\n\n  penstock export events.db out.ndjson.gz --start 2026-11-01 --end 2026-12-01\n\n"
     "  penstock export events.db archive/ --part-size 1000000rows\n\n"
     "  penstock export events.db - --category error --limit 5 | head\n\n"
-    "  penstock export app.db orders.parquet --table orders --time created_at --start 2026-11-01",
+    "  penstock export app.db orders.parquet --table orders --time created_at --start 2026-11-01\n\n"
+    "  penstock export daily",
 )
 @click.argument("store")
-@click.argument("dest")
+@click.argument("dest", required=False)
 @filter_options
 @click.option("--format", metavar="NAME", help="json, ndjson, csv, parquet or arrow; where DEST's name does not say.")
 @click.option("--compression", metavar="NAME", help="none, gzip, zstd; Parquet also snappy, lz4; Arrow zstd, lz4.")
@@ -88,12 +91,17 @@ from penstock.model.storage_config import StorageConfig
 )
 @click.option("--dry-run", is_flag=True, help="Say how many rows match and what would be written; write nothing.")
 @store_options
+@click.option(
+    "--config", metavar="FILE", envvar="PENSTOCK_CONFIG", help="Read settings here; by default ./penstock.toml."
+)
 @talk_options
-def command(store: str, dest: str, **given: Any) -> None:
+@click.pass_obj
+def command(found: Settings | ExportError, /, store: str, dest: str | None, **given: Any) -> None:
     """Write the events of STORE, or a table of any SQLite file, to DEST and commit them with a manifest.
 
     DEST with a known ending (.json .ndjson .jsonl .csv .parquet .arrow, text ones also with .gz or .zst) is one file
     with its manifest beside it; a name that ends with / or has no dot is a directory of parts; - is standard output.
+    Without DEST, STORE is the name of an export in penstock.toml (docs/configuration.md).
     """
     talk = Talk(
         machine=given.pop("machine"),
@@ -101,6 +109,14 @@ def command(store: str, dest: str, **given: Any) -> None:
         verbose=given.pop("verbose"),
         data_on_stdout=dest == "-",
     )
+    del given["config"]
+    settings = settled(found)
+    if dest is None:
+        said = settings.export(store)
+        store, dest = said["store"].value, said["to"].value
+        if dest == "-":
+            talk.leave_stdout()
+    given["mapping"] = settings.mapped(given["mapping"])
     overwrite, dry_run, manifest = given.pop("overwrite"), given.pop("dry_run"), given.pop("manifest")
     incremental, all_tables = given.pop("incremental"), given.pop("all_tables")
     filter, config = filter_of(given), config_of(given)

@@ -42,6 +42,10 @@ class Talk:
         self._out: TextIO = sys.stderr if data_on_stdout else sys.stdout
         _current.append(self)
 
+    def leave_stdout(self) -> None:
+        """Talk on standard error alone: data goes to standard output."""
+        self._out = sys.stderr
+
     def say(self, text: str) -> None:
         """A line for a person."""
         if not (self.quiet or self.machine):
