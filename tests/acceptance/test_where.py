@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -152,6 +153,36 @@ def test_quotes_and_sql_in_values_are_values(events: Path, penstock: Command) ->
     ):
         done = penstock("export", "events.db", "-", "--where", text)
         assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["evil"], text
+
+
+ODD = ("a[b]c", "a[c", "a]c", "a[^b]c", "a*c", "a?c", "abc")
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_what_means_something_to_sqlite_alone_is_text_in_a_pattern(text: str, tmp_path: Path) -> None:
+    with SqliteAnalyticsStorage(tmp_path / "events.db") as store:
+        store.append(AnalyticsEvent("x", id=each, session_id=each, data={"p": each}) for each in ODD)
+        for name in ("data.p", "session_id", "id"):
+            for where, wanted in (
+                (f"{name} like '{text}'", [text]),
+                (f"{name} not like '{text}'", [each for each in ODD if each != text]),
+                (f"{name} like '{text[:2]}%'", [each for each in ODD if each.startswith(text[:2])]),
+                (f"{name} not like '%{text[1:]}'", [each for each in ODD if not each.endswith(text[1:])]),
+            ):
+                filter = ExportFilter(where=where)
+                assert [id for batch in store.scan(filter) for id in batch["id"].to_pylist()] == wanted, where
+                assert store.count(filter) == len(wanted)
+
+
+def test_texts_have_one_order_whatever_the_encoding_of_the_database(tmp_path: Path, penstock: Command) -> None:
+    """In UTF-16 what lies beyond 16 bits comes before some that does not."""
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
+        connection.execute("PRAGMA encoding = 'UTF-16'")
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.execute("INSERT INTO t VALUES (1, 'a'), (2, '\uffee'), (3, '\U0001f600')")
+    for where, wanted in (("name > '\uffee'", [3]), ("name <= '\uffee'", [1, 2]), ("not name < '\U0001f600'", [3])):
+        done = penstock("export", "app.db", "-", "--table", "t", "--where", where)
+        assert [line["id"] for line in done.lines] == wanted
 
 
 def test_bounds_of_time_leave_blocks_out(tmp_path: Path) -> None:
