@@ -160,6 +160,24 @@ def test_a_file_that_was_put_back_and_grew_loses_and_doubles_nothing(tmp_path: P
     assert max(notes(tmp_path).values()) == 1
 
 
+def test_a_key_that_is_given_again_to_another_row_loses_none(tmp_path: Path, penstock: Command) -> None:
+    """The file is put back to before the last rows, of which one comes anew under its key."""
+    create, key, first, *_ = TABLES["text, ties"]
+    foreign_sqlite.execute(tmp_path / "app.db", *create)
+    older = [f"({id}, '2025-{id}', '{id}')" for id in range(50, 70)]
+    insert(tmp_path, *first, *older)
+    backup = (tmp_path / "app.db").read_bytes()
+    rows = [f"({id}, '2026-04-{id}T00:00:00Z', 'lost {id}')" for id in range(11, 21)]  # the first is no anchor
+    insert(tmp_path, *rows)
+    assert penstock(*ADD, *key).code == 0
+    (tmp_path / "app.db").write_bytes(backup)
+    insert(tmp_path, rows[0].replace("lost", "another"))
+    assert penstock(*ADD, *key).code == 3
+    told = ["a", "b", "c", "another 11", *map(str, range(50, 70)), *(f"lost {id}" for id in range(11, 21))]
+    assert notes(tmp_path) == Counter(told)
+    assert penstock(*ADD, *key, "--json").summary["event_count"] == 0
+
+
 def test_another_table_of_that_name_is_refused(tmp_path: Path, penstock: Command) -> None:
     create, key, first, *_ = TABLES["text, ties"]
     foreign_sqlite.execute(tmp_path / "app.db", *create)

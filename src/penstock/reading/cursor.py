@@ -174,6 +174,10 @@ _RULES: tuple[Callable[[Lineage, Standing], list[Doubt]], ...] = (
     _numbers_come_again,
     _fewer_deletions,
 )
-#: Where rows are counted by their keys no key tells less than its row: one that is gone is missed there, one below the
-#: cursor is late.
-_OF_KEYS: tuple[Callable[[Lineage, Standing], list[Doubt]], ...] = (_another_row, _none_is_left)
+#: Where rows are counted by their keys one that left its key is missed there, and one that came below the cursor is
+#: late: a row whose key moves up says no more. But a file that was put back may give keys again to other rows.
+_OF_KEYS: tuple[Callable[[Lineage, Standing], list[Doubt]], ...] = (
+    _another_row,
+    _none_is_left,
+    _numbers_come_again,
+)
