@@ -178,6 +178,18 @@ def test_a_key_that_is_given_again_to_another_row_loses_none(tmp_path: Path, pen
     assert penstock(*ADD, *key, "--json").summary["event_count"] == 0
 
 
+def test_a_newest_row_that_is_deleted_is_told_and_nothing_is_lost(tmp_path: Path, penstock: Command) -> None:
+    create, key, first, *_ = TABLES["datetime and key"]
+    foreign_sqlite.execute(tmp_path / "app.db", *create)
+    insert(tmp_path, *first)
+    assert penstock(*ADD, *key).code == 0
+    foreign_sqlite.execute(tmp_path / "app.db", "DELETE FROM hits WHERE id = 3")
+    insert(tmp_path, "(3, '2026-01-20 00:00:00', 'another')")  # below where it was: that is no row that moved up
+    assert penstock(*ADD, *key).code == 3
+    assert notes(tmp_path) == Counter(["a", "b", "c", "another"])
+    assert penstock(*ADD, *key, "--json").summary["event_count"] == 0
+
+
 def test_another_table_of_that_name_is_refused(tmp_path: Path, penstock: Command) -> None:
     create, key, first, *_ = TABLES["text, ties"]
     foreign_sqlite.execute(tmp_path / "app.db", *create)

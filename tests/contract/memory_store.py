@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -69,6 +69,9 @@ class MemoryView:
     def rows_at(self, numbers: Sequence[int]) -> tuple[Sequence[int], pa.RecordBatch]:
         rows = [row for row in self._rows if row[1] in numbers]
         return [seq for _, seq, _ in rows], _batch(rows)
+
+    def moved_up(self, numbers: Sequence[int], above: int) -> Collection[int]:
+        return ()
 
     def make_durable(self) -> bool:
         return False

@@ -191,6 +191,7 @@ def _standing(
     last = chain[-1].lineage if chain else None
     wanted = [anchor.seq for anchor in last.anchors] if last is not None else []
     there = facts_at(view, wanted, dataset, compared, steps)
+    gone = [seq for seq in wanted if not there.get(seq)]
     newest = view.newest(ROWS_BACK[-1] + 1)
     numbers = list(dict.fromkeys(newest[back] for back in ROWS_BACK if back < len(newest)))  # rows may share one
     anchors = facts_at(view, numbers, dataset, compared, steps)
@@ -206,6 +207,7 @@ def _standing(
         anchors=tuple(anchors[seq][0] for seq in numbers),
         shared=growth is Growth.CHECKED,
         compared=len(compared.columns),
+        moved=view.moved_up(gone, last.upto) if last is not None and gone else (),
     )
 
 

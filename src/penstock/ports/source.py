@@ -6,7 +6,7 @@ has (:mod:`penstock.pipeline.binding` makes them so).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -194,6 +194,10 @@ class View(Rows, Protocol):
     def rows_at(self, numbers: Sequence[Arrival]) -> tuple[Sequence[Arrival], pa.RecordBatch]:
         """Of these numbers, or keys, those where a row stands, each as often as one does, and these rows, in order of
         arrival and with exactly the dataset's schema, as far as they are of it, whatever the filter."""
+        ...
+
+    def moved_up(self, numbers: Sequence[Arrival], above: Arrival) -> Collection[Arrival]:
+        """Those of these keys whose rows stand above another now; none of a number, which is a row's for good."""
         ...
 
     def make_durable(self) -> bool:

@@ -7,12 +7,12 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from penstock.errors import Rewound, UsageError
-from penstock.model.arrival import Arrival, Key, above, below, said
+from penstock.model.arrival import Arrival, above, below, said
 from penstock.model.lineage import Anchor, Break, Lineage
 from penstock.model.maintenance import Waived
 from penstock.reading.chain import Link
@@ -26,7 +26,7 @@ class Standing:
     ``lowest`` that of its first row, ``next`` that of the first row above the last run's newest anchor, both where they
     matter. ``there`` are its rows at the numbers of the last run's anchors, ``anchors`` those of the next run. Several
     rows may have a number if it is ``shared``, and those that come late are counted. ``compared`` is as in
-    :class:`~penstock.model.lineage.Lineage`."""
+    :class:`~penstock.model.lineage.Lineage`. Rows of ``moved`` stand above the cursor now."""
 
     store: str
     horizon: Arrival
@@ -38,6 +38,7 @@ class Standing:
     anchors: tuple[Anchor, ...]
     shared: bool = False
     compared: int = 0
+    moved: Collection[Arrival] = ()
 
 
 def next_lineage(chain: Sequence[Link], now: Standing, *, accept: bool = False) -> Lineage:
@@ -56,8 +57,7 @@ def next_lineage(chain: Sequence[Link], now: Standing, *, accept: bool = False) 
         )
     if accepted is not None:
         last = replace(last, deletions=None)  # each store counts its own
-    rules = _OF_KEYS if now.shared and isinstance(last.upto, Key) else _RULES
-    doubts = [doubt for rule in rules for doubt in rule(last, now)]
+    doubts = [doubt for rule in _RULES for doubt in rule(last, now)]
     after, upto, broken = last.upto, max(now.horizon, last.upto), None
     if doubts:
         holding = [anchor.seq for anchor in last.anchors if _holds(anchor, now)]
@@ -133,7 +133,7 @@ def _another_row(last: Lineage, now: Standing) -> list[Doubt]:
 def _gone_unexplained(last: Lineage, now: Standing) -> list[Doubt]:
     """Rows that are gone say nothing when the store counted as many deletions, or when nothing at or below them is
     left that could have been missed."""
-    gone = [anchor.seq for anchor in last.anchors if not now.there.get(anchor.seq)]
+    gone = [anchor.seq for anchor in last.anchors if not now.there.get(anchor.seq) and anchor.seq not in now.moved]
     counted = None if None in (now.deletions, last.deletions) else now.deletions - last.deletions  # type: ignore[operator]
     if counted is not None and counted >= len(gone):
         return []
@@ -162,22 +162,10 @@ def _fewer_deletions(last: Lineage, now: Standing) -> list[Doubt]:
     return [(_ALL, f"the store has counted {now.deletions} deletions, and {last.deletions} when the last run was made")]
 
 
-def _none_is_left(last: Lineage, now: Standing) -> list[Doubt]:
-    gone = _gone_unexplained(last, now)
-    return gone if len(gone) == len(last.anchors) else []
-
-
 _RULES: tuple[Callable[[Lineage, Standing], list[Doubt]], ...] = (
     _another_row,
     _gone_unexplained,
     _none_was_there,
     _numbers_come_again,
     _fewer_deletions,
-)
-#: Where rows are counted by their keys one that left its key is missed there, and one that came below the cursor is
-#: late: a row whose key moves up says no more. But a file that was put back may give keys again to other rows.
-_OF_KEYS: tuple[Callable[[Lineage, Standing], list[Doubt]], ...] = (
-    _another_row,
-    _none_is_left,
-    _numbers_come_again,
 )

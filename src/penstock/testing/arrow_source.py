@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -128,6 +128,9 @@ class ArrowView(Closing):
         there = sorted(number for number in numbers if 1 <= number <= self.upto)
         rows = self._rows.take(pa.array([number - 1 for number in there], pa.int64()))
         return there, pa.concat_batches([*rows.to_batches(), self._none])
+
+    def moved_up(self, numbers: Sequence[int], above: int) -> Collection[int]:
+        return ()
 
     def make_durable(self) -> bool:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,9 @@ class EventsView(Closing):
             stored, _ = connection.scan(source, columns=_STORED, order="seq", bytes_hint=0)
         batch = _events(stored, self._name)
         return batch["seq"].to_pylist(), batch
+
+    def moved_up(self, numbers: Sequence[int], above: int) -> Collection[int]:
+        return ()
 
     def make_durable(self) -> bool:
         return sync_log(self._path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -109,6 +109,12 @@ class _Keyed(ForeignView):
             for first, last in pieces(place for place, number in enumerate(numbers.to_pylist()) if number in found):
                 yield Slice(after=keys[first - 1] if first else before, upto=keys[last], bytes_hint=0)
             before = keys.last
+
+    def moved_up(self, numbers: Sequence[Arrival], above: Arrival) -> Collection[Arrival]:
+        """By the columns of their keys in which no two rows are alike: whoever has them is the same row."""
+        sql = self._order.of_same_rows(numbers, above)
+        found = set() if sql is None else {self._order.parting(key) for key in self._keys(sql, len(numbers))}
+        return [key for key in numbers if isinstance(key, Key) and self._order.parting(key) in found]
 
     def rows_at(self, numbers: Sequence[Arrival]) -> tuple[Sequence[Arrival], pa.RecordBatch]:
         behind = f"WHERE {self._order.among(numbers)} ORDER BY {self._order.sorting}"

@@ -33,11 +33,13 @@ _SHOWN = 60
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyOrder:
     """The order of a table's rows by ``columns``: those that were named, and those that part the rows of one value.
+    In ``apart``, if there are any, no two rows are alike.
     ``served`` says that an index finds rows by it. ``kinds`` says of each column once it was looked at whether it holds
     numbers or texts. ``measured`` are the columns that make up the size of a row."""
 
     shape: Shape
     columns: tuple[str, ...]
+    apart: tuple[str, ...] = ()
     served: bool = False
     measured: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -73,6 +75,19 @@ class KeyOrder:
         rows = (zip(self.values, key.values, strict=True) for key in keys if isinstance(key, Key))
         either = [" AND ".join(f"{name} = {_literal(value)}" for name, value in row) for row in rows]
         return " OR ".join(f"({row})" for row in either) or "0"
+
+    def parting(self, key: Key) -> tuple[Any, ...]:
+        """The values of a key in which no other row is like its own."""
+        return tuple(value for name, value in zip(self.columns, key.values, strict=True) if name in self.apart)
+
+    def of_same_rows(self, keys: Sequence[Arrival], above: Arrival) -> str | None:
+        """The keys above another of the rows that these keys were of; ``None`` where only the whole key tells."""
+        if not self.apart or len(self.apart) == len(self.columns):
+            return None
+        names = [quote_name(name) for name in self.columns if name in self.apart]
+        rows = [zip(names, self.parting(key), strict=True) for key in keys if isinstance(key, Key)]
+        either = [" AND ".join(f"{name} = {_literal(value)}" for name, value in row) for row in rows]
+        return f"{self._select()} WHERE {self.stretch(above)} AND ({' OR '.join(f'({row})' for row in either) or 0})"
 
     def arrivals(self, after: Arrival | None, upto: Arrival | None) -> str:
         """The keys of a stretch, in order."""
@@ -250,9 +265,11 @@ def unique_order(shape: Shape, columns: Sequence[str]) -> KeyOrder:
     """The order by some columns, and, unless the table lets no two rows have the same values there, by its integer
     primary key, its primary key or its row number too. A view or query has none of these."""
     known = [frozenset([shape.key])] if shape.key is not None else []
-    if any(each <= {*columns} for each in (*known, *shape.uniques)):
-        return KeyOrder(shape=shape, columns=tuple(columns))
+    inside = sorted((each for each in (*known, *shape.uniques) if each <= {*columns}), key=len)
+    if inside:
+        return KeyOrder(shape=shape, columns=tuple(columns), apart=tuple(inside[0]))
     parting = (shape.key,) if shape.key is not None else shape.primary
     if not parting and shape.rowid is not None:
         parting = (shape.rowid,)
-    return KeyOrder(shape=shape, columns=(*columns, *(name for name in parting if name not in columns)))
+    ordered = (*columns, *(name for name in parting if name not in columns))
+    return KeyOrder(shape=shape, columns=ordered, apart=parting)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -204,6 +204,9 @@ class ForeignView(Closing):
                 f"the column {self._numbering.column!r} holds no integer: it cannot be the arrival number",
                 hint="name a column of integers, or leave it out",
             )
+
+    def moved_up(self, numbers: Sequence[int], above: int) -> Collection[int]:
+        return ()
 
     def make_durable(self) -> bool:
         return self._pinned.make_durable()
