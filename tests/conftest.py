@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import object_services
 import penstock_command
 import sample_events
 from penstock import SqliteAnalyticsStorage
@@ -89,3 +90,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if JUDGED and session.exitstatus == pytest.ExitCode.OK and session.config.stash[_LEDGER].shortfalls():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[None]:
+    """An S3 that clients find by the environment, as long as the tests run."""
+    with object_services.moto() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield

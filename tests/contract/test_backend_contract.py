@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import object_services
 from penstock.backends.local.backend import LocalBackend
 from penstock.backends.memory import MemoryBackend
+from penstock.backends.objects.backend import ObjectBackend
 from penstock.backends.retrying import RetryingBackend
 from penstock.ports.backend import Backend
 from penstock.testing.backend_contract import CHECKS
@@ -33,17 +35,28 @@ def _local(tmp_path: Path) -> Place:
     )
 
 
+def _objects(tmp_path: Path) -> Place:
+    location = object_services.new_place()
+    return Place(connect=partial(ObjectBackend, location), processes=True)
+
+
 def _wrapped(wrapper: Callable[[Backend], Backend], connect: Connect) -> Backend:
     return wrapper(connect())
 
 
-KINDS: dict[str, Callable[[Path], Place]] = {"local": _local, "memory": _memory}
+KINDS: dict[str, Callable[[Path], Place]] = {"local": _local, "memory": _memory, "s3": _objects}
 WRAPPERS: dict[str, Callable[[Backend], Backend]] = {"retrying": RetryingBackend, "faulty": FaultyBackend}
 
 
-@pytest.fixture(params=[*KINDS, *(f"{wrapper}-{kind}" for wrapper in WRAPPERS for kind in KINDS)])
+#: A service that is far is asked less often: what wraps it is no other there.
+WRAPPED = [f"{wrapper}-{kind}" for wrapper in WRAPPERS for kind in KINDS if (wrapper, kind) != ("faulty", "s3")]
+
+
+@pytest.fixture(params=[*KINDS, *WRAPPED])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     wrapper, _, kind = request.param.rpartition("-")
+    if kind == "s3":
+        request.getfixturevalue("s3")
     plain = KINDS[kind](tmp_path)
     return replace(plain, connect=partial(_wrapped, WRAPPERS[wrapper], plain.connect)) if wrapper else plain
 

@@ -1,0 +1,1 @@
+"""Keys as objects of a bucket, in any service that obstore speaks to."""
