@@ -17,8 +17,10 @@ from penstock.testing.backend_place import Place, keys, read
 from penstock.testing.destination_contract import CHECKS, KINDS, Check, Kind, manifest_of
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "s3":
+        request.getfixturevalue("s3")
     return BACKENDS[request.param](tmp_path)
 
 

@@ -90,6 +90,10 @@ class MemoryBackend:
             there = sorted((name, len(data)) for (of, name), data in self._space.staged.items() if of == attempt)
         return (Staged(attempt=attempt, name=name, size=size) for name, size in there)
 
+    def attempts(self) -> Iterator[str]:
+        with self._space.guard:
+            return iter(sorted({attempt for attempt, _ in self._space.staged}))
+
     def drop(self, staged: Staged) -> None:
         self._space.staged.pop((staged.attempt, staged.name), None)
 

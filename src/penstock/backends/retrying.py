@@ -108,6 +108,9 @@ class RetryingBackend:
     def staged(self, attempt: str) -> Iterator[Staged]:
         return iter(self._again(lambda: tuple(self._inner.staged(attempt))))
 
+    def attempts(self) -> Iterator[str]:
+        return iter(self._again(lambda: tuple(self._inner.attempts())))
+
     def drop(self, staged: Staged) -> None:
         self._again(partial(self._inner.drop, staged))
 

@@ -24,7 +24,7 @@ from penstock.exporting.staging import Behind
 from penstock.model.arrival import BEGINNING, Arrival
 from penstock.model.dataset import Dataset
 from penstock.model.filter import ExportFilter
-from penstock.model.lineage import Lineage, roll_name
+from penstock.model.lineage import Lineage
 from penstock.model.manifest import PartEntry
 from penstock.model.options import ExportOptions, Layout
 from penstock.model.overlap import parse_overlap
@@ -219,7 +219,7 @@ class Check(Closing):
             stretch = self.rows.with_untaken(self._numbers(lineage))
         came = () if self._compared is None else _counted(self._compared.came(untaken=not moved), tally, 1)
         went = () if self._compared is None else _counted(self._compared.went(), tally, -1)
-        roll = write_roll(publication, roll_name(lineage.run), chain(stretch, came), went)
+        roll = write_roll(publication, chain(stretch, came), went)
         if self._view.moved and not moved:
             raise StoreBusy(
                 "the table was written while its rows were counted", hint="nothing was published: try again"
@@ -242,9 +242,9 @@ def _begin(floor: Arrival) -> Arrival | None:
     return None if floor == BEGINNING else floor
 
 
-def write_roll(publication: Attempt, name: str, found: Iterable[bytes], missed: Iterable[bytes] = ()) -> Roll | None:
+def write_roll(publication: Attempt, found: Iterable[bytes], missed: Iterable[bytes] = ()) -> Roll | None:
     """Let a roll be the next that the attempt publishes; none if there is no record."""
-    laid = lay_down_roll(publication, name, found, missed)
+    laid = lay_down_roll(publication, publication.roll_name(), found, missed)
     if laid is None:
         return None
     roll, staged = laid

@@ -29,7 +29,7 @@ from penstock.exporting.run import Run
 from penstock.exporting.staging import Aside
 from penstock.model.arrival import BEGINNING, Arrival, horizon, said
 from penstock.model.dataset import Dataset
-from penstock.model.lineage import NO_TOTALS, Lineage, roll_name, run_name
+from penstock.model.lineage import NO_TOTALS, Lineage, run_name
 from penstock.model.maintenance import Removed, Waived
 from penstock.model.manifest import Manifest, PartEntry, RunKind, held_parts
 from penstock.model.partition import split_name
@@ -47,7 +47,7 @@ from penstock.publishing.shapes import Run as RunShape
 from penstock.reading.chain import Link, faults, read_link, without_waived
 from penstock.reading.part import damage
 
-_LAST_NUMBER = re.compile(r"-(-?\d+)-[0-9a-f]{8}(?:\.\w+)+\Z", re.ASCII)
+_LAST_NUMBER = re.compile(r"-(-?\d+)-[0-9a-f]{8}(?:-[0-9a-f]{12})?(?:\.\w+)+\Z", re.ASCII)
 
 
 def repair(
@@ -217,8 +217,7 @@ class _Repair(Closing):
 
     def _add(self, made: _Made, folders: str) -> None:
         """Let it be a part of the run to come."""
-        shape, ending = RunShape(self.next), self._layout.file_ending
-        name = shape.part_name(len(self._made), made.entry, ending, folders)
+        name = self._publication.part_name(len(self._made), made.entry, self._layout.file_ending, folders)
         self._made.append(_Made(replace(made.entry, name=name), made.staged))
         self._publication.take(made.staged)
 
@@ -394,7 +393,7 @@ class _Repair(Closing):
             previous=last.digest,
             after=last.lineage.upto,
             broken=None,
-            roll=write_roll(self._publication, roll_name(self.next), chain.from_iterable(self._rolls)),
+            roll=write_roll(self._publication, chain.from_iterable(self._rolls)),
             totals=totals_of([*held, *entries], NO_TOTALS) if self.waived else totals,
             removed=tuple(self.removed),
             waived=(*last.lineage.waived, *self.waived),

@@ -21,6 +21,7 @@ from penstock.model.roll import Known, Roll, parse_known, parse_roll
 #: Where the manifests and the sums of a lineage's runs lie.
 RUNS = "_penstock/runs/"
 _RUN_NAME = re.compile(rf"{RUNS}(\d{{6,12}})\.(?:json|sha256)\Z", re.ASCII)
+_ROLL_NAME = re.compile(rf"{RUNS}(\d{{6,12}})(|-[0-9a-f]{{12}})\.roll\Z", re.ASCII)
 #: How many rows before the last one at or below a cursor its anchors stand: at most 16 of them.
 ROWS_BACK = (0, *(1 << power for power in range(15)))
 
@@ -156,7 +157,7 @@ def parse_lineage(raw: Mapping[str, Any]) -> Lineage:
         raise ValueError("the anchors are too many, above the cursor or in no order")
     if any(not lost.run < lost.by <= run for lost in found.waived):
         raise ValueError("a run is waived by one that is not behind it")
-    if found.roll is not None and (found.known is None or found.roll.name != roll_name(run)):
+    if found.roll is not None and (found.known is None or run_of_roll(found.roll.name) != run):
         raise ValueError("the roll is not that of the run")
     return found
 
@@ -185,9 +186,17 @@ def sums_name(run: int) -> str:
     return f"{RUNS}{run:06d}.sha256"
 
 
-def roll_name(run: int) -> str:
-    """Where a run's roll lies."""
-    return f"{RUNS}{run:06d}.roll"
+def roll_name(run: int, apart: str = "") -> str:
+    """Where a run's roll lies; ``apart`` is what tells it from that of another attempt: ``-`` and 12 hex digits."""
+    return f"{RUNS}{run:06d}{apart}.roll"
+
+
+def run_of_roll(name: str) -> int | None:
+    """The run whose roll lies there, or ``None`` if none can."""
+    match = _ROLL_NAME.match(name)
+    if match is None or roll_name(int(match[1]), match[2]) != name:
+        return None
+    return int(match[1])
 
 
 def run_number(name: str, *, naming: Callable[[int], str] = run_name) -> int | None:

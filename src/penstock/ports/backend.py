@@ -72,7 +72,8 @@ class Traits:
 
     ``put_absent``, ``put_version``, ``place_absent``: whether that expectation is kept by the service itself against
     every other writer. ``lock``: whether ``lock`` keeps other processes out. ``durable``: whether what was acknowledged
-    survives power loss. ``place_free``: whether a placement costs no copy of the bytes.
+    survives power loss. ``place_free``: whether a placement costs no copy of the bytes. ``apart``: whether attempts
+    have names of their own, that tell what they lay down from each other's, because no lock ends with its holder.
     """
 
     put_absent: bool
@@ -83,6 +84,7 @@ class Traits:
     listable: bool
     durable: bool
     lock: bool
+    apart: bool = False
     max_put: int | None = None
 
 
@@ -161,6 +163,10 @@ class Backend(Protocol):
 
     def staged(self, attempt: str) -> Iterator[Staged]:
         """What an attempt of this name left staged, finished or not."""
+        ...
+
+    def attempts(self) -> Iterator[str]:
+        """The names of attempts that left something staged, finished or not."""
         ...
 
     def drop(self, staged: Staged) -> None:

@@ -7,6 +7,7 @@ whoever comes next.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 from penstock.errors import (
@@ -26,9 +27,10 @@ from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.backend import Backend, Expect, Expectation, Move, Staged, Stat, Upload
 from penstock.ports.format import Buffer
 from penstock.publishing.around import Stored, stored_part
+from penstock.publishing.claim import Claim
 from penstock.publishing.place import Place, is_ours, staged_name
 from penstock.publishing.recovery import INTENT, SUMS, Found, Intent, decide, readable
-from penstock.publishing.shapes import Shape, are_sums
+from penstock.publishing.shapes import Run, Shape, are_sums
 
 #: How often a step whose answer was lost is looked after and repeated.
 _TURNS = 4
@@ -84,10 +86,13 @@ class Attempt:
         self._keyed = True
         self._cleared = self._closed = False
         backend.stat(shape.manifest)  # a name that leaves no room for its manifest's is told before anything is made
-        self._lock = backend.lock(shape.attempt)
+        self._lock = Claim.of(backend, shape) if backend.traits.apart and shape.single else backend.lock(shape.attempt)
+        #: By what this attempt is told from others, where no lock keeps them out: then what they left may be in work.
+        self._who = secrets.token_hex(6) if backend.traits.apart else None
         try:
-            found = self._place.look(shape)
-            self.notes += self._place.execute(found, decide(found))
+            if self._who is None or shape.single:
+                found = self._place.look(shape)
+                self.notes += self._place.execute(found, decide(found))
         except BaseException:
             self._lock.release()
             raise
@@ -111,6 +116,8 @@ class Attempt:
             if not is_ours(text):
                 raise self._foreign(shape.manifest, "exists and is not a manifest of Penstock's")
             self._old = text, stat
+        if self._who is not None:
+            self._shape = shape.apart(self._who, None if stat is None else stat.version)
         if shape.sums is not None:
             sums, _ = self._place.read(shape.sums)
             if sums is not None and (text is None or not are_sums(sums)):
@@ -149,6 +156,11 @@ class Attempt:
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
         """The final name of a part."""
         return self._shape.part_name(index, entry, ending, folders)
+
+    def roll_name(self) -> str:
+        """The final name of a run's roll."""
+        assert isinstance(self._shape, Run)
+        return self._shape.roll
 
     def publish(self, manifest: Manifest) -> None:
         """Give the staged parts the manifest's names, then the manifest its own: the commit.
@@ -355,3 +367,7 @@ class Attempt:
         else:
             found = self._place.look_after(found)
         self.notes += self._place.execute(found, decide(found))
+        if self._committed and self._who is not None:
+            stat = self._backend.stat(self._shape.manifest)
+            if stat is not None:
+                self.notes += self._place.clear_over(self._shape, stat.version)

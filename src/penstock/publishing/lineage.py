@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from penstock.errors import DestinationExists, ManifestError
-from penstock.model.lineage import RUNS, Totals, roll_name, run_name, run_number, sums_name
+from penstock.errors import DestinationExists, Exists, ManifestError
+from penstock.model.lineage import RUNS, Totals, run_name, run_number, run_of_roll, sums_name
 from penstock.model.maintenance import Removed
 from penstock.model.manifest import Manifest, PartEntry, check_part_name, held_parts, removed_parts
 from penstock.model.partition import DATA, split_name
@@ -89,8 +90,9 @@ class LineageDestination:
             manifest = readable(text)
             if manifest is not None and Run(number).could_be(manifest):
                 sums = manifest.sums()
-                self.backend.put(sums_name(number), sums, expect=Expect.ABSENT, attempt=Run(number).attempt)
-                done.append(f"{sums_name(number)} was missing and was written")
+                with suppress(Exists):  # whoever committed the run is about to be done
+                    self.backend.put(sums_name(number), sums, expect=Expect.ABSENT, attempt=Run(number).attempt)
+                    done.append(f"{sums_name(number)} was missing and was written")
         return done
 
     def numbers(self) -> list[int]:
@@ -161,8 +163,8 @@ class LineageDestination:
         other sums tell of what is held."""
         gone = removed_parts(manifests)
         self.drop([stat for stat in self.backend.list(DATA) if stat.key in gone])
-        unwanted = {roll_name(number) for number in _waived(manifests)}
-        self.drop([stat for stat in self.backend.list(RUNS) if stat.key in unwanted])
+        waived = _waived(manifests)
+        self.drop([stat for stat in self.backend.list(RUNS) if run_of_roll(stat.key) in waived])
         entries = [entry for _, entry in held_parts(manifests)]
         for part in (part for number in sorted(_waived(manifests)) for part in self.parts_of_run(number)):
             alike = [replace(entry, name=part.key) for entry in entries if entry.bytes == part.size]

@@ -25,9 +25,10 @@ from penstock.publishing.recovery import (
     PutSums,
     TakeBack,
     Tell,
+    decide,
     parse_intent,
 )
-from penstock.publishing.shapes import Shape, are_sums
+from penstock.publishing.shapes import Shape, are_sums, told_apart
 
 #: How every manifest of ours begins, however damaged behind it.
 _MARK = b'{\n  "penstock_manifest"'
@@ -73,13 +74,27 @@ class Place:
         except (NotFound, Changed):
             return None
 
+    def attempts(self, shape: Shape) -> Sequence[str]:
+        """The names of all attempts at a place that is told of by this shape."""
+        if not self.backend.traits.apart or shape.single:
+            return [shape.attempt]
+        return [name for name in self.backend.attempts() if name == shape.attempt or told_apart(name)]
+
     def in_work(self, shape: Shape) -> bool:
         """Whether an attempt at this shape left something, or is about to."""
-        return any(_OURS.match(one.name) for one in self.backend.staged(shape.attempt))
+        return any(self._left(attempt) for attempt in self.attempts(shape))
 
-    def intent(self, shape: Shape) -> Intent | None:
-        """What an attempt at this shape was, or is, about to do."""
-        for staged in self.backend.staged(shape.attempt):
+    def _left(self, attempt: str) -> bool:
+        return any(_OURS.match(one.name) for one in self.backend.staged(attempt))
+
+    def intends(self, shape: Shape, manifest: bytes) -> bool:
+        """Whether an attempt at this shape was, or is, about to publish this manifest."""
+        found = map(self._intent, self.attempts(shape))
+        return any(intent is not None and intent.manifest == manifest for intent in found)
+
+    def _intent(self, attempt: str) -> Intent | None:
+        """What an attempt was, or is, about to do."""
+        for staged in self.backend.staged(attempt):
             if staged.name == INTENT and staged.size <= _MAX_INTENT_BYTES:
                 with self.backend.open_staged(staged) as file:
                     return parse_intent(file.read())
@@ -87,8 +102,18 @@ class Place:
 
     def look(self, shape: Shape) -> Found:
         """What another attempt left here, which is dead: this one holds its lock."""
-        found = Found(shape=shape, intent=self.intent(shape), leftovers=self.in_work(shape))
+        found = Found(shape=shape, intent=self._intent(shape.attempt), leftovers=self._left(shape.attempt))
         return self.look_after(found)
+
+    def clear_over(self, shape: Shape, version: str) -> list[str]:
+        """Clear what attempts left that lost to this shape's, whose manifest stands in this version: they are dead, or
+        will fail at their commit. Returns what is to be told of it."""
+        told: list[str] = []
+        for name in self.attempts(shape) if self.backend.traits.apart else ():
+            if name != shape.attempt and shape.is_over(name, version):
+                found = self.look(shape.named(name))
+                told += self.execute(found, decide(found))
+        return list(dict.fromkeys(told))
 
     def look_after(self, found: Found) -> Found:
         """What came of an intent. What was found is settled first, since recovery builds on it."""
@@ -108,12 +133,14 @@ class Place:
     def _look_at_data(self, found: Found, intent: Intent, entry: PartEntry) -> Found:
         self.backend.settle([entry.name])
         there = self.backend.stat(entry.name)
-        if (None if there is None else there.version) == intent.data:
-            data = Data.BEFORE
-        else:
-            data = Data.OTHER if self.holds(entry) is None else Data.NEW
         staged = self._staged(found.shape, staged_name(0))
         whole = staged is not None and staged.size == entry.bytes and self._digest(staged) == entry.sha256
+        if (None if there is None else there.version) == intent.data and (whole or self.holds(entry) is None):
+            data = (
+                Data.BEFORE
+            )  # the same version again is what was put, if it is no more staged: the bytes are the same
+        else:
+            data = Data.OTHER if self.holds(entry) is None else Data.NEW
         return replace(found, data=data, staged=whole)
 
     def _staged(self, shape: Shape, name: str) -> Staged | None:
@@ -130,7 +157,7 @@ class Place:
         for action in actions:
             match action:
                 case TakeBack(entry):
-                    gone += self._take_back(entry)
+                    gone += self._take_back(found.shape, entry)
                 case PutData():
                     self._put_data(found)
                 case PutManifest(text):
@@ -146,10 +173,11 @@ class Place:
                     told.append(note)
         return told
 
-    def _take_back(self, entry: PartEntry | Roll) -> list[str]:
+    def _take_back(self, shape: Shape, entry: PartEntry | Roll) -> list[str]:
         """Remove what an entry names. Gives the name where nothing is: who removed it may have died before that was
-        durable."""
-        there = self.holds(entry)
+        durable. A name that only this attempt gives needs no reading."""
+        mark = told_apart(shape.attempt)
+        there = self.backend.stat(entry.name) if mark and mark in entry.name else self.holds(entry)
         if there is None:
             return [entry.name]
         self.backend.delete(entry.name, version=there.version)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import ClassVar, Protocol, Self
 
-from penstock.model.lineage import RUNS, run_name, sums_name
+from penstock.model.lineage import RUNS, roll_name, run_name, sums_name
 from penstock.model.manifest import Manifest, PartEntry, is_part_name
 from penstock.model.partition import DATA, split_name
 
@@ -14,8 +15,10 @@ from penstock.model.partition import DATA, split_name
 ABOUT = "_penstock/"
 DIRECTORY_MANIFEST = f"{ABOUT}manifest.json"
 DIRECTORY_SUMS = f"{ABOUT}SHA256SUMS"
-#: The name of every attempt at a directory: an export and a run there keep each other out.
+#: The name of every attempt at a directory: an export and a run there keep each other out. One that is told apart from
+#: all others names behind it what it expects to find, and itself by 12 hex digits.
 DIRECTORY_ATTEMPT = "penstock"
+_APART = re.compile(rf"{DIRECTORY_ATTEMPT}-(?:(new|[0-9a-f]{{12}})|run(\d{{6,12}}))-([0-9a-f]{{12}})\Z", re.ASCII)
 _FILE_MANIFEST = ".manifest.json"
 _SUMS_LINE = re.compile(r"[0-9a-f]{64}  data/[^\n]+\n")
 
@@ -55,6 +58,20 @@ class Shape(Protocol):
         """The shape of what an attempt of the same name published with this manifest."""
         ...
 
+    def apart(self, who: str, version: str | None) -> Shape:
+        """The same for an attempt that is told apart as ``who``, 12 hex digits, by its name and those of its parts, and
+        that expects a manifest of this version. One file has one name."""
+        ...
+
+    def named(self, attempt: str) -> Shape:
+        """The same for an attempt of this name."""
+        ...
+
+    def is_over(self, attempt: str, version: str) -> bool:
+        """Whether an attempt of this name can commit no more, when an export of this shape is, with this version of the
+        manifest: what it expected is gone for good."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class OneFile:
@@ -86,6 +103,15 @@ class OneFile:
     def of(self, manifest: Manifest) -> Shape:
         return self
 
+    def apart(self, who: str, version: str | None) -> Self:
+        return self
+
+    def named(self, attempt: str) -> Self:
+        return self
+
+    def is_over(self, attempt: str, version: str) -> bool:
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestAlone:
@@ -110,26 +136,45 @@ class ManifestAlone:
     def of(self, manifest: Manifest) -> Shape:
         return self
 
+    def apart(self, who: str, version: str | None) -> Self:
+        return self
+
+    def named(self, attempt: str) -> Self:
+        return self
+
+    def is_over(self, attempt: str, version: str) -> bool:
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Directory:
     """Parts in ``data/``, and one manifest of them all."""
 
+    attempt: str = DIRECTORY_ATTEMPT
     single: ClassVar[bool] = False
-    attempt: ClassVar[str] = DIRECTORY_ATTEMPT
     manifest: ClassVar[str] = DIRECTORY_MANIFEST
     sums: ClassVar[str] = DIRECTORY_SUMS
     data: ClassVar[None] = None
     rival: ClassVar[tuple[str, str]] = (RUNS, "an incremental export")
 
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
-        return f"{DATA}{folders}part-{index:05d}-{_what(entry)}{ending}"
+        return f"{DATA}{folders}part-{index:05d}-{_what(entry)}{told_apart(self.attempt)}{ending}"
 
     def could_be(self, manifest: Manifest) -> bool:
         return manifest.lineage is None and all(_is_ours(entry.name, "part-") for entry in manifest.parts)
 
     def of(self, manifest: Manifest) -> Shape:
-        return _in_directory(manifest)
+        return _in_directory(manifest, self.attempt)
+
+    def apart(self, who: str, version: str | None) -> Self:
+        return self.named(f"{DIRECTORY_ATTEMPT}-{_expected(version)}-{who}")
+
+    def named(self, attempt: str) -> Self:
+        return replace(self, attempt=attempt)
+
+    def is_over(self, attempt: str, version: str) -> bool:
+        found = _APART.match(attempt)
+        return found is not None and found[1] not in (None, _expected(version))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +182,8 @@ class Run:
     """A run of a lineage: its parts lie among those of the runs before it, its manifest has its number."""
 
     number: int
+    attempt: str = DIRECTORY_ATTEMPT
     single: ClassVar[bool] = False
-    attempt: ClassVar[str] = DIRECTORY_ATTEMPT
     data: ClassVar[None] = None
     rival: ClassVar[tuple[str, str]] = (DIRECTORY_MANIFEST, "an export that is not incremental")
 
@@ -151,11 +196,16 @@ class Run:
         return sums_name(self.number)
 
     @property
+    def roll(self) -> str:
+        """Where the roll lies."""
+        return roll_name(self.number, told_apart(self.attempt))
+
+    @property
     def _prefix(self) -> str:
         return f"run-{self.number:06d}-part-"
 
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
-        return f"{DATA}{folders}{self._prefix}{index:05d}-{_what(entry)}{ending}"
+        return f"{DATA}{folders}{self._prefix}{index:05d}-{_what(entry)}{told_apart(self.attempt)}{ending}"
 
     def could_be(self, manifest: Manifest) -> bool:
         there = manifest.lineage
@@ -163,11 +213,31 @@ class Run:
         return there is not None and there.run == self.number and named
 
     def of(self, manifest: Manifest) -> Shape:
-        return _in_directory(manifest)
+        return _in_directory(manifest, self.attempt)
+
+    def apart(self, who: str, version: str | None) -> Self:
+        return self.named(f"{DIRECTORY_ATTEMPT}-run{self.number:06d}-{who}")
+
+    def named(self, attempt: str) -> Self:
+        return replace(self, attempt=attempt)
+
+    def is_over(self, attempt: str, version: str) -> bool:
+        found = _APART.match(attempt)
+        return found is not None and found[2] is not None and int(found[2]) <= self.number
 
 
-def _in_directory(manifest: Manifest) -> Shape:
-    return Directory() if manifest.lineage is None else Run(manifest.lineage.run)
+def told_apart(attempt: str) -> str:
+    """What the names of parts and rolls have of that of their attempt: nothing, or ``-`` and 12 hex digits."""
+    found = _APART.match(attempt)
+    return "" if found is None else f"-{found[3]}"
+
+
+def _expected(version: str | None) -> str:
+    return "new" if version is None else sha256(version.encode()).hexdigest()[:12]
+
+
+def _in_directory(manifest: Manifest, attempt: str) -> Shape:
+    return Directory(attempt) if manifest.lineage is None else Run(manifest.lineage.run, attempt)
 
 
 def are_sums(text: bytes) -> bool:

@@ -82,6 +82,7 @@ def what_is_staged_has_no_key(place: Place) -> None:
     assert {item.name for item in other.staged("try")} == {"done", "begun"}
     assert [item.size for item in other.staged("another")] == [9]
     assert not list(other.staged("a third"))
+    assert list(other.attempts()) == ["another", "try"]
     with other.open_staged(done) as file:
         assert (file.read(), file.seek(1), file.read()) == (b"done", 1, b"one")
     begun.abort()
@@ -105,6 +106,7 @@ def what_is_given_up_leaves_nothing(place: Place) -> None:
     client.drop(gone)
     client.drop(gone)
     assert not list(client.staged("try"))
+    assert not list(client.attempts())
     assert not keys(client)
     with refused(NotFound):
         client.open_staged(gone)

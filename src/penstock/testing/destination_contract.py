@@ -151,6 +151,7 @@ def what_was_published_is_read_back(place: Place, kind: Kind) -> None:
 
 def _no_work_is_left(place: Place, kind: Kind) -> None:
     assert not list(place.connect().staged(kind.shape.attempt))
+    assert not list(place.connect().attempts())
     if place.lies_there is not None:
         assert not [name for name in place.lies_there() if name.startswith(".")]
 
@@ -170,7 +171,7 @@ def nothing_is_there_before_the_commit_or_after_giving_up(place: Place, kind: Ki
     _no_work_is_left(place, kind)
 
 
-def refused_any(*kinds: type[NotFound] | type[ManifestError]) -> _Refused:
+def refused_any(*kinds: type[BaseException]) -> _Refused:
     """Fail unless the block raises one of these errors."""
     return _Refused(kinds)
 
@@ -200,6 +201,8 @@ def a_part_that_is_given_up_in_the_middle_leaves_nothing(place: Place, kind: Kin
 
 def there_is_one_writer_at_a_time(place: Place, kind: Kind) -> None:
     backend = place.connect()
+    if backend.traits.apart and not kind.shape.single:
+        return
     attempt = kind.begin(backend)
     with refused(Locked):
         kind.begin(place.connect(), overwrite=kind.replaceable)
@@ -271,6 +274,44 @@ def who_comes_second_is_superseded(place: Place, kind: Kind) -> None:
     assert kind.manifest(place.connect()) == theirs
 
 
+def of_two_at_once_the_first_commit_wins(place: Place, kind: Kind) -> None:
+    """Where attempts are told apart: what others wrote harms nothing, and goes with the commit or their own failure."""
+    if not place.connect().traits.apart or kind.shape.single:
+        return
+    for old in (False, True) if kind.replaceable else (False,):
+        slow, fast, dead = (kind.begin(place.connect(), overwrite=old) for _ in range(3))
+        late = staged(slow, kind.shape, b"same\n", at=3)
+        staged(dead, kind.shape, b"never\n", at=4)
+        theirs = staged(fast, kind.shape, b"same\n", at=5)
+        fast.publish(theirs)
+        fast.close()
+        with refused_any(Locked, NotFound):
+            slow.publish(late)
+        slow.close()
+        assert kind.content(place.connect()) == b"same\n"
+        assert kind.manifest(place.connect()) == theirs
+        assert len([key for key in keys(place.connect()) if key.startswith("data/")]) == 1
+        _no_work_is_left(place, kind)
+        dead.close()
+
+
+def what_is_in_work_is_left_to_who_does_it(place: Place, kind: Kind) -> None:
+    """Where attempts are told apart: one that aims at what comes next loses nothing to who commits before."""
+    if not place.connect().traits.apart or kind.replaceable:
+        return
+    publish(kind, place.connect(), b"one\n")
+    next = kind.begin(place.connect())
+    shape = Run(2)
+    manifest = staged(next, shape, b"two\n")
+    late = kind.begin(place.connect())
+    late.close()
+    assert list(place.connect().attempts())
+    next.publish(manifest)
+    next.close()
+    assert LineageDestination(place.connect()).numbers() == [1, 2]
+    _no_work_is_left(place, kind)
+
+
 def sums_of_somebody_else_are_never_replaced(place: Place, kind: Kind) -> None:
     if kind.shape.sums is None:
         return
@@ -339,6 +380,8 @@ CHECKS: Sequence[Check] = (
     an_empty_export_is_one,
     the_manifest_of_somebody_else_is_left_alone,
     who_comes_second_is_superseded,
+    of_two_at_once_the_first_commit_wins,
+    what_is_in_work_is_left_to_who_does_it,
     sums_of_somebody_else_are_never_replaced,
     a_manifest_that_is_not_ours_is_never_replaced,
     parts_are_asked_for_by_plain_names_only,

@@ -236,6 +236,9 @@ class FaultyBackend:
     def staged(self, attempt: str) -> Iterator[Staged]:
         return self.perform("staged", attempt, lambda: self._inner.staged(attempt))
 
+    def attempts(self) -> Iterator[str]:
+        return self.perform("attempts", "", self._inner.attempts)
+
     def drop(self, staged: Staged) -> None:
         self.perform("drop", _shown(staged), lambda: self._inner.drop(staged))
 

@@ -166,6 +166,15 @@ class LocalBackend:
             if entry.name != LOCK and entry.is_file(follow_symlinks=False):
                 yield Staged(attempt=attempt, name=entry.name, size=entry.stat(follow_symlinks=False).st_size)
 
+    def attempts(self) -> Iterator[str]:
+        try:
+            found = sorted(entry.name[1:] for entry in os.scandir(self._path) if entry.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise from_os_error(error, f"cannot look into {self._path}") from None
+        yield from (name for name in found if name.strip(".") and any(self.staged(name)))
+
     def drop(self, staged: Staged) -> None:
         path = self._staged(staged)
         self._remove(path)

@@ -37,6 +37,7 @@ _TRAITS = Traits(
     listable=True,
     durable=True,
     lock=False,
+    apart=True,
 )
 #: What is at most this large is placed by being put again: that takes fewer requests than a copy.
 _SMALL = 4 << 20
@@ -180,6 +181,12 @@ class ObjectBackend:
         folder = f".{check_plain(attempt)}/"
         for stat in self._listed(folder):
             yield Staged(attempt=attempt, name=stat.key.removeprefix(folder), size=stat.size)
+
+    def attempts(self) -> Iterator[str]:
+        import obstore
+
+        found = self._ask("cannot list attempts", lambda: obstore.list_with_delimiter(self._store))
+        return iter(sorted(folder[1:] for folder in found["common_prefixes"] if folder.startswith(".")))
 
     def drop(self, staged: Staged) -> None:
         self._delete(_name(staged))
