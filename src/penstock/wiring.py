@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from penstock.addresses import remote, remote_directory, split
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
-from penstock.model.location import Location
 from penstock.model.manifest import parse_manifest
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.result import TableFacts
 from penstock.model.storage_config import StorageConfig
-from penstock.ports.backend import Backend
 from penstock.ports.source import AnalyticsStorage, Source
 from penstock.publishing.destination import Destination, ExportDestination
 from penstock.publishing.lineage import LineageDestination
@@ -71,13 +70,17 @@ def list_tables(store: str | os.PathLike[str], config: StorageConfig | None = No
 def destination_in(directory: str | os.PathLike[str], table: str) -> ExportDestination:
     """The directory of a table's export in one that is made if it is missing: it is called like the table, and what may
     not stand in the name of a folder, or would have a reader pass it over, is escaped."""
+    name = quote(table, safe=" ,()+=@", errors="surrogatepass")
+    name = f"%{name[:1].encode().hex().upper()}{name[1:]}" if name[:1] in "._" else name
+    there = remote_directory(f"{os.fspath(directory).rstrip('/')}/{name}/", "a directory")
+    if there is not None:
+        return there
     place = _local(directory, "a directory")
     try:
         place.mkdir(exist_ok=True)
     except OSError as error:
         raise from_os_error(error, f"cannot create {place}") from None
-    name = quote(table, safe=" ,()+=@", errors="surrogatepass")
-    return DirectoryDestination(place / (f"%{name[:1].encode().hex().upper()}{name[1:]}" if name[:1] in "._" else name))
+    return DirectoryDestination(place / name)
 
 
 def create_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> AnalyticsStorage:
@@ -100,14 +103,6 @@ def store_files(store: str | os.PathLike[str]) -> list[Path]:
     """The files that a store is made of, whether they are there or not; the store itself is the first."""
     path = _local(store, "a store")
     return [path, *(Path(f"{path}-{what}") for what in ("wal", "shm", "journal"))]
-
-
-def backend_at(location: Location) -> Backend:
-    """The backend at a location. Raises :class:`~penstock.errors.UsageError` for one that only its own process has."""
-    from penstock.backends.local.backend import LocalBackend
-
-    _refuse(location.scheme != "file", f"{location} can be written by the process that holds it alone", "--runner")
-    return LocalBackend(Path(location.path))
 
 
 def FileDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None) -> ExportDestination:  # noqa: N802  # a public name
@@ -178,14 +173,17 @@ def _stream(manifest: str | os.PathLike[str] | None) -> StreamDestination:
 
 
 def existing_destination(destination: str | os.PathLike[str]) -> ExportDestination:
-    """The local file or directory that a path means, whether it is there or not."""
+    """The file or directory that a path or a URL means, whether it is there or not."""
+    there = remote(destination)
+    if there is not None:
+        return there
     text = os.fspath(destination)
     path = _local(destination, "a destination")
     try:
-        there = path.is_dir()
+        stands = path.is_dir()
     except OSError as error:
         raise from_os_error(error, f"cannot look at {path}") from None
-    if there or text.endswith("/") or path.name in ("", ".", "..") or "." not in path.name:
+    if stands or text.endswith("/") or path.name in ("", ".", "..") or "." not in path.name:
         return DirectoryDestination(path)
     return FileDestination(path)
 
@@ -243,12 +241,10 @@ def existing_lineage(directory: str | os.PathLike[str] | ExportDestination | Lin
     """The lineage in a directory. Raises :class:`~penstock.errors.NotFound` if there is none."""
     if isinstance(directory, LineageDestination):
         return directory
-    place = directory
-    if not isinstance(place, ExportDestination):
-        path = _local(place, "a directory")
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file, the directory of a lineage is meant", hint="check the path")
-        place = DirectoryDestination(path)
+    if isinstance(directory, ExportDestination):
+        place = directory
+    else:
+        place = remote_directory(directory, "a lineage") or _directory_at(directory)
     found = resolve_published(place)
     if isinstance(found, LineageDestination):
         return found
@@ -257,6 +253,13 @@ def existing_lineage(directory: str | os.PathLike[str] | ExportDestination | Lin
         f"there is no lineage in {place.place}" + (", but an export that is not incremental" if plain else ""),
         hint="begin one: penstock export STORE DIR --incremental",
     )
+
+
+def _directory_at(directory: str | os.PathLike[str]) -> ExportDestination:
+    path = _local(directory, "a directory")
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file, the directory of a lineage is meant", hint="check the path")
+    return DirectoryDestination(path)
 
 
 def resolve_published(
@@ -292,6 +295,9 @@ def published_in(
         if not found:
             raise NotFound(f"there is no export in {directory}", hint="check what it was given")
         return found
+    there = remote_directory(directory, "a directory")
+    if there is not None:
+        return _published_below(there, os.fspath(directory).rstrip("/"))
     path = _local(directory, "a directory")
     try:
         if not path.exists():
@@ -306,6 +312,19 @@ def published_in(
         raise from_os_error(error, f"cannot look into {path}") from None
     if not found:
         raise NotFound(f"there is no export in {path}, nor in a directory in it", hint="check the path")
+    return found
+
+
+def _published_below(place: ExportDestination, url: str) -> Sequence[ExportDestination | LineageDestination]:
+    """As :func:`published_in`, of a URL."""
+    found = _published_at(place)
+    if not found:
+        keys = [stat.key.split("/") for stat in place.backend.list("")]
+        names = sorted({folders[0] for folders in keys if len(folders) > 2 and folders[0][0] not in "._"})
+        below = [remote_directory(f"{url}/{name}/", "a directory") for name in names]
+        found = [one for there in below if there is not None for one in _published_at(there)]
+    if not found:
+        raise NotFound(f"there is no export in {url}, nor in a directory in it", hint="check the URL")
     return found
 
 
@@ -343,6 +362,8 @@ def _means_store(source: str | os.PathLike[str]) -> bool:
 
     It is not looked into: another handle of this process may hold locks on it.
     """
+    if split(source) is not None:
+        return False
     path = _local(source, "a store or an export")
     if not path.is_file():
         return False

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from penstock import wiring
+from penstock.addresses import backend_at
 from penstock.errors import ExportError, StorageError
 from penstock.exporting.crew import Crew, Workers
 from penstock.exporting.run import Run
@@ -43,7 +44,7 @@ def join(joining: Joining) -> Ticket:
 def make_part(task: PartTask) -> PartReceipt:
     """Read, write and stage what a task asks for. An error names the task."""
     try:
-        staging = _Staging(wiring.backend_at(task.place), task)
+        staging = _Staging(backend_at(task.place), task)
         rows = stepped(_views[task.view], task.steps)
         run = Run(
             rows, task.layout, task.filter, task.options, slices=task.slices, source=task.source, steps=task.steps

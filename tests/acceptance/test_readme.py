@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
+import object_services
+
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(kind, text) for kind, text in _FENCE.findall((ROOT / "README.md").read_text())]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty directory with the example data where the README expects it."""
+def place(tmp_path_factory: pytest.TempPathFactory, s3: None) -> Path:
+    """An empty directory with the example data where the README expects it, and its bucket."""
+    object_services.make_bucket("my-bucket")
     directory = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "examples", directory / "examples")
     return directory

@@ -38,15 +38,17 @@ def uninterrupted() -> Iterator[None]:
         signal.raise_signal(late)
 
 
-def commit(publication: Publication, manifest: Manifest, total: int, observer: Observer | None) -> None:
-    """Publish, clear up, and say so; ``total`` is what there was to do. Raises what
-    :meth:`penstock.publishing.destination.Publication.publish` raises."""
+def commit(publication: Publication, manifest: Manifest, total: int, observer: Observer | None) -> Manifest:
+    """Publish, clear up, and say so; ``total`` is what there was to do. Returns the manifest as it was published.
+    Raises what :meth:`penstock.publishing.destination.Publication.publish` raises."""
+    manifest = publication.signed(manifest)
     stored = sum(entry.bytes for entry in manifest.parts)
     with uninterrupted():
         publication.publish(manifest)
         publication.close()
         if observer is not None:
             observer.progress(Progress(rows=manifest.rows, bytes=stored, done=total, total=total, committed=True))
+    return manifest
 
 
 def close(publication: Publication | None) -> None:

@@ -57,11 +57,11 @@ def export(
                 raise EmptyExport(
                     "no event matches, nothing was published", hint="leave --fail-on-empty out to publish it"
                 )
-            commit(publication, manifest, run.planned.size, observer)
+            manifest = commit(publication, manifest, run.planned.size, observer)
         finally:
             close(publication)
     return ExportResult(
-        path=destination.path,
+        path=destination.place,
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,

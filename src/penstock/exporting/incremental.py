@@ -91,11 +91,11 @@ def export_incremental(
             manifest = run.manifest(entries, clock, single=False, lineage=lineage)
             durable = {} if view.make_durable() else {"store_durable": "assumed"}
             manifest = of_moment(replace(manifest, guarantees={"growth": str(growth), **durable}), view, run)
-        commit(publication, manifest, run.planned.size, observer)
+        manifest = commit(publication, manifest, run.planned.size, observer)
     finally:
         close(publication)
     return ExportResult(
-        path=destination.path,
+        path=destination.place,
         metadata=ExportMetadata.of(manifest),
         file_size=sum(entry.bytes for entry in manifest.parts),
         manifest=manifest,

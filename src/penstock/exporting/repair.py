@@ -73,7 +73,7 @@ def repair(
                 work.look_after_rolls()
                 manifest = work.manifest(clock)
             if manifest is not None:
-                commit(publication, manifest, 0, observer)
+                manifest = commit(publication, manifest, 0, observer)
         publication.close()
         with uninterrupted():
             destination.clear([*(link.manifest for link in work.links), *([] if manifest is None else [manifest])])

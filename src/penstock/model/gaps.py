@@ -39,7 +39,7 @@ class Gap:
     """
 
     kind: GapKind
-    place: Path
+    place: Path | str
     message: str
     runs: tuple[int, int] | None = None
     seq: tuple[int | None, int] | None = None
@@ -61,7 +61,7 @@ class Gap:
 class GapsResult:
     """What ``gaps`` found at the exports it looked at. ``notes`` are sentences for a person."""
 
-    places: tuple[Path, ...]
+    places: tuple[Path | str, ...]
     runs: int
     parts: int
     event_count: int

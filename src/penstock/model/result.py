@@ -53,12 +53,13 @@ class ExportMetadata:
 class ExportResult:
     """A finished, published and durable export. ``file_size`` is the sum of the parts in bytes, as stored.
 
-    ``path`` is ``None`` for a stream. ``notes`` are sentences for a person: what was left alone, what was coerced.
+    ``path`` is ``None`` for a stream, and a URL elsewhere than on this machine. ``notes`` are sentences for a person:
+    what was left alone, what was coerced.
     Anything that reads Arrow reads the exported events from it: ``polars.DataFrame(result)``,
     ``duckdb.sql("from result")``, ``pyarrow.table(result)``.
     """
 
-    path: Path | None
+    path: Path | str | None
     metadata: ExportMetadata
     file_size: int
     manifest: Manifest
@@ -160,7 +161,7 @@ class VerifyResult:
     that was; of the rest only presence and size are known.
     """
 
-    path: Path
+    path: Path | str
     parts: int
     event_count: int
     bytes: int
@@ -211,7 +212,7 @@ class RepairResult:
     ``left`` is what the store could not prove. ``manifest`` is that of the run of maintenance, if one was needed.
     """
 
-    path: Path
+    path: Path | str
     restored: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     waived: tuple[int, ...] = ()

@@ -162,6 +162,19 @@ class Attempt:
         assert isinstance(self._shape, Run)
         return self._shape.roll
 
+    def signed(self, manifest: Manifest) -> Manifest:
+        """The manifest with what is to be said of this place: which attempt names its parts, and what is not kept there
+        by the service itself."""
+        if self._who is None:
+            return manifest
+        traits, single = self._backend.traits, self._shape.single
+        decided = traits.put_absent and (traits.put_version or self._old is None or single)
+        said = {} if decided and not single else {"one_writer": "claimed" if decided else "assumed"}
+        if not decided:
+            self.notes.append(f"{self._backend.location} overwrites in silence: nothing decides between two writers")
+        who = None if single else self._who
+        return replace(manifest, attempt=who, guarantees={**manifest.guarantees, **said})
+
     def publish(self, manifest: Manifest) -> None:
         """Give the staged parts the manifest's names, then the manifest its own: the commit.
 

@@ -50,6 +50,10 @@ class Publication(Staging, Protocol):
         """Let what another process staged be the next part."""
         ...
 
+    def signed(self, manifest: Manifest) -> Manifest:
+        """The manifest as it is to be published: with what the place has to say."""
+        ...
+
     def publish(self, manifest: Manifest) -> None:
         """Give the staged parts their names, then the manifest its own: the commit."""
         ...
@@ -77,7 +81,7 @@ class Destination(Readable, Protocol):
     def streamed(self) -> bool: ...
 
     @property
-    def path(self) -> Path | None: ...
+    def place(self) -> Path | str | None: ...
 
     @property
     def files(self) -> Sequence[Path]: ...
@@ -114,9 +118,9 @@ class ExportDestination:
         return [path for key in keys if (path := local_path(self.backend, key)) is not None]
 
     @property
-    def place(self) -> Path:
+    def place(self) -> Path | str:
         """Where it is, in words."""
-        return self.path or Path(str(self.backend.location), self.shape.data or "")
+        return self.path or "/".join(filter(None, (str(self.backend.location), self.shape.data)))
 
     @property
     def manifest_name(self) -> str:

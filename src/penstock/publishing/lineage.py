@@ -40,9 +40,9 @@ class LineageDestination:
         return local_path(self.backend, None)
 
     @property
-    def place(self) -> Path:
+    def place(self) -> Path | str:
         """Where it is, in words."""
-        return self.path or Path(str(self.backend.location))
+        return self.path or str(self.backend.location)
 
     def begin(self, *, repairing: bool = False) -> Attempt:
         """Hold the lineage, clear what a crashed run of ours left, and aim at the next run; who is ``repairing`` at the

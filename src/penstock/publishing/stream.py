@@ -35,7 +35,7 @@ class StreamDestination:
         return True
 
     @property
-    def path(self) -> Path | None:
+    def place(self) -> None:
         return None
 
     @property
@@ -82,6 +82,9 @@ class StreamAttempt:
 
     def take(self, staged: Staged) -> None:
         raise UsageError("a stream has one writer", hint="write it with threads")
+
+    def signed(self, manifest: Manifest) -> Manifest:
+        return manifest if self._manifest is None else self._manifest.signed(manifest)
 
     def publish(self, manifest: Manifest) -> None:
         if self._manifest is not None:

@@ -90,7 +90,7 @@ class _Published:
     """An export or a lineage. Its manifests are checked at once, its parts as they are read."""
 
     def __init__(self, source: ExportDestination | LineageDestination, filter: ExportFilter) -> None:
-        self.name = str(source.path)
+        self.name = str(source.place)
         self.skipped: Mapping[str, int] = {}
         self._source = source
         self._manifests = manifests_of(source)

@@ -21,6 +21,7 @@ from penstock.errors import (
 
 _STATUS = re.compile(r"\bstatus(?: code)?: (\d{3})\b")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+_METADATA = re.compile(r"//(?:169\.254\.\d+\.\d+|metadata\.google\.internal)/")
 #: Codes that say that there is no bucket, or container.
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"}
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "AccountQuotaExceeded"}
@@ -36,14 +37,14 @@ def answered(error: Exception, what: str, service: Service, bucket: str, *, chan
     text = str(error)
     status, code = _found(_STATUS, text), _found(_CODE, text)
     kind = type(error).__name__
+    if _METADATA.search(text):  # where machines of the vendor are asked, when the environment says nothing
+        return AccessDenied(f"{what}: there are no credentials for {service.name}", hint=service.credentials)
     if kind == "AlreadyExistsError":
         return Exists(f"{what}: it exists", hint="choose another name")
     if kind in ("PreconditionError", "NotModifiedError") or status == "412":
         return Changed(f"{what}: it is not what it was", hint="look what stands there now")
     if code in _NO_BUCKET:
-        return NotFound(
-            f"{what}: there is no {service.bucket} {bucket}", hint=f"create it, or check {service.bucket}'s name"
-        )
+        return NotFound(f"{what}: there is no {service.bucket} {bucket}", hint="create it, or check its name")
     if isinstance(error, FileNotFoundError):
         return NotFound(f"{what}: it is not there", hint="check the name")
     said = " ".join(part for part in (status, code) if part)
@@ -53,15 +54,13 @@ def answered(error: Exception, what: str, service: Service, bucket: str, *, chan
         return UsageError(f"{what}: {service.name} takes no such name", hint="choose another name")
     if code in _FULL or status == "507":
         return NoSpace(f"{what}: no space is left ({said})", hint="free some space, or choose another destination")
-    if "redential" in text or "169.254.169.254" in text:
-        return AccessDenied(f"{what}: there are no credentials for {service.name}", hint=service.credentials)
     if "BadScheme" in text:
         return UsageError(f"{what}: the endpoint is not https", hint="set AWS_ALLOW_HTTP=true if that is meant")
     if "kind: Connect" in text:  # it was never sent
         return IoError(f"{what}: {service.name} cannot be reached", hint="check the endpoint and the network")
     if status is not None and 300 <= int(status) < 400:
         return UsageError(f"{what}: the {service.bucket} {bucket} lies elsewhere ({said})", hint="set its region")
-    if status is not None and 400 <= int(status) < 500 and int(status) not in _BUSY:
+    if status == "501" or (status is not None and 400 <= int(status) < 500 and int(status) not in _BUSY):
         return StorageError(f"{what}: {service.name} refuses it ({said})", hint=service.credentials)
     if changes and (status is None or int(status) not in _BUSY):
         return Unknown(f"{what}: the answer was lost" + (f" ({said})" if said else ""), hint=_LOOK)

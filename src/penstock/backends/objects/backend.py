@@ -12,13 +12,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from penstock.backends.objects.answers import answered
 from penstock.backends.objects.reading import PIECE, Pieces
 from penstock.backends.objects.services import SERVICES
-from penstock.errors import Changed, Exists, ExportError, IoError, NotFound, Unknown, UsageError
+from penstock.errors import Changed, Exists, ExportError, IoError, NotFound, StorageError, Unknown, UsageError
 from penstock.model.location import Location, check_key, check_plain
 from penstock.ports.backend import Expect, Expectation, Move, Staged, Stat, Traits
 from penstock.ports.format import Buffer
@@ -45,16 +46,18 @@ _SMALL = 4 << 20
 _PIECES, _PIECE, _AT_ONCE = 10_000, 8 << 20, 3
 #: How much larger than was hinted an upload may get before its pieces run out.
 _SPARE = 4
+#: An ETag that no object has.
+_NO_TAG = f'"{"0" * 32}"'
 
 
 class ObjectBackend:
     """Objects at ``location``, whose path is a bucket and a prefix. Raises :class:`~penstock.errors.UsageError` for a
     scheme that is no object store's, and without the package that it takes."""
 
-    traits = _TRAITS
-
     def __init__(self, location: Location, *, small: int = _SMALL) -> None:
         self.location = location
+        self.traits = _TRAITS
+        self._probed = False
         self._service = SERVICES[location.scheme]
         self._bucket, _, prefix = location.path.partition("/")
         self._store, self._once = self._service.connect(self._bucket, prefix.strip("/"))
@@ -139,19 +142,26 @@ class ObjectBackend:
         return self._put(check_key(key), data, expect)
 
     def _put(self, name: str, data: bytes, expect: Expectation) -> Stat:
-        import obstore
-
-        mode: PutMode = "overwrite" if expect is Expect.ANY else "create"
+        mode: PutMode = "overwrite"
         if isinstance(expect, str):
             there = self._head(name)
             if there is None or there.version != expect:
                 raise _changed(name, self.location)
-            mode = {"e_tag": expect}
-        what = f"cannot put {name}"
-        made = self._ask(
-            what, lambda: obstore.put(self._once, name, data, mode=mode, use_multipart=False), changes=True
-        )
-        return Stat(key=name, size=len(data), version=_version(made["e_tag"]))
+            mode = {"e_tag": expect} if self.traits.put_version else mode
+        elif expect is Expect.ABSENT:
+            if not self.traits.put_absent and self._head(name) is not None:
+                raise Exists(f"{name} exists at {self.location}", hint="choose another name")
+            mode = "create" if self.traits.put_absent else mode
+        return self._sent(name, data, mode)
+
+    def _sent(self, name: str, data: bytes, mode: PutMode) -> Stat:
+        import obstore
+
+        def put() -> Stat:
+            made = obstore.put(self._once, name, data, mode=mode, use_multipart=False)
+            return Stat(key=name, size=len(data), version=_version(made["e_tag"]))
+
+        return self._ask(f"cannot put {name}", put, changes=True)
 
     def stage(self, attempt: str, name: str, *, size_hint: int | None = None) -> ObjectUpload:
         staged = f".{check_plain(attempt)}/{check_plain(name)}"
@@ -250,7 +260,17 @@ class ObjectBackend:
         return True
 
     def lock(self, attempt: str) -> NoLock:
+        """Keeps nobody out. Finds out instead whether the service keeps what is expected of a key: there are some that
+        take the condition, and overwrite in silence. The traits are true from then on."""
         check_plain(attempt)
+        if not self._probed:
+            name = f".probe-{secrets.token_hex(6)}/probe"
+            self._sent(name, b"first", "create")
+            absent = _keeps(Exists, partial(self._sent, name, b"second", "create"))
+            version = _keeps(Changed, partial(self._sent, name, b"third", {"e_tag": _NO_TAG}))
+            self.traits = replace(self.traits, put_absent=absent, place_absent=absent, put_version=version)
+            self._delete(name)
+            self._probed = True
         return NoLock()
 
     def send(self, name: str, piece: int) -> Any:
@@ -331,6 +351,17 @@ class NoLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _keeps(refusal: type[ExportError], call: Callable[[], object]) -> bool:
+    """Whether a request is refused, as it should be."""
+    try:
+        call()
+    except refusal:
+        return True
+    except StorageError:
+        return False  # it knows no such condition
+    return False
 
 
 def _name(staged: Staged) -> str:

@@ -1,0 +1,95 @@
+"""What a URL means: which service keeps what lies there, and whether it is one file or a directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.errors import UsageError
+from penstock.model.location import Location, check_key
+from penstock.ports.backend import Backend
+from penstock.publishing.destination import ExportDestination
+from penstock.publishing.shapes import Directory, OneFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scheme:
+    """What stands behind URLs of a scheme: how its backend is made, and how one says who asks without a password in the
+    URL. ``user``: whether a URL may name a user."""
+
+    backend: Callable[[Location], Backend]
+    credentials: str
+    user: bool = False
+
+
+def _objects(location: Location) -> Backend:
+    from penstock.backends.objects.backend import ObjectBackend
+    from penstock.backends.retrying import RetryingBackend
+
+    return RetryingBackend(ObjectBackend(location))
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    "s3": Scheme(
+        backend=_objects, credentials="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
+    ),
+}
+
+
+def split(text: str | os.PathLike[str]) -> Location | None:
+    """The scheme of a URL and what stands behind it, or ``None`` for a path. Raises
+    :class:`~penstock.errors.UsageError` for a scheme that is not known, and for a URL with a secret in it."""
+    scheme, mark, rest = os.fspath(text).partition("://")
+    if not mark or not scheme.isalnum() or scheme == "file":
+        return None
+    known = SCHEMES.get(scheme.lower())
+    if known is None:
+        raise UsageError(
+            f"{scheme}:// is not known", hint="known are paths and " + ", ".join(f"{s}://" for s in SCHEMES)
+        )
+    host = rest.partition("/")[0]
+    user, at, _ = host.rpartition("@")
+    if ":" in user or (at and not known.user):
+        raise UsageError("a URL holds no secret: others see it where the command runs", hint=known.credentials)
+    if not host:
+        raise UsageError(f"{scheme}:// lacks a name behind it", hint=f"write {scheme}://NAME/PATH")
+    return Location(scheme.lower(), rest)
+
+
+def remote(text: str | os.PathLike[str]) -> ExportDestination | None:
+    """What a URL means as a destination: one file if the last name in it has a dot and no ``/`` behind it, or else a
+    directory; ``None`` for a path. Raises as :func:`split` does."""
+    place = split(text)
+    if place is None:
+        return None
+    host, _, path = place.path.partition("/")
+    inner = path.strip("/")
+    if inner:
+        check_key(inner)
+    above, _, name = inner.rpartition("/")
+    single = "." in name and not path.endswith("/")
+    where = "/".join(part for part in (host, above if single else inner) if part)
+    return ExportDestination(backend_at(Location(place.scheme, where)), OneFile(name) if single else Directory())
+
+
+def remote_directory(text: str | os.PathLike[str], what: str) -> ExportDestination | None:
+    """As :func:`remote`, of what is a directory, or else no ``what``."""
+    place = remote(text)
+    if place is not None and place.single:
+        raise UsageError(f"{text} is a file, {what} is meant", hint="end the name of a directory with /")
+    return place
+
+
+def backend_at(location: Location) -> Backend:
+    """The backend at a location. Raises :class:`~penstock.errors.UsageError` for one that only its own process has."""
+    if location.scheme == "file":
+        from penstock.backends.local.backend import LocalBackend
+
+        return LocalBackend(Path(location.path))
+    known = SCHEMES.get(location.scheme)
+    if known is None:
+        hint = "leave --runner out"
+        raise UsageError(f"{location} can be written by the process that holds it alone", hint=hint)
+    return known.backend(location)
