@@ -192,6 +192,10 @@ class SftpBackend:
         for path, there in self._attempts.names(attempt):
             yield Staged(attempt=attempt, name=path.rpartition("/")[2], size=there.size)
 
+    def attempts(self) -> Iterator[str]:
+        names = sorted(name[1:] for name in self._server.entries(f"{self._path}/") if name.startswith("."))
+        yield from (name for name in names if name.strip(".") and any(self._attempts.names(name)))
+
     def drop(self, staged: Staged) -> None:
         with suppress(NotFound):
             self._server.remove(self._staged(staged)[0])
