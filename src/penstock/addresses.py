@@ -1,4 +1,4 @@
-"""What a URL means: which service keeps what lies there, and whether it is one file or a directory."""
+"""What a name means: a path, or a URL and which service that is; one file or a directory; which format."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.errors import UsageError
+from penstock.errors import InvalidFormat, UsageError
 from penstock.model.location import Location, check_key
+from penstock.model.options import ExportFormat, parse_ending
 from penstock.ports.backend import Backend
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.shapes import Directory, OneFile
@@ -93,3 +94,32 @@ def backend_at(location: Location) -> Backend:
         hint = "leave --runner out"
         raise UsageError(f"{location} can be written by the process that holds it alone", hint=hint)
     return known.backend(location)
+
+
+def local(location: str | os.PathLike[str], what: str) -> Path:
+    """The path that is meant; ``what`` it is. Raises :class:`~penstock.errors.UsageError` for a URL."""
+    text = os.fspath(location)
+    if not text:
+        raise UsageError(f"{what} has an empty name")
+    if "\x00" in text:
+        raise UsageError(f"{what} has a NUL in its name")
+    scheme, mark, _ = text.partition("://")
+    if mark and scheme.isalnum():
+        if scheme == "file":
+            return Path(text.removeprefix("file://"))
+        raise UsageError(f"{what} of scheme {scheme}:// is not known", hint="give a local path")
+    return Path(text)
+
+
+def named(name: str, wanted: ExportFormat | None) -> tuple[ExportFormat, str | None]:
+    """Format and codec of a file name, which ``--format`` may repeat but not contradict."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name!r} is not UTF-8, no manifest could name it", hint="choose another name") from None
+    format, codec = parse_ending(name)
+    if wanted is not None and wanted is not format:
+        raise InvalidFormat(
+            f"the name {name} says {format}, the option says {wanted}", hint="change the ending or leave --format out"
+        )
+    return format, codec

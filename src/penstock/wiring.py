@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from penstock.addresses import remote, remote_directory, split
+from penstock.addresses import local, named, remote, remote_directory, split
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
@@ -53,10 +53,10 @@ def open_source(store: str | os.PathLike[str], config: StorageConfig | None = No
     if config is not None and config.foreign:
         from penstock.sources.tables.source import AdoptedTable
 
-        return AdoptedTable(_local(store, "a store"), config)
+        return AdoptedTable(local(store, "a store"), config)
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
-    return SqliteAnalyticsStorage(_local(store, "a store"), config, create=False, read_only=True)
+    return SqliteAnalyticsStorage(local(store, "a store"), config, create=False, read_only=True)
 
 
 def list_tables(store: str | os.PathLike[str], config: StorageConfig | None = None) -> list[TableFacts] | None:
@@ -64,7 +64,7 @@ def list_tables(store: str | os.PathLike[str], config: StorageConfig | None = No
     for what is no SQLite file."""
     from penstock.sources.tables.catalogue import catalogue
 
-    return catalogue(_local(store, "a store"), config if config is not None else StorageConfig())
+    return catalogue(local(store, "a store"), config if config is not None else StorageConfig())
 
 
 def destination_in(directory: str | os.PathLike[str], table: str) -> ExportDestination:
@@ -75,7 +75,7 @@ def destination_in(directory: str | os.PathLike[str], table: str) -> ExportDesti
     there = remote_directory(f"{os.fspath(directory).rstrip('/')}/{name}/", "a directory")
     if there is not None:
         return there
-    place = _local(directory, "a directory")
+    place = local(directory, "a directory")
     try:
         place.mkdir(exist_ok=True)
     except OSError as error:
@@ -88,7 +88,7 @@ def create_store(store: str | os.PathLike[str], config: StorageConfig | None = N
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
     _refuse(config is not None and config.foreign, "a table or a query is only read", "it")
-    return SqliteAnalyticsStorage(_local(store, "a store"), config)
+    return SqliteAnalyticsStorage(local(store, "a store"), config)
 
 
 def check_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> None:
@@ -101,7 +101,7 @@ def check_store(store: str | os.PathLike[str], config: StorageConfig | None = No
 
 def store_files(store: str | os.PathLike[str]) -> list[Path]:
     """The files that a store is made of, whether they are there or not; the store itself is the first."""
-    path = _local(store, "a store")
+    path = local(store, "a store")
     return [path, *(Path(f"{path}-{what}") for what in ("wal", "shm", "journal"))]
 
 
@@ -109,7 +109,7 @@ def FileDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None)
     """One file of the local file system, with its manifest beside it as ``NAME.manifest.json``."""
     from penstock.backends.local.backend import LocalBackend
 
-    place = _local(path, "a destination")
+    place = local(path, "a destination")
     if place.name in ("", ".."):
         raise UsageError(f"{path} does not name a file", hint="name one, or end the name with / for a directory")
     return ExportDestination(LocalBackend(place.parent, make=False, ops=ops), OneFile(place.name))
@@ -119,7 +119,7 @@ def DirectoryDestination(path: str | os.PathLike[str], *, ops: FileOps | None = 
     """A directory of the local file system: parts in ``data/``, and all about them in ``_penstock/``."""
     from penstock.backends.local.backend import LocalBackend
 
-    return ExportDestination(LocalBackend(_local(path, "a destination"), ops=ops), Directory())
+    return ExportDestination(LocalBackend(local(path, "a destination"), ops=ops), Directory())
 
 
 def resolve_target(
@@ -150,7 +150,7 @@ def resolve_target(
     if place.shape.data is None:
         layout = options.resolve(format=wanted or ExportFormat.PARQUET, codec=None, dataset=dataset)
         return Target(destination=place, layout=layout)
-    format, codec = _named(place.shape.data, wanted)
+    format, codec = named(place.shape.data, wanted)
     cut = place is not destination and (options.part_rows or options.part_bytes)
     _refuse(cut, "one file is not cut into parts", "--part-size")
     _refuse(options.partition_by, "one file has no folders", "--partition-by")
@@ -166,7 +166,7 @@ def _stream(manifest: str | os.PathLike[str] | None) -> StreamDestination:
     sink = DescriptorSink(_standard_output())
     if manifest is None:
         return StreamDestination(sink)
-    path = _local(manifest, "a manifest")
+    path = local(manifest, "a manifest")
     if path.is_dir():
         raise UsageError(f"{path} is a directory, a file is meant", hint="choose another name")
     return StreamDestination(sink, (LocalBackend(path.parent, make=False), path.name))
@@ -178,7 +178,7 @@ def existing_destination(destination: str | os.PathLike[str]) -> ExportDestinati
     if there is not None:
         return there
     text = os.fspath(destination)
-    path = _local(destination, "a destination")
+    path = local(destination, "a destination")
     try:
         stands = path.is_dir()
     except OSError as error:
@@ -256,7 +256,7 @@ def existing_lineage(directory: str | os.PathLike[str] | ExportDestination | Lin
 
 
 def _directory_at(directory: str | os.PathLike[str]) -> ExportDestination:
-    path = _local(directory, "a directory")
+    path = local(directory, "a directory")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file, the directory of a lineage is meant", hint="check the path")
     return DirectoryDestination(path)
@@ -298,7 +298,7 @@ def published_in(
     there = remote_directory(directory, "a directory")
     if there is not None:
         return _published_below(there, os.fspath(directory).rstrip("/"))
-    path = _local(directory, "a directory")
+    path = local(directory, "a directory")
     try:
         if not path.exists():
             raise NotFound(f"there is no directory {path}", hint="check the path")
@@ -364,7 +364,7 @@ def _means_store(source: str | os.PathLike[str]) -> bool:
     """
     if split(source) is not None:
         return False
-    path = _local(source, "a store or an export")
+    path = local(source, "a store or an export")
     if not path.is_file():
         return False
     try:
@@ -394,20 +394,6 @@ def _same(one: Path, other: Path) -> bool:
         return False  # one is not there, or nothing can have its name
 
 
-def _named(name: str, wanted: ExportFormat | None) -> tuple[ExportFormat, str | None]:
-    """Format and codec of a file name, which ``--format`` may repeat but not contradict."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{name!r} is not UTF-8, no manifest could name it", hint="choose another name") from None
-    format, codec = parse_ending(name)
-    if wanted is not None and wanted is not format:
-        raise InvalidFormat(
-            f"the name {name} says {format}, the option says {wanted}", hint="change the ending or leave --format out"
-        )
-    return format, codec
-
-
 def _standard_output() -> int:
     try:
         return sys.stdout.fileno()
@@ -418,20 +404,6 @@ def _standard_output() -> int:
 def _refuse(given: object, why: str, option: str) -> None:
     if given:
         raise UsageError(why, hint=f"leave {option} out")
-
-
-def _local(location: str | os.PathLike[str], what: str) -> Path:
-    text = os.fspath(location)
-    if not text:
-        raise UsageError(f"{what} has an empty name")
-    if "\x00" in text:
-        raise UsageError(f"{what} has a NUL in its name")
-    scheme, mark, _ = text.partition("://")
-    if mark and scheme.isalnum():
-        if scheme == "file":
-            return Path(text.removeprefix("file://"))
-        raise UsageError(f"{what} of scheme {scheme}:// is not known", hint="give a local path")
-    return Path(text)
 
 
 def endings() -> list[str]:
