@@ -238,6 +238,15 @@ def test_any_value_becomes_a_member_or_a_text(store: Connection) -> None:
     assert broken.notes.counts() == {(0, Note.INVALID_UTF8): 1}
 
 
+def test_an_id_has_its_bounds(store: Connection) -> None:
+    values = ["x" * 1024, "é" * 512, "x" * 1025, "é" * 513, "", "a\tb", "a\x7fb", None, 7, b"\x00"]
+    found = gathered(store, values, KINDS.ID)
+    assert found.batch["v"].to_pylist() == [*values[:2], None, None, None, None, None, None, "7", "AA=="]
+    assert found.notes.rows(0, Note.MISFIT).to_pylist() == [2, 3, 5, 6]
+    assert found.notes.rows(0, Note.EMPTY).to_pylist() == [4]
+    assert found.notes.rows(0, Note.BLOB).to_pylist() == [9]
+
+
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=5))
 def test_blobs_are_base64(store: Connection, blobs: list[bytes]) -> None:
     assert gathered(store, blobs, KINDS.PLAIN).batch["v"].to_pylist() == [base64.b64encode(b).decode() for b in blobs]

@@ -124,8 +124,7 @@ class Found:
                 raise _too_many(name) from None
 
     def add(self, other: Found) -> None:
-        """Add what was counted in rows behind these."""
-        self.rows += other.rows
+        """Add the values that were counted in rows behind these."""
         for name, members in other.members.items():
             self._add(name, members)
 
