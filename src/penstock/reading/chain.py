@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.errors import IntegrityError, ManifestError
+from penstock.model.columns import EVENTS
 from penstock.model.lineage import Lineage, run_name, run_number
 from penstock.model.maintenance import Waived
 from penstock.model.manifest import Manifest, held_parts, parse_manifest
@@ -179,10 +180,11 @@ def own_digest(text: bytes) -> str:
 
 
 def pinned(manifest: Manifest, *, since: Manifest | None = None) -> Mapping[str, Any]:
-    """What every run of a lineage shares; of columns, those that it has ``since`` another run."""
+    """What every run of a lineage shares; of a table's columns, those that it has ``since`` another run."""
     dataset = manifest.dataset
     reading = {name: manifest.source[name] for name in _READING if name in manifest.source}
-    if since is not None and dataset.columns[: len(since.dataset.columns)] == since.dataset.columns:
+    grown = since is not None and dataset.columns[: len(since.dataset.columns)] == since.dataset.columns
+    if since is not None and grown and dataset.name != EVENTS.name:  # all events have the same columns
         dataset = dataset.select(since.dataset.columns)
         known = since.source.get("members", ())
         types = {name: type for name, type in reading.pop("types", {}).items() if name in known}
