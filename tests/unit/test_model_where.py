@@ -40,6 +40,8 @@ def holds(text: str) -> bool | None:
         ("a or (b or c)", "a or b or c"),
         ("not (a = 1)", "not a = 1"),
         ("(not a) = b", "(not a) = b"),
+        ("not a and b", "not a and b"),
+        ("not (a and b) or c", "not (a and b) or c"),
         ("a - (b - 1) - 2", "a - (b - 1) - 2"),
         ("a + b * 2 % 3 > -a", "a + b * 2 % 3 > 0 - a"),
         ("-5 < - 5.5e1", "-5 < -55"),
