@@ -1,4 +1,4 @@
-"""Standard output that nobody reads, that is closed, or that is full: the right exit code, and never a traceback."""
+"""Standard output and error that nobody reads, that are closed or full: the right exit code, and never a traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sample_events
-from penstock import SqliteAnalyticsStorage, export
+from penstock import SqliteAnalyticsStorage, export, verify
 from penstock_command import PENSTOCK
 
 VERBS = {
@@ -57,3 +57,12 @@ def test_output_that_is_full_is_said_to_be(verb: str, place: Path) -> None:
     code, said = told(verb, ">/dev/full", place)
     assert code == 5
     assert "No space left on device" in said
+
+
+@pytest.mark.parametrize("into", ["2>/dev/full", "2> >(exec 0<&-; sleep 5)", "2>&-"])
+def test_talk_that_nobody_hears_changes_nothing(into: str, place: Path, tmp_path: Path) -> None:
+    """What is committed is done, whoever was to hear of it."""
+    script = f"{' '.join(PENSTOCK)} export {place / 'events.db'} a.ndjson {into}; echo $?"
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert done.stdout.split() == [b"0"]
+    assert verify(tmp_path / "a.ndjson").ok

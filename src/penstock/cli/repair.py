@@ -8,7 +8,7 @@ import click
 
 from penstock.cli.choices import size_of, talk_options
 from penstock.cli.export import part_size_of
-from penstock.cli.talk import Bar, Talk, clean
+from penstock.cli.talk import Bar, Talk, aside, clean
 from penstock.errors import IntegrityError
 from penstock.model.options import ExportOptions
 
@@ -48,7 +48,7 @@ def command(lineage: str, store: str, **given: Any) -> None:
     for problem in result.left:
         talk.emit("problem", part=problem.part, message=problem.message)
         if not talk.machine:
-            click.echo(f"{clean(problem.part)}: {clean(problem.message)}", err=True)
+            aside(f"{clean(problem.part)}: {clean(problem.message)}")
     code = 0 if result.ok else IntegrityError.exit_code
     run = None if result.manifest is None or result.manifest.lineage is None else result.manifest.lineage.run
     talk.emit(
@@ -62,7 +62,7 @@ def command(lineage: str, store: str, **given: Any) -> None:
         left=len(result.left),
     )
     if code:
-        click.echo(f"penstock: {clean(lineage)} is NOT whole: {len(result.left):,} left", err=True)
+        aside(f"penstock: {clean(lineage)} is NOT whole: {len(result.left):,} left")
         click.get_current_context().exit(code)
     done = len(result.restored) + len(result.replaced) + len(result.waived)
     by = "" if run is None else f", with run {run} of maintenance"

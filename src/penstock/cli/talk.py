@@ -49,7 +49,7 @@ class Talk:
     def say(self, text: str) -> None:
         """A line for a person."""
         if not (self.quiet or self.machine):
-            click.echo(clean(text), err=True)
+            aside(clean(text))
 
     def detail(self, text: str) -> None:
         """A line for a person who asked for more."""
@@ -61,12 +61,18 @@ class Talk:
         if self.machine:
             self.emit("warning", message=text)
         else:
-            click.echo(f"note: {clean(text)}", err=True)
+            aside(f"note: {clean(text)}")
 
     def emit(self, kind: str, /, **fields: Any) -> None:
         """A JSON line, when those were asked for."""
         if self.machine:
             print(json.dumps({"v": 1, "type": kind, **fields}), file=self._out, flush=True)
+
+
+def aside(text: str) -> None:
+    """A line on standard error. That nobody reads it, or that it is full, ends no work and changes no exit code."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 #: The talks of this command, the newest last: a fatal error is told in the way of the command it ends.
@@ -82,8 +88,7 @@ def fatal(error: ExportError) -> None:
             talk.emit("error", **facts)
             talk.emit("summary", ok=False, exit_code=error.exit_code)
     hint = f"\n  hint: {clean(error.hint)}" if error.hint else ""
-    with suppress(OSError):
-        click.echo(f"penstock: {clean(error.message)}{hint}", err=True)
+    aside(f"penstock: {clean(error.message)}{hint}")
 
 
 def clean(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from penstock.cli.choices import talk_options
-from penstock.cli.talk import Bar, Talk, clean, human, noun
+from penstock.cli.talk import Bar, Talk, aside, clean, human, noun
 from penstock.errors import IntegrityError
 
 
@@ -43,7 +43,7 @@ def command(dest: str, quick: bool, sample: str | None, machine: bool, quiet: bo
     for problem in result.problems:
         talk.emit("problem", part=problem.part, message=problem.message)
         if not machine:
-            click.echo(f"{clean(problem.part)}: {clean(problem.message)}", err=True)
+            aside(f"{clean(problem.part)}: {clean(problem.message)}")
     code = 0 if result.ok else IntegrityError.exit_code
     talk.emit(
         "summary",
@@ -59,7 +59,7 @@ def command(dest: str, quick: bool, sample: str | None, machine: bool, quiet: bo
     )
     if not result.ok:
         found = "1 problem" if len(result.problems) == 1 else f"{len(result.problems):,} problems"
-        click.echo(f"penstock: {clean(dest)} is NOT whole: {found}", err=True)
+        aside(f"penstock: {clean(dest)} is NOT whole: {found}")
         click.get_current_context().exit(code)
     rows = "rows" if result.manifest is None else noun(result.manifest.dataset)
     parts = "1 part" if result.parts == 1 else f"{result.parts:,} parts"
