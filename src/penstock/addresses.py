@@ -9,9 +9,11 @@ from pathlib import Path
 
 from penstock.errors import InvalidFormat, UsageError
 from penstock.model.location import Location, check_key
-from penstock.model.options import ExportFormat, parse_ending
+from penstock.model.options import ExportFormat, ExportOptions, parse_ending
+from penstock.model.table_url import DATABASES, TableUrl, check_table, parse_table_url
 from penstock.ports.backend import Backend
 from penstock.publishing.destination import ExportDestination
+from penstock.publishing.lineage import LineageDestination
 from penstock.publishing.shapes import Directory, OneFile
 
 
@@ -42,13 +44,17 @@ SCHEMES: Mapping[str, Scheme] = {
 def split(text: str | os.PathLike[str]) -> Location | None:
     """The scheme of a URL and what stands behind it, or ``None`` for a path. Raises
     :class:`~penstock.errors.UsageError` for a scheme that is not known, and for a URL with a secret in it."""
+    table = parse_table_url(os.fspath(text))
+    if table is not None:
+        return table.location
     scheme, mark, rest = os.fspath(text).partition("://")
     if not mark or not scheme.isalnum() or scheme == "file":
         return None
     known = SCHEMES.get(scheme.lower())
     if known is None:
         raise UsageError(
-            f"{scheme}:// is not known", hint="known are paths and " + ", ".join(f"{s}://" for s in SCHEMES)
+            f"{scheme}:// is not known",
+            hint="known are paths and " + ", ".join(f"{s}://" for s in (*SCHEMES, *DATABASES)),
         )
     host = rest.partition("/")[0]
     user, at, _ = host.rpartition("@")
@@ -59,9 +65,12 @@ def split(text: str | os.PathLike[str]) -> Location | None:
     return Location(scheme.lower(), rest)
 
 
-def remote(text: str | os.PathLike[str]) -> ExportDestination | None:
-    """What a URL means as a destination: one file if the last name in it has a dot and no ``/`` behind it, or else a
-    directory; ``None`` for a path. Raises as :func:`split` does."""
+def remote(text: str | os.PathLike[str], dataset: str | None = None) -> ExportDestination | None:
+    """What a URL means as a destination: a table, called like the dataset if it has no other name; one file if the last
+    name has a dot and no ``/`` behind it, or else a directory; ``None`` for a path. Raises as :func:`split` does."""
+    table = parse_table_url(os.fspath(text))
+    if table is not None:
+        return table_at(table, dataset)
     place = split(text)
     if place is None:
         return None
@@ -81,6 +90,22 @@ def remote_directory(text: str | os.PathLike[str], what: str) -> ExportDestinati
     if place is not None and place.single:
         raise UsageError(f"{text} is a file, {what} is meant", hint="end the name of a directory with /")
     return place
+
+
+def table_at(url: TableUrl, dataset: str | None = None) -> ExportDestination:
+    """The table that a URL means. Raises :class:`~penstock.errors.UsageError` for one that cannot be named so."""
+    from penstock.publishing.table_files import TableFiles
+    from penstock.publishing.tables import TableExport
+
+    name = url.table if url.table is not None or dataset is None else check_table(dataset)
+    path = Path(url.location.path[1:])
+    if url.location.scheme == "duckdb":
+        from penstock.tables.duckdb import duckdb_table
+
+        return TableExport(TableFiles(duckdb_table(path, name)))
+    from penstock.tables.sqlite import sqlite_table
+
+    return TableExport(TableFiles(sqlite_table(path, name)))
 
 
 def backend_at(location: Location) -> Backend:
@@ -123,3 +148,24 @@ def named(name: str, wanted: ExportFormat | None) -> tuple[ExportFormat, str | N
             f"the name {name} says {format}, the option says {wanted}", hint="change the ending or leave --format out"
         )
     return format, codec
+
+
+def format_of(place: ExportDestination | LineageDestination, options: ExportOptions) -> ExportFormat:
+    """The format of a directory's parts. Raises :class:`~penstock.errors.UsageError` for what a place without files
+    has not."""
+    wanted = options.format if isinstance(options.format, ExportFormat) else None
+    if place.only is None:
+        return wanted or ExportFormat.PARQUET
+    refuse(wanted not in (None, place.only), "a table holds rows, in no format of files", "--format")
+    refuse(options.compression not in (None, "none"), "a table holds rows, not compressed", "--compression")
+    refuse(options.compression_level is not None, "a table holds rows, not compressed", "--level")
+    refuse(options.part_rows or options.part_bytes, "a table is not cut into parts", "--part-size")
+    refuse(options.partition_by, "a table has no folders", "--partition-by")
+    refuse(options.runner != "threads", "a table is loaded in one transaction, by one process", "--runner")
+    return place.only
+
+
+def refuse(given: object, why: str, option: str) -> None:
+    """Raise :class:`~penstock.errors.UsageError` if an option that is refused was given."""
+    if given:
+        raise UsageError(why, hint=f"leave {option} out")

@@ -78,6 +78,7 @@ class Exporter:
             lineage = wiring.resolve_lineage(
                 destination, chosen, dataset=self.storage.dataset, overwrite=overwrite, manifest=manifest
             )
+            wiring.keep_apart(self.storage, lineage.destination)
             with hired(chosen) as workers:
                 return export_incremental(
                     self.storage,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from penstock.addresses import local, named, remote, remote_directory, split
+from penstock.addresses import format_of, local, named, refuse, remote, remote_directory, split
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
@@ -87,13 +87,13 @@ def create_store(store: str | os.PathLike[str], config: StorageConfig | None = N
     """A store for writing, created if it is missing. Raises :class:`~penstock.errors.UsageError` for a table."""
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage
 
-    _refuse(config is not None and config.foreign, "a table or a query is only read", "it")
+    refuse(config is not None and config.foreign, "a table or a query is only read", "it")
     return SqliteAnalyticsStorage(local(store, "a store"), config)
 
 
 def check_store(store: str | os.PathLike[str], config: StorageConfig | None = None) -> None:
     """See that a store could be written or created, without doing it. Raises what :func:`create_store` raises."""
-    _refuse(config is not None and config.foreign, "a table or a query is only read", "it")
+    refuse(config is not None and config.foreign, "a table or a query is only read", "it")
     path = store_files(store)[0]
     if path.exists() and path.stat().st_size:
         open_source(store, config).close()
@@ -140,22 +140,26 @@ def resolve_target(
     if destination == STREAM or isinstance(destination, StreamDestination):
         stream = destination if isinstance(destination, StreamDestination) else _stream(manifest)
         layout = options.resolve(format=wanted or ExportFormat.NDJSON, codec=None, dataset=dataset)
-        _refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
-        _refuse(options.partition_by, "a stream has no folders", "--partition-by")
-        _refuse(options.runner != "threads", "a stream has one writer", "--runner")
-        _refuse(options.verify_written, "a stream cannot be read back", "--verify-written")
+        refuse(options.part_rows or options.part_bytes, "a stream is not cut into parts", "--part-size")
+        refuse(options.partition_by, "a stream has no folders", "--partition-by")
+        refuse(options.runner != "threads", "a stream has one writer", "--runner")
+        refuse(options.verify_written, "a stream cannot be read back", "--verify-written")
         return Target(destination=stream, layout=layout)
-    _refuse(manifest, "the manifest of a file or a directory has its own place", "--manifest")
-    place = destination if isinstance(destination, ExportDestination) else existing_destination(destination)
+    refuse(manifest, "the manifest of a file or a directory has its own place", "--manifest")
+    place = _place(destination, dataset.name)
     if place.shape.data is None:
-        layout = options.resolve(format=wanted or ExportFormat.PARQUET, codec=None, dataset=dataset)
+        layout = options.resolve(format=format_of(place, options), codec=None, dataset=dataset)
         return Target(destination=place, layout=layout)
     format, codec = named(place.shape.data, wanted)
     cut = place is not destination and (options.part_rows or options.part_bytes)
-    _refuse(cut, "one file is not cut into parts", "--part-size")
-    _refuse(options.partition_by, "one file has no folders", "--partition-by")
-    _refuse(options.runner != "threads", "one file has one writer", "--runner")
+    refuse(cut, "one file is not cut into parts", "--part-size")
+    refuse(options.partition_by, "one file has no folders", "--partition-by")
+    refuse(options.runner != "threads", "one file has one writer", "--runner")
     return Target(destination=place, layout=options.resolve(format=format, codec=codec, dataset=dataset))
+
+
+def _place(destination: str | os.PathLike[str] | ExportDestination, dataset: str | None) -> ExportDestination:
+    return destination if isinstance(destination, ExportDestination) else existing_destination(destination, dataset)
 
 
 def _stream(manifest: str | os.PathLike[str] | None) -> StreamDestination:
@@ -172,9 +176,10 @@ def _stream(manifest: str | os.PathLike[str] | None) -> StreamDestination:
     return StreamDestination(sink, (LocalBackend(path.parent, make=False), path.name))
 
 
-def existing_destination(destination: str | os.PathLike[str]) -> ExportDestination:
-    """The file or directory that a path or a URL means, whether it is there or not."""
-    there = remote(destination)
+def existing_destination(destination: str | os.PathLike[str], dataset: str | None = None) -> ExportDestination:
+    """The file, directory or table that a path or a URL means, whether it is there or not; a table is called like the
+    dataset if it has no other name."""
+    there = remote(destination, dataset)
     if there is not None:
         return there
     text = os.fspath(destination)
@@ -206,22 +211,22 @@ def resolve_lineage(
 ) -> LineageTarget:
     """The directory that an incremental export adds runs to. Raises :class:`~penstock.errors.UsageError` for anything
     that is not a directory, and for options that have no meaning there."""
-    _refuse(overwrite, "an incremental export replaces nothing", "--overwrite")
-    _refuse(manifest, "the manifest of a run has its own place", "--manifest")
-    place = _lineage(destination)
-    format = options.format if isinstance(options.format, ExportFormat) else ExportFormat.PARQUET
+    refuse(overwrite, "an incremental export replaces nothing", "--overwrite")
+    refuse(manifest, "the manifest of a run has its own place", "--manifest")
+    place = _lineage(destination, dataset.name)
+    format = format_of(place, options)
     return LineageTarget(destination=place, layout=options.resolve(format=format, codec=None, dataset=dataset))
 
 
 def _lineage(
     destination: str | os.PathLike[str] | ExportDestination | LineageDestination | StreamDestination,
+    dataset: str | None,
 ) -> LineageDestination:
     if isinstance(destination, LineageDestination):
         return destination
     if destination == STREAM or isinstance(destination, StreamDestination):
         raise UsageError("a stream takes no runs, an incremental export needs a directory", hint="name a directory")
-    place = destination if isinstance(destination, ExportDestination) else existing_destination(destination)
-    return place.lineage()
+    return _place(destination, dataset).lineage()
 
 
 def bound(
@@ -231,7 +236,9 @@ def bound(
     """The settings with the types that the runs of the lineage at a destination have for columns that declare none."""
     if config is None or not config.foreign or config.mapping:
         return config
-    place = _lineage(destination)
+    from penstock.sources.tables.select import NAME
+
+    place = _lineage(destination, config.table or NAME)
     last = place.read(max(place.numbers(), default=0))
     found = {} if last is None else parse_manifest(last[1], where=last[0]).source.get("types", {})
     return replace(config, types={**found, **config.types})
@@ -293,7 +300,7 @@ def published_in(
     if isinstance(directory, ExportDestination):
         found = [directory] if directory.single else _published_at(directory)
         if not found:
-            raise NotFound(f"there is no export in {directory}", hint="check what it was given")
+            raise NotFound(f"there is no export in {directory.place}", hint="check what it was given")
         return found
     there = remote_directory(directory, "a directory")
     if there is not None:
@@ -374,7 +381,7 @@ def _means_store(source: str | os.PathLike[str]) -> bool:
     return False
 
 
-def keep_apart(storage: Source, destination: Destination) -> None:
+def keep_apart(storage: Source, destination: Destination | LineageDestination) -> None:
     """Refuse to export a store, or its manifest, onto a file of the store, by whatever name.
 
     Nothing is opened for that: to close another handle on an open store would drop its locks. Raises
@@ -399,11 +406,6 @@ def _standard_output() -> int:
         return sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):  # closed before the start, or replaced, as in a notebook
         raise UsageError("standard output is closed, or is no file", hint="give a file or a directory") from None
-
-
-def _refuse(given: object, why: str, option: str) -> None:
-    if given:
-        raise UsageError(why, hint=f"leave {option} out")
 
 
 def endings() -> list[str]:

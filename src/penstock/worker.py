@@ -14,6 +14,7 @@ from penstock.addresses import backend_at
 from penstock.errors import ExportError, StorageError
 from penstock.exporting.crew import Crew, Workers
 from penstock.exporting.run import Run
+from penstock.model.dataset import Dataset
 from penstock.model.manifest import PartEntry
 from penstock.model.options import ExportOptions
 from penstock.pipeline.steps import stepped
@@ -72,7 +73,7 @@ class _Staging:
         self._who = uuid.uuid4().hex
         self._count = 0
 
-    def stage(self) -> Upload:
+    def stage(self, dataset: Dataset | None = None) -> Upload:
         self._count += 1
         return self._backend.stage(self._attempt, staged_name(self._count - 1, self._who))
 

@@ -34,6 +34,7 @@ from penstock.model.storage_config import StorageConfig
     "  penstock export events.db archive/ --part-size 1000000rows\n\n"
     "  penstock export events.db - --category error --limit 5 | head\n\n"
     "  penstock export app.db orders.parquet --table orders --time created_at --start 2026-11-01\n\n"
+    "  penstock export app.db 'sqlite:///report.db?table=orders' --table orders --incremental\n\n"
     "  penstock export daily",
 )
 @click.argument("store")
@@ -101,6 +102,7 @@ def command(found: Settings | ExportError, /, store: str, dest: str | None, **gi
 
     DEST with a known ending (.json .ndjson .jsonl .csv .parquet .arrow, text ones also with .gz or .zst) is one file
     with its manifest beside it; a name that ends with / or has no dot is a directory of parts; - is standard output.
+    sqlite:///FILE?table=NAME and duckdb:///FILE are tables of databases.
     Without DEST, STORE is the name of an export in penstock.toml (docs/configuration.md).
     """
     talk = Talk(

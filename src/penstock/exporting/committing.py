@@ -10,7 +10,7 @@ from types import FrameType
 
 from penstock.model.manifest import Manifest
 from penstock.ports.observer import Observer, Progress
-from penstock.publishing.destination import Publication
+from penstock.publishing.publication import Publication
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -17,7 +17,7 @@ from penstock.ports.observer import Observer, Progress, tell
 from penstock.ports.runner import Runner, Threads
 from penstock.ports.source import Slice, Source, Ticket, View
 from penstock.ports.task import Joining, PartReceipt, PartTask
-from penstock.publishing.destination import Publication
+from penstock.publishing.publication import Publication
 
 
 class Crew:

@@ -16,7 +16,8 @@ from penstock.model.result import ExportMetadata, ExportResult
 from penstock.pipeline.steps import stepped
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source
-from penstock.publishing.destination import Destination, Publication
+from penstock.publishing.destination import Destination
+from penstock.publishing.publication import Publication
 from penstock.reading.published import rows_of
 
 

@@ -36,13 +36,13 @@ from penstock.pipeline.steps import stepped
 from penstock.ports.backend import Staged
 from penstock.ports.runner import Threads
 from penstock.ports.source import RANGE_BYTES, RANGE_ROWS, Rows, Slice, View
-from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination
+from penstock.publishing.publication import RunPublication
 from penstock.reading.chain import Link, chain_of
 
 _AT_ONCE = 65_536
 #: Where parts go, who makes them, and how many there are.
-_Work: TypeAlias = tuple[Attempt, Threads, int]
+_Work: TypeAlias = tuple[RunPublication, Threads, int]
 
 
 def growth_of(view: View, last: Lineage | None, options: ExportOptions) -> Growth:
@@ -103,7 +103,7 @@ class Check(Closing):
         lineage: Lineage,
         last: Link | None,
         destination: LineageDestination,
-        publication: Attempt,
+        publication: RunPublication,
         threads: Threads,
         *,
         before: int,
@@ -198,7 +198,7 @@ class Check(Closing):
                 return
             yield span if span.upto <= upto else replace(span, upto=upto, rows=0)
 
-    def _write_roll(self, lineage: Lineage, known: Known, publication: Attempt) -> tuple[Known, Roll | None]:
+    def _write_roll(self, lineage: Lineage, known: Known, publication: RunPublication) -> tuple[Known, Roll | None]:
         """Write down what the run found and missed, as the last thing that it stages.
 
         A row that is there now and was not read was not taken. Where the table was written meanwhile it may have come
@@ -242,7 +242,7 @@ def _begin(floor: Arrival) -> Arrival | None:
     return None if floor == BEGINNING else floor
 
 
-def write_roll(publication: Attempt, found: Iterable[bytes], missed: Iterable[bytes] = ()) -> Roll | None:
+def write_roll(publication: RunPublication, found: Iterable[bytes], missed: Iterable[bytes] = ()) -> Roll | None:
     """Let a roll be the next that the attempt publishes; none if there is no record."""
     laid = lay_down_roll(publication, publication.roll_name(), found, missed)
     if laid is None:
@@ -253,7 +253,7 @@ def write_roll(publication: Attempt, found: Iterable[bytes], missed: Iterable[by
 
 
 def lay_down_roll(
-    publication: Attempt, name: str, found: Iterable[bytes], missed: Iterable[bytes]
+    publication: RunPublication, name: str, found: Iterable[bytes], missed: Iterable[bytes]
 ) -> tuple[Roll, Staged] | None:
     """Stage a roll; none if there is no record."""
     digest, counts = hashlib.sha256(), [0, 0]

@@ -29,8 +29,8 @@ from penstock.pipeline.rowtext import KeyText, RowText
 from penstock.pipeline.steps import applied, bound_by, stepped
 from penstock.ports.observer import Observer
 from penstock.ports.source import Clock, Source, View
-from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination, totals_of
+from penstock.publishing.publication import RunPublication
 from penstock.reading.chain import Link, chain_of, last_link, pinned_differences
 from penstock.reading.cursor import Standing, next_lineage
 from penstock.reading.published import rows_of
@@ -58,7 +58,7 @@ def export_incremental(
     """
     storage, _ = storage.continuing({})
     _check(storage.dataset, filter, options)
-    publication: Attempt | None = None
+    publication: RunPublication | None = None
     try:
         with uninterrupted():
             publication = destination.begin()
@@ -141,7 +141,7 @@ def _written(
     lineage: Lineage,
     last: Link | None,
     destination: LineageDestination,
-    publication: Attempt,
+    publication: RunPublication,
     workers: Workers,
     observer: Observer | None,
 ) -> tuple[list[PartEntry], Lineage]:

@@ -63,7 +63,7 @@ def repair(
     publication: Attempt | None = None
     try:
         with uninterrupted():
-            publication = destination.begin(repairing=True)
+            publication = destination.begin_repair()
         storage, _ = storage.continuing(links_of(destination)[-1].manifest.source)
         storage = storage.narrowed(plan.options.read(storage.dataset, plan.filter))
         with workers.pin(storage) as view:

@@ -40,7 +40,7 @@ from penstock.ports.runner import Threads
 from penstock.ports.source import Clock, Rows, Slice
 from penstock.ports.step import Step
 from penstock.ports.task import PartTask
-from penstock.publishing.destination import Staging
+from penstock.publishing.publication import Staging
 from penstock.reading.part import damage
 
 #: A row group is at most this share of it: the encoder needs several times its size.
@@ -256,7 +256,7 @@ class Run:
     def _begin(self, publication: Staging, before: int = 0) -> PartWriter:
         assert self._hands is not None
         check_number(before + 1)
-        staged = publication.stage()
+        staged = publication.stage(self.layout.dataset)
         try:
             if self._encoder is not None:
                 return TextPart(self.layout, self._encoder, staged, self._hands)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from penstock.model.dataset import Dataset
 from penstock.model.manifest import PartEntry
 from penstock.ports.backend import Staged, Upload
 from penstock.publishing.around import Stored
 from penstock.publishing.attempt import Attempt, Taken
+from penstock.publishing.publication import RunPublication
 from penstock.publishing.shapes import Run as RunShape
 
 
 class Behind:
     """Staging for parts that come behind ``before`` others of the same run."""
 
-    def __init__(self, publication: Attempt, before: int) -> None:
+    def __init__(self, publication: RunPublication, before: int) -> None:
         self._publication = publication
         self._before = before
 
-    def stage(self) -> Upload:
-        return self._publication.stage()
+    def stage(self, dataset: Dataset | None = None) -> Upload:
+        return self._publication.stage(dataset)
 
     def read_back(self, index: int, entry: PartEntry) -> Stored:
         return self._publication.read_back(index + self._before, entry)
@@ -34,7 +36,7 @@ class Aside:
         self._publication = publication
         self._shape = shape
 
-    def stage(self) -> Upload:
+    def stage(self, dataset: Dataset | None = None) -> Upload:
         return Taken(self._publication.lay_down(), self.parts)
 
     def read_back(self, index: int, entry: PartEntry) -> Stored:

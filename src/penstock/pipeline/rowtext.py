@@ -80,6 +80,13 @@ _SPELL: Mapping[str, _Spell] = {
 }
 
 
+def spell(column: pa.Array, type: str) -> pa.StringArray:
+    """The text of a column of a type, named without its digits, that the native library has no kind for; of any other
+    the column itself. Raises ``pyarrow.ArrowInvalid`` for a value that no export has."""
+    known = _SPELL.get(type)
+    return column if known is None else known(column)
+
+
 class RowText:
     """The text of a dataset's rows, and their digest. Batches have all columns of the dataset, and their types.
 

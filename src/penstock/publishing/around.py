@@ -20,11 +20,13 @@ _SHOWN = 3
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Bytes to be fetched: how many lie there, ``None`` if they do not; whether that is on this machine, in a file that
-    can seek; and what opens them, once through elsewhere. It raises :class:`~penstock.errors.NotFound`."""
+    can seek; and what opens them, once through elsewhere. It raises :class:`~penstock.errors.NotFound`. ``rows`` is how
+    many they are where rows lie there, of which the bytes are made."""
 
     size: int | None
     local: bool
     open: Callable[[], BinaryIO]
+    rows: int | None = None
 
 
 def stored(backend: Backend, key: str) -> Stored:

@@ -22,6 +22,7 @@ from penstock.errors import (
     Unconfirmed,
     Unknown,
 )
+from penstock.model.dataset import Dataset
 from penstock.model.location import Location
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.backend import Backend, Expect, Expectation, Move, Staged, Stat, Upload
@@ -126,7 +127,7 @@ class Attempt:
     def _foreign(self, key: str, what: str) -> DestinationExists:
         return DestinationExists(f"{self._place.where(key)} {what}", hint="choose another place, or move it away")
 
-    def stage(self) -> Upload:
+    def stage(self, dataset: Dataset | None = None) -> Upload:
         """Begin the next part. Parts are published in the order in which they were finished. Raises
         :class:`~penstock.errors.NoSpace` when what is to come cannot fit."""
         return Taken(self.lay_down(), self._taken)

@@ -9,58 +9,16 @@ from pathlib import Path
 from typing import Protocol
 
 from penstock.errors import DestinationExists, ManifestError, NotFound, UsageError
-from penstock.model.location import Location
-from penstock.model.manifest import Manifest, PartEntry, check_part_name
+from penstock.model.manifest import Manifest, check_part_name
+from penstock.model.options import ExportFormat
 from penstock.model.partition import DATA, split_name
-from penstock.ports.backend import Backend, Staged, Upload
+from penstock.ports.backend import Backend
 from penstock.publishing.around import Stored, leftovers, local_path, look_at_sums, stored, strangers
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination
 from penstock.publishing.place import Place
+from penstock.publishing.publication import Publication
 from penstock.publishing.shapes import Shape
-
-
-class Staging(Protocol):
-    """Where parts are laid down before anything is published."""
-
-    def stage(self) -> Upload:
-        """Begin the next part. Parts are published in the order in which they were staged."""
-        ...
-
-    def read_back(self, index: int, entry: PartEntry) -> Stored:
-        """What is stored of a part that was staged."""
-        ...
-
-    def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:
-        """The final name of a part."""
-        ...
-
-
-class Publication(Staging, Protocol):
-    """One attempt to publish. Nothing is visible before :meth:`publish`; after it returned, it is there to stay."""
-
-    notes: list[str]
-
-    def elsewhere(self) -> tuple[Location, str]:
-        """Where other processes stage for this attempt, and its name there. Raises
-        :class:`~penstock.errors.UsageError` if none can."""
-        ...
-
-    def take(self, staged: Staged) -> None:
-        """Let what another process staged be the next part."""
-        ...
-
-    def signed(self, manifest: Manifest) -> Manifest:
-        """The manifest as it is to be published: with what the place has to say."""
-        ...
-
-    def publish(self, manifest: Manifest) -> None:
-        """Give the staged parts their names, then the manifest its own: the commit."""
-        ...
-
-    def close(self) -> None:
-        """Drop what was not published and let others in. Safe to call twice."""
-        ...
 
 
 class Readable(Protocol):
@@ -107,6 +65,11 @@ class ExportDestination:
         return False
 
     @property
+    def only(self) -> ExportFormat | None:
+        """The one format that its parts have, if the place settles that."""
+        return None
+
+    @property
     def path(self) -> Path | None:
         """The local path, if it has one."""
         return local_path(self.backend, self.shape.data)
@@ -140,7 +103,7 @@ class ExportDestination:
             )
         return LineageDestination(self.backend)
 
-    def begin(self, *, overwrite: bool = False, estimated_bytes: int | None = None) -> Attempt:
+    def begin(self, *, overwrite: bool = False, estimated_bytes: int | None = None) -> Publication:
         """Hold the destination, and clear what a crashed run of ours left.
 
         Raises :class:`~penstock.errors.DestinationExists`, :class:`~penstock.errors.Locked`,

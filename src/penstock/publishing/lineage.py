@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +16,14 @@ from penstock.errors import DestinationExists, Exists, ManifestError
 from penstock.model.lineage import RUNS, Totals, run_name, run_number, run_of_roll, sums_name
 from penstock.model.maintenance import Removed
 from penstock.model.manifest import Manifest, PartEntry, check_part_name, held_parts, removed_parts
+from penstock.model.options import ExportFormat
 from penstock.model.partition import DATA, split_name
 from penstock.model.roll import Roll
 from penstock.ports.backend import Backend, Expect, Move, Staged, Stat
 from penstock.publishing.around import Stored, leftovers, local_path, look_at_sums, stored, strangers
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.place import Place
+from penstock.publishing.publication import RunPublication
 from penstock.publishing.recovery import readable
 from penstock.publishing.shapes import Run, are_sums
 
@@ -35,6 +37,16 @@ class LineageDestination:
     backend: Backend
 
     @property
+    def only(self) -> ExportFormat | None:
+        """The one format that its parts have, if the place settles that."""
+        return None
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The local files that it writes, as far as they are known by name."""
+        return []
+
+    @property
     def path(self) -> Path | None:
         """The local path, if it has one."""
         return local_path(self.backend, None)
@@ -44,19 +56,24 @@ class LineageDestination:
         """Where it is, in words."""
         return self.path or str(self.backend.location)
 
-    def begin(self, *, repairing: bool = False) -> Attempt:
-        """Hold the lineage, clear what a crashed run of ours left, and aim at the next run; who is ``repairing`` at the
-        first that nothing tells of.
+    def begin(self) -> RunPublication:
+        """Hold the lineage, clear what a crashed run of ours left, and aim at the next run.
 
         Raises :class:`~penstock.errors.Locked`, :class:`~penstock.errors.DestinationExists` for a directory that holds
         another kind of export, or somebody else's file under a name of the next run, and
         :class:`~penstock.errors.ManifestError` if the last runs lost their manifests.
         """
+        return self._begin(lambda: max(self.numbers(), default=0) + 1)
+
+    def begin_repair(self) -> Attempt:
+        """The same, at the first run that nothing tells of."""
+        return self._begin(self.following)
+
+    def _begin(self, following: Callable[[], int]) -> Attempt:
         attempt = Attempt(self.backend, Run(1))
         try:
-            numbers = self.numbers()
-            attempt.notes += self._complete_sums(numbers)
-            number = self.following() if repairing else max(numbers, default=0) + 1
+            attempt.notes += self._complete_sums(self.numbers())
+            number = following()
             try:
                 attempt.aim(Run(number))
             except DestinationExists:

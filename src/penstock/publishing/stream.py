@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import UsageError
+from penstock.model.dataset import Dataset
 from penstock.model.location import Location
 from penstock.model.manifest import Manifest, PartEntry
 from penstock.ports.backend import Backend, Staged
@@ -68,7 +69,7 @@ class StreamAttempt:
         self._sink = sink
         self._manifest = manifest
 
-    def stage(self) -> StreamPart:
+    def stage(self, dataset: Dataset | None = None) -> StreamPart:
         return StreamPart(self._sink)
 
     def part_name(self, index: int, entry: PartEntry, ending: str, folders: str = "") -> str:

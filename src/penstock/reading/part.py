@@ -61,7 +61,7 @@ def damage(stored: Stored, layout: Layout, entry: PartEntry, *, quick: bool = Fa
     """What is wrong with a part: its stored bytes, or else what they decode to, all in one pass. ``quick`` looks at
     presence and size only."""
     if quick:
-        return _other_length(stored.size, entry)
+        return _other_rows(stored, entry) or _other_length(stored.size, entry)
     wrong: list[str] = []
     try:
         deque(_rows(stored, layout, entry, wrong, kept=False), maxlen=0)
@@ -75,7 +75,7 @@ def _rows(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a part, from stored bytes that proved right if they are ``kept``; else text is decoded while it is
     hashed. When they end, ``wrong`` has all that is wrong with the part."""
-    wrong += _other_length(stored.size, entry)
+    wrong += _other_rows(stored, entry) or _other_length(stored.size, entry)
     if wrong:
         return
     try:
@@ -90,12 +90,19 @@ def _rows(
         if not kept and not columnar:
             yield from _decoded(source, layout, entry, Meter(), wrong)
             _read_on(source)
-            wrong[:] = _other_bytes(fetched, entry) or wrong
+            if stored.rows is None or not wrong:  # what is wrong with rows says more than what their lines are
+                wrong[:] = _other_bytes(fetched, entry) or wrong
             return
         with _at_rest(file, source, twice=columnar and stored.local) as proof:
             wrong += _other_bytes(fetched, entry)
             if not wrong:
                 yield from _decoded(proof, layout, entry, fetched if columnar else Meter(), wrong)
+
+
+def _other_rows(stored: Stored, entry: PartEntry) -> list[str]:
+    if stored.rows in (None, entry.rows):
+        return []
+    return [f"{stored.rows:,} rows lie there, the manifest says {entry.rows:,}"]
 
 
 def _other_length(size: int | None, entry: PartEntry) -> list[str]:

@@ -300,6 +300,16 @@ def check_file(path: Path, *, create: bool) -> None:
         raise NotAStore(f"{path} is not a SQLite database", hint="give the path of a SQLite file")
 
 
+def is_open(path: Path) -> bool:
+    """Whether this process has connections to a file: then nothing else may open it and close it again."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return False
+    with _open_files_lock:
+        return bool(_open_files.get((facts.st_dev, facts.st_ino)))
+
+
 def _frozen(path: Path) -> bool:
     """Whether the file lies where nothing can be written and has no log that must be read with it."""
     real = os.path.realpath(path)  # beside the file itself, not beside a link to it

@@ -19,9 +19,9 @@ from penstock.model.manifest import Shape as Layout
 from penstock.model.options import ExportFormat, ExportOptions
 from penstock.model.span import Span
 from penstock.ports.backend import Backend, Expect
-from penstock.publishing.attempt import Attempt
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
+from penstock.publishing.publication import Publication
 from penstock.publishing.shapes import Directory, OneFile, Run, Shape
 from penstock.testing.backend_place import Place, keys, read, refused
 
@@ -37,7 +37,7 @@ class Kind:
     shape: Shape
     replaceable: bool = True
 
-    def begin(self, backend: Backend, *, overwrite: bool = False) -> Attempt:
+    def begin(self, backend: Backend, *, overwrite: bool = False) -> Publication:
         """A new attempt at this destination."""
         if not self.replaceable:
             return LineageDestination(backend).begin()
@@ -70,7 +70,7 @@ KINDS: Sequence[Kind] = (
 Check: TypeAlias = Callable[[Place, Kind], None]
 
 
-def staged(attempt: Attempt, shape: Shape, *texts: bytes, at: int = 0) -> Manifest:
+def staged(attempt: Publication, shape: Shape, *texts: bytes, at: int = 0) -> Manifest:
     """Stage a part for each text; gives the manifest of them."""
     entries = []
     for number, text in enumerate(texts):
@@ -84,7 +84,7 @@ def staged(attempt: Attempt, shape: Shape, *texts: bytes, at: int = 0) -> Manife
     return manifest_of(shape, entries, at=at)
 
 
-def _entry(attempt: Attempt, number: int, text: bytes) -> PartEntry:
+def _entry(attempt: Publication, number: int, text: bytes) -> PartEntry:
     digest = sha256(text).hexdigest()
     entry = PartEntry(
         name="",
