@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -29,7 +30,7 @@ UsePAM no
 PasswordAuthentication no
 MaxStartups 500
 MaxSessions 500
-Subsystem sftp internal-sftp
+Subsystem sftp internal-sftp -d {folder}
 """
 
 
@@ -70,10 +71,15 @@ class SftpServer:
         return _below(self.process.pid)
 
     def url(self, path: Path) -> str:
-        return f"sftp://{os.environ.get('USER') or _user()}@127.0.0.1:{self.port}{path}"
+        return f"sftp://{_user()}@127.0.0.1:{self.port}{path}"
 
     def location(self, path: Path) -> Location:
         return Location("sftp", self.url(path).removeprefix("sftp://"))
+
+    def configuration(self, name: str) -> str:
+        """What lets a client in who knows the server by a name."""
+        lines = ("HostName 127.0.0.1", f"Port {self.port}", f"User {_user()}", f"IdentityFile {self.folder}/user")
+        return "\n  ".join([f"Host {name}", *lines])
 
     def environment(self) -> dict[str, str]:
         """What lets a client in."""
@@ -84,8 +90,6 @@ class SftpServer:
 
 
 def _user() -> str:
-    import pwd
-
     return pwd.getpwuid(os.getuid()).pw_name
 
 

@@ -34,9 +34,22 @@ def _objects(location: Location) -> Backend:
     return RetryingBackend(ObjectBackend(location))
 
 
+def _sftp(location: Location) -> Backend:
+    from penstock.backends.retrying import RetryingBackend
+    from penstock.backends.sftp.backend import SftpBackend
+
+    return RetryingBackend(SftpBackend(location))
+
+
 SCHEMES: Mapping[str, Scheme] = {
     "s3": Scheme(
         backend=_objects, credentials="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
+    ),
+    "sftp": Scheme(
+        backend=_sftp,
+        credentials="use a key or an agent, or name where the password is kept: PENSTOCK_SFTP_PASSWORD_FILE=PATH or "
+        "PENSTOCK_SFTP_PASSWORD_COMMAND=COMMAND",
+        user=True,
     ),
 }
 

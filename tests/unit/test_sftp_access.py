@@ -20,9 +20,10 @@ SECRET = "c4n4ry-s3cr3t"
     ("text", "address"),
     [
         ("host/srv/out/", Address(host="host", path="/srv/out")),
-        ("me@host:2222/srv/a%20b", Address(host="host", path="/srv/a b", user="me", port=2222)),
+        ("me@host:2222/srv/a b%20?", Address(host="host", path="/srv/a b%20?", user="me", port=2222)),
         ("me@host/~/out", Address(host="host", path="out", user="me")),
         ("host/~", Address(host="host", path=".")),
+        ("host", Address(host="host", path="/")),
         ("[::1]:22/ä", Address(host="::1", path="/ä", port=22)),
     ],
 )
@@ -30,9 +31,7 @@ def test_a_url_names_user_host_port_and_directory(text: str, address: Address) -
     assert parse_address(Location("sftp", text)) == address
 
 
-@pytest.mark.parametrize(
-    "text", ["", "/srv", "host", "host/", "host:port/srv", "host:99999/srv", "host/a?b", "host/a#b"]
-)
+@pytest.mark.parametrize("text", ["", "/srv", "host:port/srv", "host:99999/srv", "[host/srv", "me@/srv", "host/a\0b"])
 def test_a_url_that_names_no_place_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_address(Location("sftp", text))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from penstock.errors import UsageError
 from penstock.model.location import Location
 
-SCHEME = "sftp"
-_BY_REFERENCE = (
+BY_REFERENCE = (
     "leave it out, and name where it is kept: PENSTOCK_SFTP_PASSWORD_FILE=PATH or "
     "PENSTOCK_SFTP_PASSWORD_COMMAND=COMMAND; or use a key or an agent"
 )
@@ -27,24 +26,23 @@ class Address:
 
 
 def parse_address(location: Location) -> Address:
-    """What a location of this scheme names. Raises :class:`~penstock.errors.UsageError`, which repeats no password."""
+    """What a location of this scheme names; its path is taken as it stands. Raises
+    :class:`~penstock.errors.UsageError`, which repeats no password."""
+    authority, _, path = location.path.partition("/")
     try:
-        parts = urlsplit(f"{SCHEME}://{location.path}")
+        parts = urlsplit(f"//{authority}")
         port = parts.port
     except ValueError:
         raise UsageError("an sftp:// URL has a host or a port that is none", hint=_FORM) from None
     if parts.password is not None:
-        raise UsageError(f"the URL of {parts.hostname} has a password in it", hint=_BY_REFERENCE)
-    if parts.query or parts.fragment:
-        raise UsageError(f"the URL of {parts.hostname} has a ? or a # in it", hint="write %3F for ?, and %23 for #")
-    path = unquote(parts.path)
-    if not parts.hostname or not path.strip("/") or "\0" in path:
+        raise UsageError(f"the URL of {parts.hostname} has a password in it", hint=BY_REFERENCE)
+    if not parts.hostname or parts.query or parts.fragment or "\0" in path:
         raise UsageError(f"{location} names no host, or no directory", hint=_FORM)
-    home = path == "/~" or path.startswith("/~/")
+    home = path == "~" or path.startswith("~/")
     return Address(
         host=parts.hostname,
-        path=(path[3:] or "." if home else path).rstrip("/") or "/",
-        user=unquote(parts.username) if parts.username else None,
+        path=(path[2:].rstrip("/") or "." if home else f"/{path}".rstrip("/")) or "/",
+        user=parts.username or None,
         port=port,
     )
 

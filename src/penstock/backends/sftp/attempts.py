@@ -23,7 +23,7 @@ from uuid import uuid4
 import asyncssh
 
 from penstock.backends.sftp.server import GONE, Found, Server
-from penstock.errors import ExportError, IoError, Locked, NotFound, UsageError
+from penstock.errors import ExportError, IoError, Locked, UsageError
 
 OPEN, _HELD = "open", "held-"
 #: How often a folder may go or come between two steps before it is called another's.
@@ -40,34 +40,32 @@ class Lease:
 
 
 class Root:
-    """The directory of a backend. With ``make`` it is created if it is missing, and goes again if it stays empty."""
+    """The directory of a backend, created if it is missing; it goes again if it stays empty."""
 
-    def __init__(self, server: Server, path: str, *, make: bool) -> None:
+    def __init__(self, server: Server, path: str) -> None:
         self.path = path
         self._server = server
-        self._make = make
-        self._made = False
+        #: What was created, from the outermost on.
+        self._made: list[str] = []
 
     def ensure(self) -> None:
-        """Be there. Raises :class:`~penstock.errors.NotFound`, and :class:`~penstock.errors.UsageError` for a file."""
-        there = self._server.look(self.path, follow=True)
-        if there is not None and not there.is_folder:
-            raise UsageError(f"{self.path} is a file, a directory is meant", hint="choose another name")
-        if there is not None:
-            return
-        hint = "create the one around it first" if self._make else "create it first"
-        if not self._make:
-            raise NotFound(f"there is no directory {self.path} on {self._server.host}", hint=hint)
-        try:
-            self._made = self._server.make_folder(self.path)
-        except GONE:
-            raise NotFound(f"{self._server.host} cannot create {self.path}", hint=hint) from None
-        self._server.sync(self.path.rpartition("/")[0] or ("/" if self.path.startswith("/") else "."))
+        """Be there. Raises :class:`~penstock.errors.UsageError` where a file is in the way."""
+        missing: list[str] = []
+        path = self.path
+        while (there := self._server.look(path, follow=True)) is None:
+            missing.append(path)
+            path = path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
+        if not there.is_folder:
+            raise UsageError(f"{path} is a file, a directory is meant", hint="choose another name")
+        for path in reversed(missing):
+            if self._server.make_folder(path):
+                self._made.append(path)
+            self._server.sync(path.rpartition("/")[0] or ("/" if path.startswith("/") else "."))
 
     def discard(self) -> None:
-        """Go again, if it was made here and nothing lies in it."""
-        if self._made and self._server.remove_folder(self.path):
-            self._made = False
+        """Go again, as far as it was made here and nothing lies in it."""
+        while self._made and self._server.remove_folder(self._made[-1]):
+            self._made.pop()
 
 
 class Attempts:

@@ -42,14 +42,13 @@ _SURE = 0.8
 
 
 class SftpBackend:
-    """Keys below the directory that a location of the scheme ``sftp`` names. With ``make`` it is created when something
-    is first laid down. Without ``access`` the variables ``PENSTOCK_SFTP_…`` say how to be let in."""
+    """Keys below the directory that a location of the scheme ``sftp`` names, which is created when something is first
+    laid down. Without ``access`` the variables ``PENSTOCK_SFTP_…`` say how to be let in."""
 
     def __init__(
         self,
         location: Location,
         *,
-        make: bool = True,
         access: Access | None = None,
         timeouts: Timeouts | None = None,
         lease: Lease | None = None,
@@ -59,7 +58,7 @@ class SftpBackend:
         session = Session(address, access if access is not None else access_from(os.environ), timeouts)
         self._server = Server(session)
         self._path = address.path
-        self._root = Root(self._server, self._path, make=make)
+        self._root = Root(self._server, self._path)
         self._attempts = Attempts(self._server, self._root, lease if lease is not None else Lease())
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
@@ -175,8 +176,11 @@ class Session:
             raise AccessDenied(f"{host} has no SFTP for this user", hint="have it allowed on the server") from None
         except TimeoutError:
             raise IoError(f"{host} did not answer in time", hint="check host and port, or run it again later") from None
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_AGAIN:
+                raise IoError(f"cannot look up {host}", hint="run it again later") from None
+            raise NotFound(f"there is no host {host}", hint="check its name") from None
         except OSError as error:
-            # Host and port are in the system's own words, too; those of a failed look-up are no OSError's number.
             raise IoError(
                 f"cannot reach {host}: {error.strerror or type(error).__name__}", hint="check host and port"
             ) from None
