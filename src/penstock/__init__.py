@@ -45,11 +45,12 @@ _HOMES = {
     "StorageConfig": "penstock.model.storage_config",
     "StorageStats": "penstock.model.result",
     "Unconfirmed": "penstock.errors",
-    "TablesResult": "penstock.model.result",
+    "ExportsResult": "penstock.model.result",
     "VerifyResult": "penstock.model.result",
     "diff": "penstock.api",
     "export": "penstock.api",
-    "export_tables": "penstock.api",
+    "export_tables": "penstock.several",
+    "export_to_each": "penstock.several",
     "gaps": "penstock.api",
     "ingest": "penstock.api",
     "inspect": "penstock.api",
@@ -85,9 +86,6 @@ if TYPE_CHECKING:
     )
     from penstock.api import (
         export as export,
-    )
-    from penstock.api import (
-        export_tables as export_tables,
     )
     from penstock.api import (
         gaps as gaps,
@@ -146,6 +144,9 @@ if TYPE_CHECKING:
         ExportResult as ExportResult,
     )
     from penstock.model.result import (
+        ExportsResult as ExportsResult,
+    )
+    from penstock.model.result import (
         IngestResult as IngestResult,
     )
     from penstock.model.result import (
@@ -161,9 +162,6 @@ if TYPE_CHECKING:
         StorageStats as StorageStats,
     )
     from penstock.model.result import (
-        TablesResult as TablesResult,
-    )
-    from penstock.model.result import (
         VerifyResult as VerifyResult,
     )
     from penstock.model.storage_config import StorageConfig as StorageConfig
@@ -171,6 +169,12 @@ if TYPE_CHECKING:
     from penstock.ports.observer import Progress as Progress
     from penstock.ports.source import AnalyticsStorage as AnalyticsStorage
     from penstock.publishing.destination import ExportDestination as ExportDestination
+    from penstock.several import (
+        export_tables as export_tables,
+    )
+    from penstock.several import (
+        export_to_each as export_to_each,
+    )
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage as SqliteAnalyticsStorage
     from penstock.sources.tables.source import AdoptedTable as AdoptedTable
     from penstock.wiring import DirectoryDestination as DirectoryDestination

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock import wiring
 from penstock.errors import UsageError
-from penstock.exporting import each
 from penstock.exporting import export as exporting
 from penstock.model import jsontext
 from penstock.model.filter import ExportFilter
@@ -26,7 +24,6 @@ from penstock.model.result import (
     RestoreResult,
     ResumeResult,
     StorageStats,
-    TablesResult,
     VerifyResult,
 )
 from penstock.model.sample import parse_sample
@@ -132,39 +129,6 @@ def export(
             manifest=manifest,
             observer=observer,
         )
-
-
-def export_tables(
-    store: str | os.PathLike[str],
-    directory: str | os.PathLike[str],
-    *,
-    options: ExportOptions | None = None,
-    config: StorageConfig | None = None,
-    overwrite: bool = False,
-    incremental: bool = False,
-    observer: Observer | None = None,
-) -> TablesResult:
-    """Export each table of a SQLite file as it is into a directory called like it. One that fails keeps no other from
-    being exported. Raises :class:`~penstock.errors.UsageError` for a file without tables, and settings of one table."""
-    opening = config if config is not None else StorageConfig()
-    if opening.foreign:
-        raise UsageError("one table is named, all are asked for", hint="leave --table or --all-tables out")
-    names = [table.name for table in wiring.list_tables(store, opening) or () if table.kind == "table"]
-    if not names:
-        raise UsageError(f"{os.fspath(store)} holds no table that is not an event store's", hint="export it whole")
-
-    def one(name: str) -> ExportResult:
-        return export(
-            store,
-            wiring.destination_in(directory, name),
-            options=options,
-            config=replace(opening, table=name),
-            overwrite=overwrite,
-            incremental=incremental,
-            observer=observer,
-        )
-
-    return each.export_each(names, one)
 
 
 def ingest(

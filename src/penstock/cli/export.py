@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -38,7 +39,7 @@ from penstock.model.storage_config import StorageConfig
     "  penstock export daily",
 )
 @click.argument("store")
-@click.argument("dest", required=False)
+@click.argument("dests", nargs=-1, metavar="DEST...")
 @filter_options
 @click.option("--format", metavar="NAME", help="json, ndjson, csv, parquet or arrow; where DEST's name does not say.")
 @click.option("--compression", metavar="NAME", help="none, gzip, zstd; Parquet also snappy, lz4; Arrow zstd, lz4.")
@@ -97,32 +98,41 @@ from penstock.model.storage_config import StorageConfig
 )
 @talk_options
 @click.pass_obj
-def command(found: Settings | ExportError, /, store: str, dest: str | None, **given: Any) -> None:
+def command(found: Settings | ExportError, /, store: str, dests: tuple[str, ...], **given: Any) -> None:
     """Write the events of STORE, or a table of any SQLite file, to DEST and commit them with a manifest.
 
     DEST with a known ending (.json .ndjson .jsonl .csv .parquet .arrow, text ones also with .gz or .zst) is one file
     with its manifest beside it; a name that ends with / or has no dot is a directory of parts; - is standard output.
     sqlite:///FILE?table=NAME and duckdb:///FILE are tables of databases.
+    Several DEST are written of one reading, each committed by itself.
     Without DEST, STORE is the name of an export in penstock.toml (docs/configuration.md).
     """
     talk = Talk(
         machine=given.pop("machine"),
         quiet=given.pop("quiet"),
         verbose=given.pop("verbose"),
-        data_on_stdout=dest == "-",
+        data_on_stdout="-" in dests,
     )
     del given["config"]
     settings = settled(found)
-    if dest is None:
+    if not dests:
         said = settings.export(store)
-        store, dest = said["store"].value, said["to"].value
-        if dest == "-":
+        store, dests = said["store"].value, tuple(said["to"].value)
+        if "-" in dests:
             talk.leave_stdout()
     given["mapping"] = settings.mapped(given["mapping"])
+    dest = dests[0]
     overwrite, dry_run, manifest = given.pop("overwrite"), given.pop("dry_run"), given.pop("manifest")
     incremental, all_tables = given.pop("incremental"), given.pop("all_tables")
     filter, config = filter_of(given), config_of(given)
     options = _options(given)
+    if len(dests) > 1:
+        for option, there in (("--dry-run", dry_run), ("--all-tables", all_tables), ("--manifest", manifest)):
+            if there:
+                raise UsageError(f"{option} is about one destination", hint=f"name one DEST, or leave {option} out")
+        more = {"filter": filter, "options": options, "config": config, "overwrite": overwrite}
+        _export_to_each(talk, store, dests, incremental=incremental, **more)
+        return
     if dry_run and all_tables:
         raise UsageError("--dry-run does not go with --all-tables", hint="penstock inspect lists the tables")
     if dry_run and incremental:
@@ -164,7 +174,7 @@ def _check_of_all(filter: ExportFilter, config: StorageConfig, options: ExportOp
 
 def _export_all(talk: Talk, store: str, dest: str, **given: Any) -> None:
     """One line a table, one summary, and an exit code that says whether all of them stand."""
-    from penstock.api import export_tables
+    from penstock.several import export_tables
 
     with Bar(talk, "exporting") as bar:
         result = export_tables(store, dest, observer=bar, **given)
@@ -180,6 +190,38 @@ def _export_all(talk: Talk, store: str, dest: str, **given: Any) -> None:
     talk.say(f"{len(result.exported)} of {len(result.exported) + len(result.failed)} tables of {store} are in {dest}")
     failed = {name: {"message": error.message, "exit_code": error.exit_code} for name, error in result.failed.items()}
     talk.emit("summary", ok=not code, exit_code=code, tables=len(result.exported), failed=failed)
+    if code:
+        click.get_current_context().exit(code)
+
+
+def _export_to_each(talk: Talk, store: str, dests: Sequence[str], **given: Any) -> None:
+    """What :func:`report` tells, of each; one summary, and an exit code that says whether all of them stand."""
+    from penstock.several import export_to_each
+
+    if given["incremental"]:
+        talk.say("each run begins where the last one at its place ended: they are made one after the other")
+    with Bar(talk, "exporting") as bar:
+        result = export_to_each(store, dests, observer=bar, **given)
+    partial = bool(result.failed)
+    for name, done in result.exported.items():
+        partial |= done.partial
+        rows = noun(done.manifest.dataset)
+        for note in done.notes:
+            talk.warn(f"{name}: {note}")
+        for count, number in done.manifest.counts.items():
+            talk.warn(f"{name}: {count.replace('_', ' ')}: {number:,}")
+        talk.say(
+            f"{done.manifest.rows:,} {rows}, {human(done.file_size)} to {name} ({rows} {done.manifest.rows_digest})"
+        )
+        facts = {"rows": done.manifest.rows, "file_size": done.file_size, "events_digest": done.manifest.rows_digest}
+        talk.emit("export", path=name, **facts)
+    for name, error in result.failed.items():
+        talk.warn(f"{name} was not exported: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+    code = PartialResult.exit_code if partial else 0
+    if result.failed and not result.exported:
+        code = next(iter(result.failed.values())).exit_code
+    failed = {name: {"message": error.message, "exit_code": error.exit_code} for name, error in result.failed.items()}
+    talk.emit("summary", ok=not code, exit_code=code, exported=list(result.exported), failed=failed)
     if code:
         click.get_current_context().exit(code)
 

@@ -22,7 +22,7 @@ NAME = "penstock.toml"
 PREFIX = "PENSTOCK"
 #: What names where to read and where to write; paths, and so are the options beside them.
 _ENDS = ("store", "to")
-_PATHS = (*_ENDS, "query-file", "manifest")
+_PATHS = ("store", "query-file", "manifest")
 _LEFT_OUT = ("config", "dry-run", "help")
 #: Options that name columns, and what stands between column and word.
 _NAMED = {"map": "=", "rename": "=", "types": ":"}
@@ -177,7 +177,7 @@ _WORDS = {
 
 def keys_of(command: click.Command) -> dict[str, str]:
     """What may be said of an export: the names of options, and of what kind each value is."""
-    kinds = dict.fromkeys(_ENDS, "text")
+    kinds = {"store": "text", "to": "list"}
     for option in command.params:
         if isinstance(option, click.Option) and (name := option_name(option)) not in _LEFT_OUT:
             kinds[name] = _kind(name, option)
@@ -220,14 +220,22 @@ def _settings(path: Path, table: Mapping[str, Any]) -> dict[str, Setting]:
 
 def _as_option(path: Path, key: str, value: Any) -> Any:
     """A value as its option takes it. A path is one from where the file lies."""
-    if key in _PATHS and value != "-" and "://" not in value:
-        beside = "" if path.parent == Path() else path.parent
-        return os.path.join(beside, os.path.expanduser(value))  # keeps the slash at the end, which says what it is
+    if key == "to":
+        return [_beside(path, one) for one in ([value] if isinstance(value, str) else value)]
+    if key in _PATHS:
+        return _beside(path, value)
     if isinstance(value, dict):
         return [f"{name}{_NAMED[key]}{word}" for name, word in value.items()]
     if key in _LISTS and isinstance(value, list):
         return ",".join(value)
     return [value] if key in _NAMED and isinstance(value, str) else value
+
+
+def _beside(path: Path, value: str) -> str:
+    """A path from where the file lies; with the slash at its end, which says what it is."""
+    if value == "-" or "://" in value:
+        return value
+    return os.path.join("" if path.parent == Path() else path.parent, os.path.expanduser(value))
 
 
 class ConfiguredCommand(click.Command):
@@ -236,11 +244,12 @@ class ConfiguredCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
-        store, dest = _plain(given.get("store")), _plain(given.get("dest"))
+        store, dests = _plain(given.get("store")), given.get("dests")
+        named = store if not (isinstance(dests, (list, tuple)) and dests) else None
         said: Mapping[str, Setting] = {}
         try:
             ctx.obj = settings = settings_of(_plain(given.get("config")) or os.environ.get(f"{PREFIX}_CONFIG"), self)
-            said = settings.export(store) if store is not None and dest is None else settings.defaults
+            said = settings.export(named) if named is not None else settings.defaults
         except ExportError as error:
             ctx.obj = error
         options = {option_name(each): each for each in self.params if isinstance(each, click.Option)}

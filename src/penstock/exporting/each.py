@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from penstock.errors import Cancelled, ExportError, ReaderGone
-from penstock.model.result import ExportResult, TablesResult
+from penstock.model.result import ExportResult, ExportsResult
 
 
-def export_each(names: Iterable[str], export: Callable[[str], ExportResult]) -> TablesResult:
+def export_each(names: Iterable[str], export: Callable[[str], ExportResult]) -> ExportsResult:
     """Export tables by their names; see :func:`penstock.export_tables`."""
     exported: dict[str, ExportResult] = {}
     failed: dict[str, ExportError] = {}
@@ -19,4 +19,4 @@ def export_each(names: Iterable[str], export: Callable[[str], ExportResult]) -> 
             raise
         except ExportError as error:
             failed[name] = error
-    return TablesResult(exported=exported, failed=failed)
+    return ExportsResult(exported=exported, failed=failed)

@@ -22,6 +22,8 @@ from penstock.model.partition import WIDTHS, check_name, check_partitions
 from penstock.model.storage_config import StorageConfig
 
 MIB = 1 << 20
+#: The smallest memory limit.
+LEAST_MEMORY = 64 * MIB
 #: Each worker is a thread with a connection of its own; far more would use up the process's open files.
 MAX_WORKERS = 256
 #: Who can do the work.
@@ -195,7 +197,7 @@ class ExportOptions:
                 raise UsageError(f"{name} does not go with {self.runner}: one process has to see all rows in order")
         if self.max_duration is not None and not self.max_duration > 0:
             raise UsageError(f"max_duration must be more than 0 seconds, not {self.max_duration}")
-        if self.memory_limit < 64 * MIB:
+        if self.memory_limit < LEAST_MEMORY:
             raise UsageError(f"memory_limit must be at least 64 MiB, not {self.memory_limit} bytes")
         if any(mark in self.csv_null for mark in '",\r\n') or not self.csv_null.isprintable():
             raise UsageError("csv_null must be printable text without quotes, commas or line ends")

@@ -89,8 +89,8 @@ class ExportResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TablesResult:
-    """What became of each table of a file, by name: its export, or why there is none."""
+class ExportsResult:
+    """What became of several exports, by table or by destination: the export, or why there is none."""
 
     exported: Mapping[str, ExportResult]
     failed: Mapping[str, ExportError]
