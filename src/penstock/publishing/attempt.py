@@ -108,6 +108,10 @@ class Attempt:
         if shape.rival is not None and any(self._backend.list(shape.rival[0])):
             raise DestinationExists(f"{self._backend.location} holds {shape.rival[1]}", hint="choose another directory")
         text, stat = self._place.read(shape.manifest)
+        if self._who is not None:
+            version = None if stat is None else stat.version
+            self._shape = shape.apart(self._who, version)
+            self.notes += self._place.clear_over(self._shape, version)
         self._data = None if shape.data is None else self._backend.stat(shape.data)
         taken = [there.key for there in (stat, self._data) if there is not None]
         if taken and not overwrite:
@@ -117,8 +121,6 @@ class Attempt:
             if not is_ours(text):
                 raise self._foreign(shape.manifest, "exists and is not a manifest of Penstock's")
             self._old = text, stat
-        if self._who is not None:
-            self._shape = shape.apart(self._who, None if stat is None else stat.version)
         if shape.sums is not None:
             sums, _ = self._place.read(shape.sums)
             if sums is not None and (text is None or not are_sums(sums)):

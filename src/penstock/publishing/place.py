@@ -105,9 +105,9 @@ class Place:
         found = Found(shape=shape, intent=self._intent(shape.attempt), leftovers=self._left(shape.attempt))
         return self.look_after(found)
 
-    def clear_over(self, shape: Shape, version: str) -> list[str]:
-        """Clear what attempts left that lost to this shape's, whose manifest stands in this version: they are dead, or
-        will fail at their commit. Returns what is to be told of it."""
+    def clear_over(self, shape: Shape, version: str | None) -> list[str]:
+        """Clear what attempts left that can commit no more, where this version of the shape's manifest stands, or none:
+        they are dead, or will fail at their commit. Returns what is to be told of it."""
         told: list[str] = []
         for name in self.attempts(shape) if self.backend.traits.apart else ():
             if name != shape.attempt and shape.is_over(name, version):

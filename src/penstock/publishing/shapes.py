@@ -67,9 +67,9 @@ class Shape(Protocol):
         """The same for an attempt of this name."""
         ...
 
-    def is_over(self, attempt: str, version: str) -> bool:
-        """Whether an attempt of this name can commit no more, when an export of this shape is, with this version of the
-        manifest: what it expected is gone for good."""
+    def is_over(self, attempt: str, version: str | None) -> bool:
+        """Whether an attempt of this name can commit no more, if the manifest stands in this version, or not at all:
+        what it expected is gone for good."""
         ...
 
 
@@ -109,7 +109,7 @@ class OneFile:
     def named(self, attempt: str) -> Self:
         return self
 
-    def is_over(self, attempt: str, version: str) -> bool:
+    def is_over(self, attempt: str, version: str | None) -> bool:
         return False
 
 
@@ -142,7 +142,7 @@ class ManifestAlone:
     def named(self, attempt: str) -> Self:
         return self
 
-    def is_over(self, attempt: str, version: str) -> bool:
+    def is_over(self, attempt: str, version: str | None) -> bool:
         return False
 
 
@@ -172,7 +172,7 @@ class Directory:
     def named(self, attempt: str) -> Self:
         return replace(self, attempt=attempt)
 
-    def is_over(self, attempt: str, version: str) -> bool:
+    def is_over(self, attempt: str, version: str | None) -> bool:
         found = _APART.match(attempt)
         return found is not None and found[1] not in (None, _expected(version))
 
@@ -221,9 +221,9 @@ class Run:
     def named(self, attempt: str) -> Self:
         return replace(self, attempt=attempt)
 
-    def is_over(self, attempt: str, version: str) -> bool:
+    def is_over(self, attempt: str, version: str | None) -> bool:
         found = _APART.match(attempt)
-        return found is not None and found[2] is not None and int(found[2]) <= self.number
+        return found is not None and found[2] is not None and int(found[2]) < self.number + (version is not None)
 
 
 def told_apart(attempt: str) -> str:

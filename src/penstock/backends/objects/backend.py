@@ -46,6 +46,8 @@ _SMALL = 4 << 20
 _PIECES, _PIECE, _AT_ONCE = 10_000, 8 << 20, 3
 #: How much larger than was hinted an upload may get before its pieces run out.
 _SPARE = 4
+#: Where a service is tried, and how often, if its answers are lost.
+_PROBES, _TURNS = ".probe/", 3
 #: An ETag that no object has.
 _NO_TAG = f'"{"0" * 32}"'
 
@@ -196,7 +198,8 @@ class ObjectBackend:
         import obstore
 
         found = self._ask("cannot list attempts", lambda: obstore.list_with_delimiter(self._store))
-        return iter(sorted(folder[1:] for folder in found["common_prefixes"] if folder.startswith(".")))
+        names = (f"{folder}/" for folder in found["common_prefixes"] if folder.startswith("."))
+        return iter(sorted(name[1:-1] for name in names if name != _PROBES))
 
     def drop(self, staged: Staged) -> None:
         self._delete(_name(staged))
@@ -263,15 +266,22 @@ class ObjectBackend:
         """Keeps nobody out. Finds out instead whether the service keeps what is expected of a key: there are some that
         take the condition, and overwrite in silence. The traits are true from then on."""
         check_plain(attempt)
-        if not self._probed:
-            name = f".probe-{secrets.token_hex(6)}/probe"
+        for _ in range(_TURNS):
+            with suppress(Unknown):
+                self._probed = self._probed or self._probe()
+                return NoLock()
+        raise IoError(f"{self.location} loses its answers", hint="run the command again when the cause is gone")
+
+    def _probe(self) -> bool:
+        name = f"{_PROBES}{secrets.token_hex(6)}"
+        try:
             self._sent(name, b"first", "create")
             absent = _keeps(Exists, partial(self._sent, name, b"second", "create"))
             version = _keeps(Changed, partial(self._sent, name, b"third", {"e_tag": _NO_TAG}))
-            self.traits = replace(self.traits, put_absent=absent, place_absent=absent, put_version=version)
-            self._delete(name)
-            self._probed = True
-        return NoLock()
+        finally:
+            self.discard(name)
+        self.traits = replace(self.traits, put_absent=absent, place_absent=absent, put_version=version)
+        return True
 
     def send(self, name: str, piece: int) -> Any:
         """A writer of an object, in pieces."""
