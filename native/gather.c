@@ -75,8 +75,7 @@ bool gathers_valid(const struct gather *columns, int64_t count)
 
 static bool is_number(int32_t kind)
 {
-    return kind == GATHER_INT64 || kind == GATHER_FLOAT64 || kind == GATHER_BOOL || kind == GATHER_TIME ||
-           kind == GATHER_DATE;
+    return kind == GATHER_INT64 || kind == GATHER_FLOAT64 || kind == GATHER_BOOL || kind == GATHER_TIME;
 }
 
 /* A bit of 64 for a name; names with different bits are different. */
@@ -449,8 +448,8 @@ static bool put_text(struct rows_made *made, int at, struct text *text, const st
             *present = false;
         }
         return true;
-    default: /* text, verbatim */
-        if (!is_text || memchr(value->bytes, column->kind == GATHER_VERBATIM ? '\n' : '\0', value->length) != NULL ||
+    default: /* text */
+        if (!is_text || memchr(value->bytes, '\0', value->length) != NULL ||
             !utf8_valid((const uint8_t *)value->bytes, value->length))
             break;
         text_put(text, value->bytes, value->length);
@@ -480,9 +479,6 @@ static enum note put_fixed(const struct gather *column, const struct value *valu
         fits = value->type == SQLITE_FLOAT ||
                (is_integer && real < 9223372036854775808.0 && (int64_t)real == value->integer);
         memcpy(number, &real, sizeof real);
-        break;
-    case GATHER_DATE:
-        fits = value->type == SQLITE_TEXT && day_of_text(value->bytes, value->length, number);
         break;
     default:
         if (is_integer)

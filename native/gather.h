@@ -18,13 +18,11 @@ enum gather_kind {
     GATHER_JSON,     /* text that is JSON, less its white space; numbers as digits; JSON's null is null, noted */
     GATHER_BINARY,   /* a blob */
     GATHER_TIME,     /* microseconds since 1970 UTC, by `unit` */
-    GATHER_DATE,     /* text YYYY-MM-DD; days since 1970 */
     GATHER_DECIMAL,  /* text, integer or real as digits, `precision` at most, `scale` of them behind the point */
     GATHER_ANY,      /* any value as JSON; null is `null` */
     GATHER_PLAIN,    /* any value as text; null is null */
     GATHER_NAMED,    /* as GATHER_PLAIN, and numbers are noted */
     GATHER_ID,       /* as GATHER_PLAIN, of 1 to LONGEST_ID bytes without control characters; an empty one is null, noted */
-    GATHER_VERBATIM, /* UTF-8 without line feeds */
     GATHER_PAYLOAD,  /* any value as a JSON object: what is none becomes the member `name` of one */
     GATHER_OBJECT,   /* takes no value of the query: an object without members */
     GATHER_MEMBER,   /* any value as one more member, `name`, of the object that stands before */

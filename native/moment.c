@@ -106,10 +106,11 @@ int64_t day_number(int64_t year, int64_t month, int64_t day)
            1 - 719468;
 }
 
-bool day_of_text(const char *text, size_t length, int64_t *day)
+/* YYYY-MM-DD, of ten bytes, as days since 1970-01-01; false where there is no such day. */
+static bool day_of_text(const char *text, int64_t *day)
 {
     static const char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (length != 10 || text[4] != '-' || text[7] != '-')
+    if (text[4] != '-' || text[7] != '-')
         return false;
     int64_t year = number_of(text, 4), month = number_of(text + 5, 2), of_month = number_of(text + 8, 2);
     if (year < 1 || month < 1 || month > 12 || of_month < 1)
@@ -177,7 +178,7 @@ bool moment_of_text(const char *text, size_t length, enum unit unit, int64_t *mi
         if (number >= 0)
             return (unit != UNIT_AUTO || *text != '0') && moment_of_integer(number, unit, micros, cut);
     }
-    if (length < 10 || !day_of_text(text, 10, &day))
+    if (length < 10 || !day_of_text(text, &day))
         return false;
     *micros = day * MICROS_A_DAY;
     if (at < end && (*at == 'T' || *at == 't' || *at == ' ') && (at = clock_of(at + 1, end, micros, cut)) == NULL)

@@ -15,9 +15,6 @@ bool moment_of_integer(int64_t value, enum unit unit, int64_t *micros, bool *cut
 bool moment_of_real(double value, enum unit unit, int64_t *micros);
 bool moment_of_text(const char *text, size_t length, enum unit unit, int64_t *micros, bool *cut);
 
-/* YYYY-MM-DD as days since 1970-01-01; false where there is no such day. */
-bool day_of_text(const char *text, size_t length, int64_t *day);
-
 /* `width` decimal digits, or -1. */
 int64_t number_of(const char *at, int width);
 /* Days since 1970-01-01 in the Gregorian calendar extended backwards. */

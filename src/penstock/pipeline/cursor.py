@@ -63,7 +63,6 @@ class Cut:
 #: As which type a column comes, where that is not its own.
 _COMES: Mapping[GatherKind, pa.DataType] = {
     GatherKind.BOOL: pa.int64(),
-    GatherKind.DATE: pa.int64(),
     GatherKind.DECIMAL: pa.string(),
 }
 _KINDS = {kind: number for number, kind in enumerate(GatherKind)}

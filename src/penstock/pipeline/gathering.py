@@ -28,13 +28,11 @@ class GatherKind(StrEnum):
     JSON = "json"  #: text that is JSON, without white space; numbers as digits; JSON's null is null (``JSON_NULL``)
     BINARY = "binary"  #: blobs
     TIME = "time"  #: numbers and text by ``unit`` (:mod:`~penstock.pipeline.moments`), as int64 microseconds UTC
-    DATE = "date"  #: text ``YYYY-MM-DD``
     DECIMAL = "decimal"  #: numbers, and text of digits, with at most ``precision`` of them, ``scale`` behind the point
     ANY = "any"  #: anything, as JSON; blobs and invalid UTF-8 as base64, infinities as strings, null as ``null``
     PLAIN = "plain"  #: anything, as text: like ``ANY``, but not quoted, and null is null
     NAMED = "named"  #: like ``PLAIN``, and that a value was a number is noted
     ID = "id"  #: like ``PLAIN``, of 1 to 1,024 bytes without control characters; an empty one is null (``EMPTY``)
-    VERBATIM = "verbatim"  #: text that is UTF-8 without line feeds, as it is
     #: Anything, as a JSON object: what is no JSON object becomes the one member, called as the column is, of one.
     PAYLOAD = "payload"
     OBJECT = "object"  #: no value of the query: a JSON object of nothing but ``members``
@@ -97,7 +95,6 @@ _TYPES: Mapping[GatherKind, pa.DataType] = {
     GatherKind.BOOL: pa.bool_(),
     GatherKind.BINARY: pa.binary(),
     GatherKind.TIME: pa.int64(),
-    GatherKind.DATE: pa.date32(),
 }
 #: What is noted, a row a note; the library knows its columns by their place.
 NOTES = pa.schema(
