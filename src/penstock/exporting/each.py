@@ -1,4 +1,4 @@
-"""Each table of a file: one export after the other, of which none keeps the next from being made."""
+"""One export after the other, of which none keeps the next from being made: of each table, or to each destination."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from penstock.model.result import ExportResult, ExportsResult
 
 
 def export_each(names: Iterable[str], export: Callable[[str], ExportResult]) -> ExportsResult:
-    """Export tables by their names; see :func:`penstock.export_tables`."""
+    """Export by names; see :func:`penstock.export_tables`. Ends where nobody wants more, or nobody reads it."""
     exported: dict[str, ExportResult] = {}
     failed: dict[str, ExportError] = {}
     for name in names:
