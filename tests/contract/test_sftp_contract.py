@@ -52,3 +52,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_it_keeps_what_the_port_promises(check: Callable[[Place], None], place: Place) -> None:
     check(place)
+
+
+def test_names_are_durable_where_the_server_says_so(
+    sshd: SftpServer, asyncssh_server: SftpServer, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    assert place_at(sshd, tmp_path, plain).connect().traits.durable
+    assert not place_at(asyncssh_server, tmp_path / "other", plain).connect().traits.durable

@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_commit_sweep import SCENARIOS, Stage, Tally, _undisturbed
 
+import penstock.backends.sftp.backend as sftp_backend
 from cutting_proxy import CuttingProxy
 from penstock.backends.sftp.address import parse_address
 from penstock.backends.sftp.attempts import Lease
@@ -31,7 +33,7 @@ from penstock.testing.destination_contract import KINDS, publish, staged
 from penstock.testing.faults import Meddle, Operation
 from penstock.testing.faulty import Die, Died, FaultyBackend, LoseAnswer
 from proof_ledger import Ledger
-from proof_size import SEED, share
+from proof_size import FULL, SEED, share
 from sftp_server import NO_SSHD, SSHD, SftpServer, prepared
 
 _LEASE = Lease(beat=0.2, look=0.3, seconds=3)
@@ -40,8 +42,8 @@ _DIRECTORY = next(kind for kind in KINDS if kind.name == "directory")
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-def _backend(server: SftpServer, path: Path, **given: object) -> SftpBackend:
-    return SftpBackend(server.location(path), access=server.access(), lease=_LEASE, **given)  # type: ignore[arg-type]
+def _backend(server: SftpServer, path: Path, **given: Any) -> SftpBackend:
+    return SftpBackend(server.location(path), access=server.access(), **{"lease": _LEASE, **given})
 
 
 @pytest.fixture
@@ -71,6 +73,81 @@ def test_a_death_at_any_call_is_harmless(name: str, fresh: Callable[[str], Stage
         state = stage.judge(new)
         stage.settle(state, new)
     tally.end()
+
+
+class Countdown:
+    """The requests of a client, which dies at one of them: before it is sent, or after it was answered."""
+
+    def __init__(self, nth: int, *, answered: bool) -> None:
+        self.met = 0
+        self.dead = False
+        self._nth, self._answered = nth, answered
+        self._signs: list[Callable[[], object]] = []
+
+    def counted(self, ask: Callable[[], Any]) -> Any:
+        self.met += 1
+        if self.dead or (self.met == self._nth and not self._answered):
+            self._die()
+        try:
+            return ask()
+        finally:
+            if self.met == self._nth:
+                self._die()
+
+    def _die(self) -> None:
+        self.dead = True
+        for end in self._signs:
+            end()
+        raise Died
+
+    def session(self, *given: Any) -> Session:
+        """A session that counts; signs of life end with the client."""
+        session = Session(*given)
+        ask, use, keep_doing = session.ask, session.use, session.keep_doing
+
+        def kept(*given: Any, **named: Any) -> Callable[[], object]:
+            self._signs.append(keep_doing(*given, **named))
+            return self._signs[-1]
+
+        def used(work: Any) -> Any:
+            try:
+                return self.counted(lambda: use(work))
+            finally:
+                work.close()
+
+        session.ask = lambda *given, **named: self.counted(lambda: ask(*given, **named))  # type: ignore[method-assign]
+        session.use, session.keep_doing = used, kept  # type: ignore[method-assign]
+        return session
+
+
+@pytest.mark.parametrize("name", ["file-overwrite", "directory-overwrite", "run"])
+def test_a_client_that_dies_at_any_request_is_harmless(
+    name: str, sshd: SftpServer, tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, _ = _undisturbed(name)
+    tally = Tally(ledger, f"sftp, {name}: died at a request", "crash points")
+    seen = set()
+    for number in itertools.count(1 + SEED % share(29), share(29)):
+        countdown = Countdown(number // 2 + 1, answered=bool(number % 2))
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        stage = Stage(partial(_backend, sshd, folder, lease=replace(_LEASE, look=0.1, seconds=1)), SCENARIOS[name])
+        with monkeypatch.context() as patch:
+            patch.setattr(sftp_backend, "Session", countdown.session)
+            try:
+                stage.export()
+            except Died:
+                tally.planned += 1
+                tally.fired += 1
+            else:
+                assert countdown.met <= number // 2
+                break
+        state = stage.judge(new)
+        seen.add(state)
+        stage.settle(state, new)
+    tally.end()
+    assert tally.fired > 3
+    assert len(seen) > 1 or not FULL
 
 
 @pytest.mark.parametrize("happens", [False, True], ids=["undone", "done"])
