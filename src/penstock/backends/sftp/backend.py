@@ -156,7 +156,9 @@ class SftpBackend:
     def _created(self, path: str) -> asyncssh.SFTPClientFile:
         flags = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
         try:
-            return self._server.session.ask(lambda client: client.open(path, flags, encoding=None), changes=True)
+            return self._server.session.ask(
+                lambda client: client.open(path, flags, encoding=None, block_size=0), changes=True
+            )
         except GONE:
             raise
         except asyncssh.SFTPError as error:

@@ -15,8 +15,9 @@ from penstock.errors import Changed, ExportError, IoError
 from penstock.ports.backend import Staged
 from penstock.ports.format import Buffer
 
-#: Bytes of a request, and how many are on their way: a slow line has to carry all of them within a timeout.
-_BLOCK, _AHEAD = 1 << 16, 32
+#: Bytes of a request, which every server has to take, and how many of these are on their way: a slow line has to carry
+#: all of them within a timeout.
+_BLOCK, _AHEAD = 1 << 15, 64
 _READ = 1 << 20
 
 

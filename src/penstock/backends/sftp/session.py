@@ -60,9 +60,15 @@ class _Loop:
         with cls._guard:
             if cls._there is None or cls._there[0] != os.getpid():
                 loop = asyncio.new_event_loop()
+                # Of a request in several pieces one failure is told to who asked; that others failed too adds nothing.
+                loop.set_exception_handler(_told_already)
                 threading.Thread(target=loop.run_forever, name="penstock-sftp", daemon=True).start()
                 cls._there = os.getpid(), loop
             return cls._there[1]
+
+
+def _told_already(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave it at that."""
 
 
 class Session:
