@@ -35,8 +35,8 @@ _HOMES = {
     "RepairResult": "penstock.model.result",
     "ResumeResult": "penstock.model.result",
     "Exporter": "penstock.api",
-    "FileDestination": "penstock.wiring",
-    "DirectoryDestination": "penstock.wiring",
+    "FileDestination": "penstock.addresses",
+    "DirectoryDestination": "penstock.addresses",
     "Gap": "penstock.model.gaps",
     "GapKind": "penstock.model.gaps",
     "GapsResult": "penstock.model.gaps",
@@ -78,6 +78,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from penstock.addresses import DirectoryDestination as DirectoryDestination
+    from penstock.addresses import FileDestination as FileDestination
     from penstock.api import (
         Exporter as Exporter,
     )
@@ -177,5 +179,3 @@ if TYPE_CHECKING:
     )
     from penstock.sources.sqlite.store import SqliteAnalyticsStorage as SqliteAnalyticsStorage
     from penstock.sources.tables.source import AdoptedTable as AdoptedTable
-    from penstock.wiring import DirectoryDestination as DirectoryDestination
-    from penstock.wiring import FileDestination as FileDestination

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from penstock.errors import InvalidFormat, UsageError
+from penstock.errors import InvalidFormat, UsageError, from_os_error
 from penstock.model.location import Location, check_key
 from penstock.model.options import ExportFormat, ExportOptions, parse_ending
 from penstock.model.table_url import DATABASES, TableUrl, check_table, parse_table_url
@@ -15,6 +16,9 @@ from penstock.ports.backend import Backend
 from penstock.publishing.destination import ExportDestination
 from penstock.publishing.lineage import LineageDestination
 from penstock.publishing.shapes import Directory, OneFile
+
+if TYPE_CHECKING:
+    from penstock.backends.local.fileops import FileOps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +151,40 @@ def local(location: str | os.PathLike[str], what: str) -> Path:
             return Path(text.removeprefix("file://"))
         raise UsageError(f"{what} of scheme {scheme}:// is not known", hint="give a local path")
     return Path(text)
+
+
+def existing_destination(destination: str | os.PathLike[str], dataset: str | None = None) -> ExportDestination:
+    """The file, directory or table that a path or a URL means, whether it is there or not; a table is called like the
+    dataset if it has no other name."""
+    there = remote(destination, dataset)
+    if there is not None:
+        return there
+    text = os.fspath(destination)
+    path = local(destination, "a destination")
+    try:
+        stands = path.is_dir()
+    except OSError as error:
+        raise from_os_error(error, f"cannot look at {path}") from None
+    if stands or text.endswith("/") or path.name in ("", ".", "..") or "." not in path.name:
+        return DirectoryDestination(path)
+    return FileDestination(path)
+
+
+def FileDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None) -> ExportDestination:  # noqa: N802  # a public name
+    """One file of the local file system, with its manifest beside it as ``NAME.manifest.json``."""
+    from penstock.backends.local.backend import LocalBackend
+
+    place = local(path, "a destination")
+    if place.name in ("", ".."):
+        raise UsageError(f"{path} does not name a file", hint="name one, or end the name with / for a directory")
+    return ExportDestination(LocalBackend(place.parent, make=False, ops=ops), OneFile(place.name))
+
+
+def DirectoryDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None) -> ExportDestination:  # noqa: N802  # as above
+    """A directory of the local file system: parts in ``data/``, and all about them in ``_penstock/``."""
+    from penstock.backends.local.backend import LocalBackend
+
+    return ExportDestination(LocalBackend(local(path, "a destination"), ops=ops), Directory())
 
 
 def named(name: str, wanted: ExportFormat | None) -> tuple[ExportFormat, str | None]:

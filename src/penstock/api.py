@@ -352,20 +352,21 @@ def repair(
     config: StorageConfig | None = None,
     observer: Observer | None = None,
 ) -> RepairResult:
-    """Make the parts and runs of a lineage again that are missing or damaged, from the store that holds their rows.
+    """Make the parts, rolls and runs of a lineage again that are missing or damaged, from the store of their rows.
 
     Every part is read. What the store gives for one counts only if it has as many rows with the same digest: if its
     bytes are those of the part, they go back under its name; else a run of maintenance removes the part and adds
     another one with the same rows. A run whose manifest was lost is waived by such a run, by name, if the store holds
-    as many rows in its stretch, and those that the next run names. What cannot be proven is in ``result.left``, and
-    stays as it was. ``options`` says what no manifest records, as for :func:`resume`: with the sizes of parts that
-    the runs were made with, bytes come out the same.
+    as many rows in its stretch, and those that the next run names. A roll goes back only if its very bytes come out.
+    What cannot be proven is in ``result.left``, and stays as it was. ``options`` says what no manifest records, as for
+    :func:`resume`: with the sizes of parts that the runs were made with, bytes come out the same.
 
     Raises :class:`~penstock.errors.NotFound` if there is no lineage, :class:`~penstock.errors.UsageError` for an export
     that is none, :class:`~penstock.errors.ManifestError` if no manifest is left, :class:`~penstock.errors.Locked`.
     """
     from penstock.exporting import repair as repairing
     from penstock.exporting import resume as resuming
+    from penstock.reading.chain import links_left
 
     place = wiring.resolve_published(lineage)
     if not isinstance(place, LineageDestination) and place.lies_there():
@@ -376,7 +377,7 @@ def repair(
     found = wiring.existing_lineage(lineage)
     given = options if options is not None else ExportOptions()
     with ExitStack() as stack:
-        plan = resuming.plan(repairing.links_of(found), given)
+        plan = resuming.plan(links_left(found), given)
         if not isinstance(store, Source):
             store = stack.enter_context(closing(wiring.open_source(store, plan.opening(config))))
         workers = stack.enter_context(hired(given))

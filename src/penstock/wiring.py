@@ -9,10 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from penstock.addresses import format_of, local, named, refuse, remote, remote_directory, split
+from penstock.addresses import (
+    DirectoryDestination,
+    existing_destination,
+    format_of,
+    local,
+    named,
+    refuse,
+    remote_directory,
+    split,
+)
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
@@ -23,11 +31,7 @@ from penstock.model.storage_config import StorageConfig
 from penstock.ports.source import AnalyticsStorage, Source
 from penstock.publishing.destination import Destination, ExportDestination
 from penstock.publishing.lineage import LineageDestination
-from penstock.publishing.shapes import Directory, OneFile
 from penstock.publishing.stream import StreamDestination
-
-if TYPE_CHECKING:
-    from penstock.backends.local.fileops import FileOps
 
 STREAM = "-"
 
@@ -105,23 +109,6 @@ def store_files(store: str | os.PathLike[str]) -> list[Path]:
     return [path, *(Path(f"{path}-{what}") for what in ("wal", "shm", "journal"))]
 
 
-def FileDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None) -> ExportDestination:  # noqa: N802  # a public name
-    """One file of the local file system, with its manifest beside it as ``NAME.manifest.json``."""
-    from penstock.backends.local.backend import LocalBackend
-
-    place = local(path, "a destination")
-    if place.name in ("", ".."):
-        raise UsageError(f"{path} does not name a file", hint="name one, or end the name with / for a directory")
-    return ExportDestination(LocalBackend(place.parent, make=False, ops=ops), OneFile(place.name))
-
-
-def DirectoryDestination(path: str | os.PathLike[str], *, ops: FileOps | None = None) -> ExportDestination:  # noqa: N802  # as above
-    """A directory of the local file system: parts in ``data/``, and all about them in ``_penstock/``."""
-    from penstock.backends.local.backend import LocalBackend
-
-    return ExportDestination(LocalBackend(local(path, "a destination"), ops=ops), Directory())
-
-
 def resolve_target(
     destination: str | os.PathLike[str] | ExportDestination | LineageDestination | StreamDestination,
     options: ExportOptions,
@@ -174,23 +161,6 @@ def _stream(manifest: str | os.PathLike[str] | None) -> StreamDestination:
     if path.is_dir():
         raise UsageError(f"{path} is a directory, a file is meant", hint="choose another name")
     return StreamDestination(sink, (LocalBackend(path.parent, make=False), path.name))
-
-
-def existing_destination(destination: str | os.PathLike[str], dataset: str | None = None) -> ExportDestination:
-    """The file, directory or table that a path or a URL means, whether it is there or not; a table is called like the
-    dataset if it has no other name."""
-    there = remote(destination, dataset)
-    if there is not None:
-        return there
-    text = os.fspath(destination)
-    path = local(destination, "a destination")
-    try:
-        stands = path.is_dir()
-    except OSError as error:
-        raise from_os_error(error, f"cannot look at {path}") from None
-    if stands or text.endswith("/") or path.name in ("", ".", "..") or "." not in path.name:
-        return DirectoryDestination(path)
-    return FileDestination(path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

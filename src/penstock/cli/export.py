@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -24,7 +24,7 @@ from penstock.errors import ExportError, LimitReached, PartialResult, UsageError
 from penstock.model.filter import ExportFilter
 from penstock.model.flatten import FLATTEN_COLUMNS, parse_given
 from penstock.model.options import RUNNERS, ExportOptions
-from penstock.model.result import ExportResult
+from penstock.model.result import ExportResult, ExportsResult
 from penstock.model.storage_config import StorageConfig
 
 
@@ -180,18 +180,27 @@ def _export_all(talk: Talk, store: str, dest: str, **given: Any) -> None:
         result = export_tables(store, dest, observer=bar, **given)
     for name, done in result.exported.items():
         talk.say(f"{name}: {done.manifest.rows:,} rows, {human(done.file_size)} to {done.path}")
-        for count, number in done.manifest.counts.items():
-            talk.warn(f"{name}: {count.replace('_', ' ')}: {number:,}")
+        _counted(talk, name, done.manifest.counts)
         talk.emit("table", name=name, rows=done.manifest.rows, path=str(done.path), file_size=done.file_size)
-    for name, error in result.failed.items():
-        talk.warn(f"{name} was not exported: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+    failed = _failed(talk, result)
     partial = result.failed or any(done.partial for done in result.exported.values())
     code = PartialResult.exit_code if partial else 0
     talk.say(f"{len(result.exported)} of {len(result.exported) + len(result.failed)} tables of {store} are in {dest}")
-    failed = {name: {"message": error.message, "exit_code": error.exit_code} for name, error in result.failed.items()}
     talk.emit("summary", ok=not code, exit_code=code, tables=len(result.exported), failed=failed)
     if code:
         click.get_current_context().exit(code)
+
+
+def _failed(talk: Talk, result: ExportsResult) -> dict[str, dict[str, Any]]:
+    """Say what was not exported, and why; gives it as the summary has it."""
+    for name, error in result.failed.items():
+        talk.warn(f"{name} was not exported: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+    return {name: {"message": error.message, "exit_code": error.exit_code} for name, error in result.failed.items()}
+
+
+def _counted(talk: Talk, name: str, counts: Mapping[str, int]) -> None:
+    for count, number in counts.items():
+        talk.warn(f"{name}: {count.replace('_', ' ')}: {number:,}")
 
 
 def _export_to_each(talk: Talk, store: str, dests: Sequence[str], **given: Any) -> None:
@@ -208,19 +217,16 @@ def _export_to_each(talk: Talk, store: str, dests: Sequence[str], **given: Any) 
         rows = noun(done.manifest.dataset)
         for note in done.notes:
             talk.warn(f"{name}: {note}")
-        for count, number in done.manifest.counts.items():
-            talk.warn(f"{name}: {count.replace('_', ' ')}: {number:,}")
+        _counted(talk, name, done.manifest.counts)
         talk.say(
             f"{done.manifest.rows:,} {rows}, {human(done.file_size)} to {name} ({rows} {done.manifest.rows_digest})"
         )
         facts = {"rows": done.manifest.rows, "file_size": done.file_size, "events_digest": done.manifest.rows_digest}
         talk.emit("export", path=name, **facts)
-    for name, error in result.failed.items():
-        talk.warn(f"{name} was not exported: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+    failed = _failed(talk, result)
     code = PartialResult.exit_code if partial else 0
     if result.failed and not result.exported:
         code = next(iter(result.failed.values())).exit_code
-    failed = {name: {"message": error.message, "exit_code": error.exit_code} for name, error in result.failed.items()}
     talk.emit("summary", ok=not code, exit_code=code, exported=list(result.exported), failed=failed)
     if code:
         click.get_current_context().exit(code)

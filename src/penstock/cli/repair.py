@@ -21,7 +21,7 @@ from penstock.model.options import ExportOptions
 @click.option("--workers", type=int, metavar="N", help="Threads that read and render; one per core by default.")
 @talk_options
 def command(lineage: str, store: str, **given: Any) -> None:
-    """Make the missing and damaged parts and runs of LINEAGE again, from the store that still holds their rows.
+    """Make the missing and damaged parts, rolls and runs of LINEAGE again, from the store that still holds their rows.
 
     Every part is read. What STORE gives counts only if it has the digest of the part: the same bytes go back under its
     name; where they come out otherwise, a run of maintenance names the part that goes and the one that comes. Manifests

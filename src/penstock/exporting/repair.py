@@ -1,5 +1,5 @@
-"""Repair: parts and runs of a lineage that are missing or damaged, made again from the store that still holds their
-rows.
+"""Repair: parts, rolls and runs of a lineage that are missing or damaged, made again from the store that still holds
+their rows.
 
 Nothing is believed of the store: what it gives counts only if it has the digest that the manifest names. Parts that
 come out byte for byte go back under their names. Others become parts of a run of maintenance, which removes the old
@@ -12,10 +12,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby
 from typing import Any
 
-from penstock.errors import ManifestError
 from penstock.exporting.chosen import Counted, OfPartition, Rolled, within
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
@@ -44,7 +43,7 @@ from penstock.ports.source import Clock, Rows, Source, View
 from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination, totals_of
 from penstock.publishing.shapes import Run as RunShape
-from penstock.reading.chain import Link, faults, read_link, without_waived
+from penstock.reading.chain import Link, links_left
 from penstock.reading.part import damage
 
 _LAST_NUMBER = re.compile(r"-(-?\d+)-[0-9a-f]{8}(?:-[0-9a-f]{12})?(?:\.\w+)+\Z", re.ASCII)
@@ -64,7 +63,7 @@ def repair(
     try:
         with uninterrupted():
             publication = destination.begin_repair()
-        storage, _ = storage.continuing(links_of(destination)[-1].manifest.source)
+        storage, _ = storage.continuing(links_left(destination)[-1].manifest.source)
         storage = storage.narrowed(plan.options.read(storage.dataset, plan.filter))
         with workers.pin(storage) as view:
             with _Repair(view, storage.dataset, destination, plan, publication, workers) as work:
@@ -91,27 +90,6 @@ def repair(
     )
 
 
-def links_of(destination: LineageDestination) -> list[Link]:
-    """All runs whose manifests can be read and follow each other, whatever is missing between them. Raises
-    :class:`~penstock.errors.ManifestError` if none is left, or if two contradict each other."""
-    links: list[Link] = []
-    for name, text in destination.runs():
-        try:
-            links.append(read_link(name, text))
-        except ManifestError:
-            continue
-    links = without_waived(links)
-    for last, link in pairwise(links):
-        for fault in faults(last, link):
-            raise ManifestError(fault.message, hint=fault.hint or "begin a new lineage in another directory")
-    if not links:
-        raise ManifestError(
-            f"{destination.place} has no manifest left that can be read: nothing says what it held",
-            hint="begin a new lineage in another directory",
-        )
-    return links
-
-
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A part that was made again, and what it is staged as."""
@@ -133,7 +111,7 @@ class _Repair(Closing):
         publication: Attempt,
         workers: Workers,
     ) -> None:
-        self.links = links_of(destination)
+        self.links = links_left(destination)
         self._steps = parse_steps(self.links[-1].manifest.steps)
         self._pinned = view
         self._view = stepped(view, self._steps)

@@ -27,7 +27,7 @@ NOTHING = Known(rows=0, numbers="0" * 32)
 
 
 def content_of(written: Dataset) -> Callable[[pa.RecordBatch], array[int]]:
-    """Makes hashes of batches of a dataset's rows; the content of a row are its own columns that are written."""
+    """Makes hashes of batches of a dataset's rows; the content of a row is its own columns that are written."""
     names, text = list(written.own), RowText(written.select(written.own))
 
     def hashes(batch: pa.RecordBatch) -> array[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from penstock.errors import IntegrityError, ManifestError
@@ -76,6 +77,27 @@ def without_waived(chain: Sequence[Link]) -> list[Link]:
     """The links whose runs the last one does not do without: what these held lies in other runs by now."""
     waived = {one.run for link in chain[-1:] for one in link.lineage.waived}
     return [link for link in chain if link.lineage.run not in waived]
+
+
+def links_left(destination: LineageDestination) -> list[Link]:
+    """All runs whose manifests can be read and follow each other, whatever is missing between them. Raises
+    :class:`ManifestError` if none is left, or if two contradict each other."""
+    links: list[Link] = []
+    for name, text in destination.runs():
+        try:
+            links.append(read_link(name, text))
+        except ManifestError:
+            continue
+    links = without_waived(links)
+    for last, link in pairwise(links):
+        for fault in faults(last, link):
+            raise ManifestError(fault.message, hint=fault.hint or "begin a new lineage in another directory")
+    if not links:
+        raise ManifestError(
+            f"{destination.place} has no manifest left that can be read: nothing says what it held",
+            hint="begin a new lineage in another directory",
+        )
+    return links
 
 
 def _gap(missing: int, before: int) -> ManifestError:
