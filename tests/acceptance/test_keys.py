@@ -248,7 +248,7 @@ def test_integers_that_tie_need_no_index(tmp_path: Path, penstock: Command) -> N
             "at",
             "not compared byte by byte: case does not count",
         ),
-        ("at TEXT COLLATE RTRIM", "(1, 'a'), (2, 'b')", "at,id", "not compared byte by byte: spaces at the end do"),
+        ("at TEXT COLLATE RTRIM", "(1, 'a'), (2, 'b')", "at,id", "not compared byte by byte: spaces at the end do not"),
         ("at TEXT", "(1, CAST(x'ff' AS TEXT))", "at", "the key column 'at' holds text that is no UTF-8"),
         ("at TEXT", "(1, 'x')", "when,id", "has no column 'when'"),
     ],

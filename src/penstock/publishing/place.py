@@ -135,10 +135,9 @@ class Place:
         there = self.backend.stat(entry.name)
         staged = self._staged(found.shape, staged_name(0))
         whole = staged is not None and staged.size == entry.bytes and self._digest(staged) == entry.sha256
+        # the same version again is what was put, if it is no more staged: the bytes are the same
         if (None if there is None else there.version) == intent.data and (whole or self.holds(entry) is None):
-            data = (
-                Data.BEFORE
-            )  # the same version again is what was put, if it is no more staged: the bytes are the same
+            data = Data.BEFORE
         else:
             data = Data.OTHER if self.holds(entry) is None else Data.NEW
         return replace(found, data=data, staged=whole)

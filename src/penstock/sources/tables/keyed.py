@@ -21,7 +21,7 @@ from penstock.sources.tables.keys import KeyOrder, Keys, check_gathered
 from penstock.sources.tables.numbering import ROW_OVERHEAD
 from penstock.sources.tables.projection import gathered
 from penstock.sources.tables.stream import StreamView
-from penstock.sources.tables.view import ForeignView, TableView, pieces
+from penstock.sources.tables.view import WHOLE, ForeignView, TableView, pieces
 
 _SIZE = Gather("size", GatherKind.INT64)
 #: Times 32,768 keys that are held at once.
@@ -43,7 +43,7 @@ class _Keyed(ForeignView):
             self._pool.lend() as connection,
             connection.cursor(sql, columns=self._order.gathers, guarded=self._shape.guarded) as cursor,
         ):
-            taken = cursor.take(count, 1 << 62)
+            taken = cursor.take(count, WHOLE)
         return [] if taken is None else list(self._order.keys_of(taken.batch))
 
     @cached_property
@@ -120,7 +120,7 @@ class _Keyed(ForeignView):
         behind = f"WHERE {self._order.among(numbers)} ORDER BY {self._order.sorting}"
         converter, found, there = self._projection.converter(ExportFilter()), list[Key](), []
         with self._pool.lend() as connection:
-            for read in gathered(connection, self._projection, behind, rows=2 * len(numbers), size=1 << 62):
+            for read in gathered(connection, self._projection, behind, rows=2 * len(numbers), size=WHOLE):
                 found += self._order.keys_of(read.batch)
                 there.append(converter.convert(self._order.settled(read, self._projection.order)))
         return found, pa.concat_batches([*there, pa.RecordBatch.from_pylist([], self._projection.schema)])

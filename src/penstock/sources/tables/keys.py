@@ -32,10 +32,10 @@ _SHOWN = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyOrder:
-    """The order of a table's rows by ``columns``: those that were named, and those that part the rows of one value.
-    In ``apart``, if there are any, no two rows are alike.
-    ``served`` says that an index finds rows by it. ``kinds`` says of each column once it was looked at whether it holds
-    numbers or texts. ``measured`` are the columns that make up the size of a row."""
+    """The order of a table's rows by ``columns``: those that were named, and those that part the rows of one value. In
+    ``apart``, if there are any, no two rows are alike. ``served`` says that an index finds rows by it. ``kinds`` says
+    of each column once it was looked at whether it holds numbers or texts. ``measured`` are the columns that make up
+    the size of a row."""
 
     shape: Shape
     columns: tuple[str, ...]
@@ -165,22 +165,25 @@ class KeyOrder:
 
     def _check_text(self, connection: Connection, column: str) -> None:
         """Texts are compared byte by byte, or nothing is known of their order here."""
-        probe = f"SELECT {quote_name(column)} AS x FROM {self.shape.source} WHERE 0 UNION ALL SELECT 'a'"
-        try:
-            like = [int(each) for each in self._taken(connection, f"SELECT x = 'A', x = 'a ' FROM ({probe})", 2)]
-        except ExportError as error:
-            like = [1, 1]
-            why = error.message
-        else:
-            why = "case" if like[0] else "spaces at the end"
-            why = f"{why} does not count"
-        if connection.query("PRAGMA encoding")[0]["encoding"] != "UTF-8":
-            like, why = [1], "the file holds texts as UTF-16"
-        if any(like):
+        why = self._otherwise(connection, column)
+        if why is not None:
             raise InvalidMapping(
                 f"{self.shape.name}: the key column {column!r} is not compared byte by byte: {why}",
                 hint="name a column with the collation BINARY, or one of numbers, with --key",
             )
+
+    def _otherwise(self, connection: Connection, column: str) -> str | None:
+        """Why texts of a column are compared otherwise than by their bytes, if they are."""
+        if connection.query("PRAGMA encoding")[0]["encoding"] != "UTF-8":
+            return "the file holds texts as UTF-16"
+        probe = f"SELECT {quote_name(column)} AS x FROM {self.shape.source} WHERE 0 UNION ALL SELECT 'a'"
+        try:
+            case, spaces = map(int, self._taken(connection, f"SELECT x = 'A', x = 'a ' FROM ({probe})", 2))
+        except ExportError as error:
+            return error.message
+        if case:
+            return "case does not count"
+        return "spaces at the end do not count" if spaces else None
 
 
 class Keys:

@@ -29,7 +29,7 @@ from penstock.sources.tables.projection import Converter, Projection, gathered, 
 from penstock.sources.tables.slices import sampled_slices, slices
 
 #: More bytes than any rows have.
-_WHOLE = 1 << 62
+WHOLE = 1 << 62
 #: Between two looks at the clock where turns end: some 10 ms.
 _TURN_ROWS = RANGE_ROWS // 2
 #: Rows that are wanted of some are read by themselves up to so many pieces; if there are more, all between are.
@@ -192,7 +192,7 @@ class ForeignView(Closing):
         behind = f"WHERE {self._numbering.among(numbers)} ORDER BY {self._numbering.sorting}"
         converter, found, there = self._projection.converter(ExportFilter()), [], []
         with self._pool.lend() as connection:
-            for rows in gathered(connection, self._projection, behind, rows=2 * len(numbers), size=_WHOLE):
+            for rows in gathered(connection, self._projection, behind, rows=2 * len(numbers), size=WHOLE):
                 there.append(converter.convert(rows))
                 found += rows.batch[self._projection.order].to_pylist()
         return found, pa.concat_batches([*there, pa.RecordBatch.from_pylist([], self._projection.schema)])
