@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from hypothesis import HealthCheck, settings
 
 import object_services
 import penstock_command
+import postgres_server
 import sample_events
 from penstock import SqliteAnalyticsStorage
 from proof_ledger import Ledger
 from proof_size import JUDGED, SEED, TIMES
 from sftp_server import asyncssh_server, sshd  # noqa: F401  # fixtures
 
+#: For every process that tests start, of which one is begun only once.
+os.environ["PENSTOCK_TEST_SECRET"] = postgres_server.PASSWORD
 _LEDGER = pytest.StashKey[Ledger]()
 
 settings.register_profile(
@@ -56,6 +60,27 @@ def penstock(tmp_path: Path, command_server: penstock_command.Server) -> Callabl
 def penstock_process(tmp_path: Path) -> Callable[..., penstock_command.Run]:
     """The same, in a process of its own for each command line."""
     return lambda *arguments: penstock_command.run(*arguments, cwd=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Server]:
+    """A real PostgreSQL server, whose password is in the environment as ``PENSTOCK_TEST_SECRET``."""
+    if postgres_server.programs() is None:
+        pytest.skip(postgres_server.MISSING)
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def new_database(postgres: postgres_server.Server) -> Callable[[], str]:
+    """Makes a database that is empty, and gives its name."""
+
+    def make() -> str:
+        name = f"db_{uuid.uuid4().hex}"
+        postgres.ask("postgres", f"CREATE DATABASE {name}")
+        return name
+
+    return make
 
 
 @pytest.fixture(scope="session")

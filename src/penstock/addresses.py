@@ -115,6 +115,10 @@ def table_at(url: TableUrl, dataset: str | None = None) -> ExportDestination:
     from penstock.publishing.tables import TableExport
 
     name = url.table if url.table is not None or dataset is None else check_table(dataset)
+    if url.location.scheme == "postgresql":
+        from penstock.tables.postgres import postgres_table
+
+        return TableExport(TableFiles(postgres_table(url, name)))
     path = Path(url.location.path[1:])
     if url.location.scheme == "duckdb":
         from penstock.tables.duckdb import duckdb_table

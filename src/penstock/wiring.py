@@ -20,6 +20,7 @@ from penstock.addresses import (
     refuse,
     remote_directory,
     split,
+    table_at,
 )
 from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
@@ -28,6 +29,7 @@ from penstock.model.manifest import parse_manifest
 from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.result import TableFacts
 from penstock.model.storage_config import StorageConfig
+from penstock.model.table_url import parse_table_url
 from penstock.ports.source import AnalyticsStorage, Source
 from penstock.publishing.destination import Destination, ExportDestination
 from penstock.publishing.lineage import LineageDestination
@@ -72,8 +74,12 @@ def list_tables(store: str | os.PathLike[str], config: StorageConfig | None = No
 
 
 def destination_in(directory: str | os.PathLike[str], table: str) -> ExportDestination:
-    """The directory of a table's export in one that is made if it is missing: it is called like the table, and what may
-    not stand in the name of a folder, or would have a reader pass it over, is escaped."""
+    """The table of the same name in a database, or a directory that is called like it in one that is made if it is
+    missing; what may not stand in the name of a folder, or would have a reader pass it over, is escaped."""
+    url = parse_table_url(os.fspath(directory))
+    if url is not None:
+        refuse(url.table, "every table keeps its own name", "?table=NAME")
+        return table_at(url, table)
     name = quote(table, safe=" ,()+=@", errors="surrogatepass")
     name = f"%{name[:1].encode().hex().upper()}{name[1:]}" if name[:1] in "._" else name
     there = remote_directory(f"{os.fspath(directory).rstrip('/')}/{name}/", "a directory")

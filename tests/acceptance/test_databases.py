@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from penstock import Exporter, SqliteAnalyticsStorage
 from penstock.errors import UnfitValue
 from penstock.testing.arrow_source import ArrowSource
 from penstock_command import Run
+from postgres_server import PASSWORD, Server
 
 Command = Callable[..., Run]
+#: Where the password is, in a URL.
+SECRET = "?password=env:PENSTOCK_TEST_SECRET"
 
 
 def ask_sqlite(path: Path, sql: str) -> list[list[Any]]:
@@ -32,16 +37,36 @@ def ask_duckdb(path: Path, sql: str) -> list[list[Any]]:
         return [list(row) for row in connection.execute(sql).fetchall()]
 
 
-#: A database that is a file: its URL up to the file, and another program that reads and changes it.
-DATABASES = [("sqlite", ask_sqlite), ("duckdb", ask_duckdb)]
-Ask = Callable[[Path, str], list[list[Any]]]
+def ask_postgres(server: Server, name: str, sql: str) -> list[list[Any]]:
+    """What psql answers, numbers as numbers."""
+    return [
+        [int(field) if field is not None and re.fullmatch(r"-?\d+", field) else field for field in row]
+        for row in server.ask(name, sql)
+    ]
 
 
-@pytest.fixture(params=DATABASES, ids=[name for name, _ in DATABASES])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Callable[[str], list[list[Any]]]]:
-    """The URL of a file that is not there yet, and what another program answers about it."""
-    name, ask = request.param
-    return f"{name}:///out.db", lambda sql: ask(tmp_path / "out.db", sql)
+Ask = Callable[[str], list[list[Any]]]
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that is empty at first: its URL, and what another program answers about it."""
+
+    url: str
+    ask: Ask
+
+    def table(self, name: str) -> str:
+        return f"{self.url}{'&' if '?' in self.url else '?'}table={name}"
+
+
+@pytest.fixture(params=["sqlite", "duckdb", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    if request.param != "postgresql":
+        ask = {"sqlite": ask_sqlite, "duckdb": ask_duckdb}[request.param]
+        return Database(f"{request.param}:///out.db", lambda sql: ask(tmp_path / "out.db", sql))
+    server: Server = request.getfixturevalue("postgres")
+    name = request.getfixturevalue("new_database")()
+    return Database(server.url(name, SECRET), lambda sql: ask_postgres(server, name, sql))
 
 
 def _orders(path: Path, ids: Sequence[int]) -> None:
@@ -51,9 +76,9 @@ def _orders(path: Path, ids: Sequence[int]) -> None:
 
 
 def test_events_lie_in_the_table_as_other_programs_read_them(
-    penstock: Command, filled: SqliteAnalyticsStorage, database: tuple[str, Ask]
+    penstock: Command, filled: SqliteAnalyticsStorage, database: Database
 ) -> None:
-    url, ask = database
+    url, ask = database.url, database.ask
     events = list(filled.scan())
     told = penstock("export", "events.db", url, "--json").summary
 
@@ -69,10 +94,8 @@ def test_events_lie_in_the_table_as_other_programs_read_them(
     assert json.loads(manifest)["rows_digest"]["value"] == told["events_digest"]
 
 
-def test_the_digest_is_that_of_a_file(
-    penstock: Command, filled: SqliteAnalyticsStorage, database: tuple[str, Ask]
-) -> None:
-    url, _ = database
+def test_the_digest_is_that_of_a_file(penstock: Command, filled: SqliteAnalyticsStorage, database: Database) -> None:
+    url = database.url
     file = penstock("export", "events.db", "out.ndjson", "--json").summary
     table = penstock("export", "events.db", url, "--json", "--verify-written").summary
 
@@ -84,10 +107,8 @@ def test_the_digest_is_that_of_a_file(
     assert penstock("diff", "events.db", "back.db").code == 0
 
 
-def test_loading_twice_leaves_one_copy(
-    penstock: Command, filled: SqliteAnalyticsStorage, database: tuple[str, Ask]
-) -> None:
-    url, ask = database
+def test_loading_twice_leaves_one_copy(penstock: Command, filled: SqliteAnalyticsStorage, database: Database) -> None:
+    url, ask = database.url, database.ask
     first = penstock("export", "events.db", url, "--json").summary
     again = penstock("export", "events.db", url)
 
@@ -111,9 +132,9 @@ def test_loading_twice_leaves_one_copy(
     ],
 )
 def test_verify_tells_what_was_changed(
-    penstock: Command, filled: SqliteAnalyticsStorage, database: tuple[str, Ask], change: str, said: str
+    penstock: Command, filled: SqliteAnalyticsStorage, database: Database, change: str, said: str
 ) -> None:
-    url, ask = database
+    url, ask = database.url, database.ask
     penstock("export", "events.db", url)
     ask(change)
     found = penstock("verify", url)
@@ -122,10 +143,8 @@ def test_verify_tells_what_was_changed(
     assert said in found.stderr
 
 
-def test_what_fails_leaves_nothing(
-    penstock: Command, filled: SqliteAnalyticsStorage, database: tuple[str, Ask]
-) -> None:
-    url, ask = database
+def test_what_fails_leaves_nothing(penstock: Command, filled: SqliteAnalyticsStorage, database: Database) -> None:
+    url, ask = database.url, database.ask
     assert penstock("export", "events.db", url, "--event-type", "nothing", "--fail-on-empty").code == 9
     assert penstock("verify", url).code == 6
     assert penstock("export", "events.db", url).code == 0
@@ -135,8 +154,8 @@ def test_what_fails_leaves_nothing(
     assert penstock("verify", url).code == 0
 
 
-def test_runs_of_a_lineage_add_rows(penstock: Command, tmp_path: Path, database: tuple[str, Ask]) -> None:
-    url, ask = database
+def test_runs_of_a_lineage_add_rows(penstock: Command, tmp_path: Path, database: Database) -> None:
+    url, ask = database.url, database.ask
     _orders(tmp_path / "app.db", range(10))
     arguments = ("export", "app.db", url, "--table", "orders", "--incremental")
     assert penstock(*arguments).code == 0
@@ -154,8 +173,8 @@ def test_runs_of_a_lineage_add_rows(penstock: Command, tmp_path: Path, database:
     assert "holds an incremental export" in held.stderr
 
 
-def test_rows_that_came_late_are_found(penstock: Command, tmp_path: Path, database: tuple[str, Ask]) -> None:
-    url, ask = database
+def test_rows_that_came_late_are_found(penstock: Command, tmp_path: Path, database: Database) -> None:
+    url, ask = database.url, database.ask
     _orders(tmp_path / "app.db", range(0, 20, 2))
     arguments = ("export", "app.db", url, "--table", "orders", "--incremental", "--overlap", "20")
     assert penstock(*arguments).code == 0
@@ -168,8 +187,8 @@ def test_rows_that_came_late_are_found(penstock: Command, tmp_path: Path, databa
     assert penstock("diff", "app.db", url, "--table", "orders").code == 0
 
 
-def test_columns_that_a_table_got_are_added(penstock: Command, tmp_path: Path, database: tuple[str, Ask]) -> None:
-    url, ask = database
+def test_columns_that_a_table_got_are_added(penstock: Command, tmp_path: Path, database: Database) -> None:
+    url, ask = database.url, database.ask
     _orders(tmp_path / "app.db", range(3))
     arguments = ("export", "app.db", url, "--table", "orders", "--incremental", "--new-columns", "add")
     assert penstock(*arguments).code == 0
@@ -183,10 +202,8 @@ def test_columns_that_a_table_got_are_added(penstock: Command, tmp_path: Path, d
     assert penstock("verify", url).code == 0
 
 
-def test_a_table_that_was_dropped_ends_its_lineage(
-    penstock: Command, tmp_path: Path, database: tuple[str, Ask]
-) -> None:
-    url, ask = database
+def test_a_table_that_was_dropped_ends_its_lineage(penstock: Command, tmp_path: Path, database: Database) -> None:
+    url, ask = database.url, database.ask
     _orders(tmp_path / "app.db", range(3))
     arguments = ("export", "app.db", url, "--table", "orders", "--incremental")
     assert penstock(*arguments).code == 0
@@ -206,16 +223,16 @@ def test_a_table_that_was_dropped_ends_its_lineage(
     ],
 )
 def test_what_is_somebody_elses_is_left_alone(
-    penstock: Command, filled: SqliteAnalyticsStorage, database: tuple[str, Ask], made: str, said: str
+    penstock: Command, filled: SqliteAnalyticsStorage, database: Database, made: str, said: str
 ) -> None:
-    url, ask = database
+    url, ask = database.url, database.ask
     ask(made)
     refused = penstock("export", "events.db", url, "--overwrite")
 
     assert refused.code == 2
     assert said in refused.stderr
     assert "?table=NAME" in refused.stderr
-    assert penstock("export", "events.db", f"{url}?table=mine").code == 0
+    assert penstock("export", "events.db", database.table("mine")).code == 0
 
 
 def test_a_trigger_and_a_rule_are_refused(penstock: Command, filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
@@ -274,25 +291,25 @@ def test_a_url_that_cannot_be_read_says_how_it_is_written(
     ],
 )
 def test_options_of_files_are_refused(
-    penstock: Command, filled: SqliteAnalyticsStorage, database: tuple[str, Ask], flags: tuple[str, ...]
+    penstock: Command, filled: SqliteAnalyticsStorage, database: Database, flags: tuple[str, ...]
 ) -> None:
-    refused = penstock("export", "events.db", database[0], *flags)
+    refused = penstock("export", "events.db", database.url, *flags)
 
     assert refused.code == 2
     assert f"leave {flags[0]} out" in refused.stderr
 
 
 def test_which_table_is_asked_where_there_are_several(
-    penstock: Command, filled: SqliteAnalyticsStorage, database: tuple[str, Ask]
+    penstock: Command, filled: SqliteAnalyticsStorage, database: Database
 ) -> None:
-    url, _ = database
+    url = database.url
     for name in ("a", "b"):
-        assert penstock("export", "events.db", f"{url}?table={name}").code == 0
+        assert penstock("export", "events.db", database.table(name)).code == 0
     unnamed = penstock("verify", url)
 
     assert unnamed.code == 2
     assert "there are a, b" in unnamed.stderr
-    assert penstock("verify", f"{url}?table=b").code == 0
+    assert penstock("verify", database.table("b")).code == 0
 
 
 @pytest.mark.parametrize("value", ["a\0b", -0.0])
@@ -320,9 +337,9 @@ def test_a_second_loader_waits_or_is_told(penstock: Command, filled: SqliteAnaly
 
 
 def test_two_loaders_at_once_leave_one_copy(
-    penstock: Command, filled: SqliteAnalyticsStorage, tmp_path: Path, database: tuple[str, Ask]
+    penstock: Command, filled: SqliteAnalyticsStorage, tmp_path: Path, database: Database
 ) -> None:
-    url, ask = database
+    url, ask = database.url, database.ask
     command = [sys.executable, "-m", "penstock", "export", "events.db", url]
     both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
     codes = sorted((process.communicate(), process.returncode)[1] for process in both)
@@ -332,21 +349,99 @@ def test_two_loaders_at_once_leave_one_copy(
     assert ask("SELECT count(*) = count(DISTINCT id) FROM events")[0][0]
 
 
-def test_duckdb_that_is_not_installed_is_named(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['duckdb'] = None; from penstock.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "export", "events.db", "duckdb:///out.db"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.parametrize(
+    ("module", "url", "extra"),
+    [
+        ("duckdb", "duckdb:///out.db", "penstock[duckdb]"),
+        ("adbc_driver_postgresql", "postgresql://127.0.0.1/x", "penstock[postgres]"),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_named(
+    filled: SqliteAnalyticsStorage, tmp_path: Path, module: str, url: str, extra: str
+) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; from penstock.cli import main; main()"
+    command = [sys.executable, "-c", code, "export", "events.db", url]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert "pip install 'penstock[duckdb]'" in done.stderr
+    assert f"pip install '{extra}'" in done.stderr
+
+
+def test_a_trigger_and_a_rule_of_postgresql_are_refused(
+    penstock: Command, filled: SqliteAnalyticsStorage, postgres: Server, new_database: Callable[[], str]
+) -> None:
+    name = new_database()
+    url = postgres.url(name, SECRET)
+    assert penstock("export", "events.db", url, "--limit", "1").code == 0
+    postgres.ask(name, "CREATE RULE r AS ON INSERT TO events DO ALSO NOTIFY x")
+    ruled = penstock("export", "events.db", url, "--overwrite")
+    postgres.ask(name, "DROP RULE r ON events", "CREATE UNIQUE INDEX one ON events (category)")
+    unique = penstock("export", "events.db", url, "--overwrite")
+
+    assert (ruled.code, unique.code) == (2, 2)
+    assert "has the trigger r" in ruled.stderr
+    assert "violates unique constraint" in unique.stderr
+    assert postgres.ask(name, "SELECT count(*) FROM events") == [["1"]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "said"),
+    [
+        ("postgresql://postgres:{password}@127.0.0.1:{port}/postgres", 2, "PGPASSWORD"),
+        ("postgresql://postgres@127.0.0.1:{port}/postgres?password={password}", 2, "?password=env:NAME"),
+        ("postgresql://postgres@127.0.0.1:{port}/postgres?password=env:NOT_THERE", 2, "NOT_THERE"),
+        ("postgresql://postgres@127.0.0.1:{port}/postgres?password=env:PATH", 7, "password authentication failed"),
+        ("postgresql://postgres@127.0.0.1:{port}/nothing?password=env:PENSTOCK_TEST_SECRET", 6, "does not exist"),
+        ("postgresql://postgres@127.0.0.1:1/postgres?password=env:PENSTOCK_TEST_SECRET", 5, "Connection refused"),
+        ("postgresql://postgres@127.0.0.1:{port}/postgres?pasword=x", 2, "takes no option 'pasword'"),
+        ("postgresql://127.0.0.1:port/postgres", 2, "what is no URL"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_told_without_the_password(
+    penstock: Command, filled: SqliteAnalyticsStorage, postgres: Server, wrong: str, code: int, said: str
+) -> None:
+    url = wrong.format(password=PASSWORD, port=postgres.port)
+    for arguments in (("export", "events.db", url), ("verify", url)):
+        refused = penstock(*arguments, "--json")
+        assert refused.code == code, refused
+        assert arguments[0] == "verify" or said in refused.stderr
+        assert PASSWORD not in refused.stderr + refused.stdout.decode()
+
+
+def test_no_password_is_told_of_an_export(
+    penstock: Command, filled: SqliteAnalyticsStorage, postgres: Server, new_database: Callable[[], str]
+) -> None:
+    name = new_database()
+    done = penstock("export", "events.db", postgres.url(name, SECRET), "--json")
+
+    assert done.code == 0
+    assert PASSWORD not in done.stderr + done.stdout.decode()
+    assert PASSWORD not in str(postgres.ask(name, "SELECT manifest FROM _penstock_runs"))
 
 
 def test_results_give_their_rows(filled: SqliteAnalyticsStorage, tmp_path: Path) -> None:
     result = library.export(tmp_path / "events.db", f"duckdb:///{tmp_path}/out.db")
 
     assert duckdb.sql("SELECT count(*) FROM result").fetchall() == [(result.metadata.event_count,)]
+
+
+def test_a_table_is_one_of_several_destinations(
+    penstock: Command, filled: SqliteAnalyticsStorage, database: Database
+) -> None:
+    done = penstock("export", "events.db", "out.parquet", database.url, "--json")
+
+    assert done.code == 0, done
+    assert penstock("diff", "out.parquet", database.url).code == 0
+    assert penstock("verify", database.url).code == 0
+
+
+def test_all_tables_of_a_file_become_tables_of_a_database(
+    penstock: Command, tmp_path: Path, database: Database
+) -> None:
+    _orders(tmp_path / "app.db", range(3))
+    foreign_sqlite.execute(tmp_path / "app.db", "CREATE TABLE others (a TEXT)", "INSERT INTO others VALUES ('x')")
+    assert penstock("export", "app.db", database.url, "--all-tables").code == 0
+
+    assert database.ask("SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM others)") == [[3, 1]]
+    assert penstock("verify", database.table("others")).code == 0
+    assert penstock("export", "app.db", database.table("x"), "--all-tables").code != 0

@@ -103,7 +103,7 @@ def command(found: Settings | ExportError, /, store: str, dests: tuple[str, ...]
 
     DEST with a known ending (.json .ndjson .jsonl .csv .parquet .arrow, text ones also with .gz or .zst) is one file
     with its manifest beside it; a name that ends with / or has no dot is a directory of parts; - is standard output.
-    sqlite:///FILE?table=NAME and duckdb:///FILE are tables of databases.
+    sqlite:///FILE?table=NAME, duckdb:///FILE and postgresql://USER@HOST/DATABASE are tables of databases.
     Several DEST are written of one reading, each committed by itself.
     Without DEST, STORE is the name of an export in penstock.toml (docs/configuration.md).
     """

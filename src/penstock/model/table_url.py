@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from penstock.errors import UsageError
 from penstock.model.dataset import is_name
 from penstock.model.location import Location
 
-#: The kinds of databases by scheme, and whether one is a file.
-DATABASES: Mapping[str, bool] = {"sqlite": True, "duckdb": True}
+#: The options that a URL takes beside ``table``, by scheme. None: the database is a file.
+DATABASES: Mapping[str, tuple[str, ...]] = {
+    "sqlite": (),
+    "duckdb": (),
+    "postgresql": ("password", "host", "sslmode", "sslrootcert"),
+}
+_REFERENCE = "env:"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableUrl:
-    """A table ``table`` of the database at a location, or the one that its dataset is called like. It holds no
-    secret."""
+    """A table ``table`` of the database at a location, or the one that its dataset is called like. It holds no secret:
+    ``password`` is the variable of the environment that has it."""
 
     location: Location
     table: str | None
+    password: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def secret(self) -> str | None:
+        """The password, if one is referred to. Raises :class:`~penstock.errors.UsageError` if it is not there."""
+        if self.password is None:
+            return None
+        found = os.environ.get(self.password)
+        if found is None:
+            raise UsageError(f"the environment has no {self.password}", hint=f"export {self.password}=… first")
+        return found
 
 
 def parse_table_url(text: str) -> TableUrl | None:
     """Read ``sqlite:///FILE?table=NAME`` and its like; ``None`` for what is no URL of a database.
 
-    The path behind the third slash is relative, one that begins with a slash of its own is not. Raises
-    :class:`~penstock.errors.UsageError`.
+    The path of a file behind the third slash is relative, one that begins with a slash of its own is not. Raises
+    :class:`~penstock.errors.UsageError`; no error shows a password.
     """
     scheme, mark, _ = text.partition("://")
     if not mark or scheme not in DATABASES:
@@ -35,17 +52,40 @@ def parse_table_url(text: str) -> TableUrl | None:
     try:
         parts = urlsplit(text)
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query), errors="strict")
-        path = unquote(parts.path, errors="strict")[1:]
+        location = _of_file(parts) if not DATABASES[scheme] else _of_server(parts)
     except ValueError:
         raise UsageError(f"{scheme}:// is followed by what is no URL", hint=_form(scheme)) from None
     options = dict(given)
-    table = options.get("table")
+    unknown = next(iter(options.keys() - {"table", *DATABASES[scheme]}), None)
+    if len(options) != len(given) or unknown is not None:
+        raise UsageError(f"{scheme}:// takes no option {unknown!r}, and each once", hint=_form(scheme))
+    table, password = options.pop("table", None), options.pop("password", None)
+    if password is not None and not password.removeprefix(_REFERENCE).isidentifier():
+        password = ""
+    if password is not None and not password.startswith(_REFERENCE):
+        raise _secret()
+    return TableUrl(
+        location=location,
+        table=None if table is None else check_table(table),
+        password=None if password is None else password.removeprefix(_REFERENCE),
+        options=options,
+    )
+
+
+def _of_file(parts: SplitResult) -> Location:
+    path = unquote(parts.path, errors="strict")[1:]
     if parts.netloc or not path or parts.fragment or "\0" in path:
-        raise UsageError(f"{scheme}:// names a file behind a third slash", hint=_form(scheme))
-    if len(options) != len(given) or options.keys() - {"table"}:
-        unknown = next(iter(options.keys() - {"table"}), "table, twice")
-        raise UsageError(f"{scheme}:// takes no option {unknown!r}", hint=_form(scheme))
-    return TableUrl(location=Location(scheme, f"/{path}"), table=None if table is None else check_table(table))
+        raise UsageError(f"{parts.scheme}:// names a file behind a third slash", hint=_form(parts.scheme))
+    return Location(parts.scheme, f"/{path}")
+
+
+def _of_server(parts: SplitResult) -> Location:
+    if ":" in parts.netloc.rpartition("@")[0]:
+        raise _secret()
+    if parts.fragment or parts.path.count("/") > 1:
+        raise UsageError(f"{parts.scheme}:// names one database behind a server", hint=_form(parts.scheme))
+    assert parts.port is None or parts.port >= 0  # raises for what is no port
+    return Location(parts.scheme, f"{parts.netloc}{parts.path}")
 
 
 def check_table(name: str) -> str:
@@ -55,5 +95,14 @@ def check_table(name: str) -> str:
     return name
 
 
+def _secret() -> UsageError:
+    return UsageError(
+        "a URL holds no password: others see it where the command runs",
+        hint="set PGPASSWORD, write ~/.pgpass, or add ?password=env:NAME, which names a variable",
+    )
+
+
 def _form(scheme: str) -> str:
+    if DATABASES[scheme]:
+        return f"{scheme}://USER@HOST:PORT/DATABASE?table=NAME"
     return f"{scheme}:///FILE?table=NAME, or {scheme}:////srv/FILE from the root; % stands as %25, ? as %3F"

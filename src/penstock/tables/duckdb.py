@@ -82,6 +82,7 @@ class DuckDatabase:
     """See :class:`penstock.tables.sql.Database`. The rows of a run lie beside each other, and no index is needed."""
 
     indexed = False
+    kept = False
     folds = True
     longest = 1024
     text = "VARCHAR"

@@ -5,6 +5,7 @@ A database is an adapter beside this file: how it is connected to, what types it
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from penstock.errors import DestinationExists, ExportError, NotFound, UsageError
+from penstock.errors import DestinationExists, ExportError, NotFound, UnfitValue, UsageError
 from penstock.model.dataset import Dataset
 from penstock.model.location import Location
 from penstock.ports.table import ROW, RUN, PartRows
@@ -25,11 +27,15 @@ _RUNS, _PARTS, _ROLLS = "_penstock_runs", "_penstock_parts", "_penstock_rolls"
 
 
 class Database(Protocol):
-    """A connection to a database. ``indexed`` says whether rows are found by an index, which is made with the table;
-    ``folds`` whether names that differ by case alone are one; ``longest`` is the most bytes of a name, ``text``,
-    ``number`` and ``binary`` are types."""
+    """A connection to a database.
+
+    ``indexed`` says whether rows are found by an index, which is made with the table; ``kept`` whether one connection
+    reads again and again, since it keeps nobody out and takes long to open; ``folds`` whether names that differ by case
+    alone are one; ``longest`` is the most bytes of a name; ``text``, ``number`` and ``binary`` are types.
+    """
 
     indexed: bool
+    kept: bool
     folds: bool
     longest: int
     text: str
@@ -92,8 +98,9 @@ class SqlTable:
         self.files = files
         self._name = name
         self._connect = connect
-        #: The connection of a load that is open.
+        #: The connection of a load that is open, and one that is kept for reading.
         self._loading: Database | None = None
+        self._kept: Database | None = None
 
     @property
     def name(self) -> str:
@@ -128,14 +135,22 @@ class SqlTable:
         if self._loading is not None:
             yield self._loading
             return
-        try:
-            database = self._connect(False)
-        except NotFound:
-            yield None
-            return
+        database, self._kept = self._kept, None  # until it proves to be of use again
+        if database is None:
+            try:
+                database = self._connect(False)
+            except NotFound:
+                yield None
+                return
+            weakref.finalize(self, database.close)
         try:
             yield database if database.kind(_RUNS) is not None else None
-        finally:
+        except BaseException:
+            database.close()
+            raise
+        if database.kept and self._kept is None:
+            self._kept = database
+        else:
             database.close()
 
     def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -337,6 +352,15 @@ def _check_names(table: str, dataset: Dataset, database: Database) -> None:
                 f"the database takes two columns called {name!r} for one",
                 hint="export one of them with --columns, or give it another name with --rename",
             )
+
+
+def check_no_nul(column: pa.Array, field: pa.Field, why: str) -> None:
+    """Raise :class:`UnfitValue` for a text that a database would end at its NUL, or does not take."""
+    if field.type == pa.string() and pc.any(pc.match_substring(column, "\0")).as_py():
+        raise UnfitValue(
+            f"{field.name} holds a text with U+0000, and {why}",
+            hint="leave the column out with --columns, or clean it with --query",
+        )
 
 
 def quote_name(name: str) -> str:

@@ -17,7 +17,7 @@ from penstock.pipeline.gathering import Gather, GatherKind, Note
 from penstock.pipeline.rowtext import RowText, spell
 from penstock.sources.connection import Connection
 from penstock.sources.file import is_ours
-from penstock.tables.sql import SqlTable, quote_name
+from penstock.tables.sql import SqlTable, check_no_nul, quote_name
 
 #: Types that SQLite has no storage of its own for are the text that a line spells, under a declaration that says so.
 _TYPES: Mapping[str, str] = {
@@ -39,28 +39,32 @@ _KINDS: Mapping[str, GatherKind] = {
     "binary": GatherKind.BINARY,
 }
 _READ_ROWS, _READ_BYTES = 8192, 8 << 20
-_BUSY_SECONDS = 10.0
 
 
-def sqlite_table(path: Path, name: str | None) -> SqlTable:
-    """A table of a SQLite file, which is made if it is missing."""
-    return SqlTable(Location("sqlite", f"/{path}"), name, lambda make: SqliteDatabase(path, make=make), [path])
+def sqlite_table(path: Path, name: str | None, *, patience: float = 10.0) -> SqlTable:
+    """A table of a SQLite file, which is made if it is missing; ``patience`` is how many seconds it waits for locks."""
+
+    def connect(make: bool) -> SqliteDatabase:
+        return SqliteDatabase(path, make=make, patience=patience)
+
+    return SqlTable(Location("sqlite", f"/{path}"), name, connect, [path])
 
 
 class SqliteDatabase:
     """See :class:`penstock.tables.sql.Database`. Raises :class:`~penstock.errors.UsageError` for an event store."""
 
     indexed = True
+    kept = False
     folds = True
     longest = 1024
     text = "TEXT"
     number = "INTEGER"
     binary = "BLOB"
 
-    def __init__(self, path: Path, *, make: bool) -> None:
+    def __init__(self, path: Path, *, make: bool, patience: float) -> None:
         # what a killed load left is rolled back by whoever comes next, for which it has to be written
         read: Literal["ro", "rw"] = "rw" if os.access(path, os.W_OK) else "ro"
-        self._connection = Connection(path, mode="rwc" if make else read, busy_timeout=_BUSY_SECONDS)
+        self._connection = Connection(path, mode="rwc" if make else read, busy_timeout=patience)
         try:
             if is_ours(self._connection):
                 raise UsageError(f"{path} is an event store, not a database for exports", hint="name another file")
@@ -140,11 +144,7 @@ def _name(field: pa.Field) -> str:
 def _stored(column: pa.Array, field: pa.Field) -> pa.Array:
     """A column as SQLite stores it. Raises :class:`UnfitValue` for what it would change."""
     name = _name(field)
-    if name == "text" and pc.any(pc.match_substring(column, "\0")).as_py():
-        raise UnfitValue(
-            f"{field.name} holds a text with U+0000, which programs of SQLite take for its end",
-            hint="leave the column out with --columns, or clean it with --query",
-        )
+    check_no_nul(column, field, "programs of SQLite take it for its end")
     if name == "float64" and pc.any(pc.less(pc.divide(1.0, column.filter(pc.equal(column, 0.0))), 0.0)).as_py():
         raise UnfitValue(
             f"{field.name} holds the real -0.0, of which SQLite drops the sign",
