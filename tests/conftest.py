@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -117,10 +118,28 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-@pytest.fixture(scope="session")
-def s3() -> Iterator[None]:
-    """An S3 that clients find by the environment, as long as the tests run."""
-    with object_services.moto() as environment, pytest.MonkeyPatch.context() as patch:
+def _service(start: Callable[[], AbstractContextManager[dict[str, str]]]) -> Iterator[None]:
+    with start() as environment, pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         yield
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[None]:
+    """An S3 that clients find by the environment, as long as the tests run."""
+    yield from _service(object_services.moto)
+
+
+@pytest.fixture(scope="session")
+def gs() -> Iterator[None]:
+    """The same for Google's, which is a shim."""
+    yield from _service(object_services.google)
+
+
+@pytest.fixture(scope="session")
+def az() -> Iterator[None]:
+    """The same for Azure's; what needs it is skipped where Azurite is not installed."""
+    if object_services.AZURITE is None:
+        pytest.skip(object_services.NO_AZURITE)
+    yield from _service(object_services.azurite)

@@ -49,6 +49,8 @@ SCHEMES: Mapping[str, Scheme] = {
     "s3": Scheme(
         backend=_objects, credentials="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead"
     ),
+    "gs": Scheme(backend=_objects, credentials="set GOOGLE_APPLICATION_CREDENTIALS in the environment instead"),
+    "az": Scheme(backend=_objects, credentials="set AZURE_STORAGE_ACCOUNT_KEY in the environment instead"),
     "sftp": Scheme(
         backend=_sftp,
         credentials="use a key or an agent, or name where the password is kept: PENSTOCK_SFTP_PASSWORD_FILE=PATH or "

@@ -191,3 +191,26 @@ def test_a_service_that_overwrites_in_silence_is_found_out(penstock_process: Pen
     assert ["overwrites in silence" in run.stderr for run in runs] == [True, True, False, False]
     for name in ("d/_penstock/manifest.json", "f.csv.manifest.json"):
         assert json.loads(_objects(bucket)[name])["guarantees"] == {"one_writer": "assumed"}
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_other_services_take_files_directories_and_runs(
+    scheme: str, penstock_process: Penstock, app: Path, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(scheme)
+    url = f"{scheme}://{object_services.new_bucket(scheme)}"
+    said = [penstock_process("export", app, f"{url}/runs/", "--table", "t", "--incremental", "--key", "id")]
+    _add(app, 3000, 3500)
+    said.append(penstock_process("resume", app, f"{url}/runs/"))
+    for name in ("dir/", "out.csv"):
+        said += [
+            penstock_process("export", app, f"{url}/{name}", "--table", "t", *more) for more in ((), ("--overwrite",))
+        ]
+    said += [penstock_process("verify", f"{url}/{name}") for name in ("runs/", "dir/", "out.csv")]
+    said.append(penstock_process("diff", f"{url}/runs/", f"{url}/dir/"))
+    assert [run.code for run in said] == [0] * len(said), [run.stderr for run in said]
+    missing = penstock_process("export", app, f"{scheme}://not{url.partition('://')[2]}/x/", "--table", "t")
+    assert (missing.code, "there is no" in missing.stderr) == (6, True), missing.stderr
+    if scheme == "az":
+        lines = object_services.azure_request("GET", f"{url.removeprefix('az://')}/out.csv").splitlines()
+        assert len(lines) == 3501

@@ -35,28 +35,29 @@ def _local(tmp_path: Path) -> Place:
     )
 
 
-def _objects(tmp_path: Path) -> Place:
-    location = object_services.new_place()
-    return Place(connect=partial(ObjectBackend, location), processes=True)
+def _objects(scheme: str, tmp_path: Path) -> Place:
+    return Place(connect=partial(ObjectBackend, object_services.new_place(scheme)), processes=True)
 
 
 def _wrapped(wrapper: Callable[[Backend], Backend], connect: Connect) -> Backend:
     return wrapper(connect())
 
 
-KINDS: dict[str, Callable[[Path], Place]] = {"local": _local, "memory": _memory, "s3": _objects}
+KINDS: dict[str, Callable[[Path], Place]] = {"local": _local, "memory": _memory}
+OBJECTS = ("s3", "gs", "az")
+KINDS |= {scheme: partial(_objects, scheme) for scheme in OBJECTS}
 WRAPPERS: dict[str, Callable[[Backend], Backend]] = {"retrying": RetryingBackend, "faulty": FaultyBackend}
 
 
 #: A service that is far is asked less often: what wraps it is no other there.
-WRAPPED = [f"{wrapper}-{kind}" for wrapper in WRAPPERS for kind in KINDS if (wrapper, kind) != ("faulty", "s3")]
+WRAPPED = [f"{wrapper}-{kind}" for wrapper in WRAPPERS for kind in ("local", "memory")] + ["retrying-s3"]
 
 
 @pytest.fixture(params=[*KINDS, *WRAPPED])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     wrapper, _, kind = request.param.rpartition("-")
-    if kind == "s3":
-        request.getfixturevalue("s3")
+    if kind in OBJECTS:
+        request.getfixturevalue(kind)
     plain = KINDS[kind](tmp_path)
     return replace(plain, connect=partial(_wrapped, WRAPPERS[wrapper], plain.connect)) if wrapper else plain
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from test_backend_contract import KINDS as BACKENDS
+from test_backend_contract import OBJECTS
 
 from penstock.errors import DestinationExists, UsageError
 from penstock.model.manifest import parse_manifest
@@ -17,10 +18,10 @@ from penstock.testing.backend_place import Place, keys, read
 from penstock.testing.destination_contract import CHECKS, KINDS, Check, Kind, manifest_of
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", *OBJECTS])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "s3":
-        request.getfixturevalue("s3")
+    if request.param in OBJECTS:
+        request.getfixturevalue(request.param)
     return BACKENDS[request.param](tmp_path)
 
 

@@ -55,7 +55,7 @@ def answered(error: Exception, what: str, service: Service, bucket: str, *, chan
     if code in _FULL or status == "507":
         return NoSpace(f"{what}: no space is left ({said})", hint="free some space, or choose another destination")
     if "BadScheme" in text:
-        return UsageError(f"{what}: the endpoint is not https", hint="set AWS_ALLOW_HTTP=true if that is meant")
+        return UsageError(f"{what}: the endpoint is not https", hint=f"set {service.plain}=true if that is meant")
     if "kind: Connect" in text:  # it was never sent
         return IoError(f"{what}: {service.name} cannot be reached", hint="check the endpoint and the network")
     if status is not None and 300 <= int(status) < 400:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 from penstock.backends.objects.answers import answered
 from penstock.backends.objects.reading import PIECE, Pieces
 from penstock.backends.objects.services import SERVICES
-from penstock.errors import Changed, Exists, ExportError, IoError, NotFound, StorageError, Unknown, UsageError
+from penstock.backends.objects.upload import AT_ONCE, ObjectUpload, piece_of
+from penstock.errors import Changed, Exists, ExportError, IoError, NotFound, StorageError, Unknown
 from penstock.model.location import Location, check_key, check_plain
 from penstock.ports.backend import Expect, Expectation, Move, Staged, Stat, Traits
-from penstock.ports.format import Buffer
 
 if TYPE_CHECKING:
     from obstore import PutMode
@@ -42,21 +42,17 @@ _TRAITS = Traits(
 )
 #: What is at most this large is placed by being put again: that takes fewer requests than a copy.
 _SMALL = 4 << 20
-#: An upload goes in at most so many pieces of at least so many bytes, and so many of them at once.
-_PIECES, _PIECE, _AT_ONCE = 10_000, 8 << 20, 3
-#: How much larger than was hinted an upload may get before its pieces run out.
-_SPARE = 4
 #: Where a service is tried, and how often, if its answers are lost.
 _PROBES, _TURNS = ".probe/", 3
-#: An ETag that no object has.
-_NO_TAG = f'"{"0" * 32}"'
+#: A version that no object has, in words of every service.
+_OTHER: PutMode = {"e_tag": f'"{"0" * 32}"', "version": "1"}
 
 
 class ObjectBackend:
     """Objects at ``location``, whose path is a bucket and a prefix. Raises :class:`~penstock.errors.UsageError` for a
     scheme that is no object store's, and without the package that it takes."""
 
-    def __init__(self, location: Location, *, small: int = _SMALL) -> None:
+    def __init__(self, location: Location, *, small: int = _SMALL, copies: int | None = None) -> None:
         self.location = location
         self.traits = _TRAITS
         self._probed = False
@@ -64,6 +60,7 @@ class ObjectBackend:
         self._bucket, _, prefix = location.path.partition("/")
         self._store, self._once = self._service.connect(self._bucket, prefix.strip("/"))
         self._small = small
+        self._copies = self._service.copies if copies is None else copies
 
     def _ask(self, what: str, call: Callable[[], Result], *, changes: bool = False) -> Result:
         """The result of a request, or an error of ours."""
@@ -146,15 +143,32 @@ class ObjectBackend:
     def _put(self, name: str, data: bytes, expect: Expectation) -> Stat:
         mode: PutMode = "overwrite"
         if isinstance(expect, str):
-            there = self._head(name)
-            if there is None or there.version != expect:
-                raise _changed(name, self.location)
-            mode = {"e_tag": expect} if self.traits.put_version else mode
+            self._check(name, expect)
+            mode = self._condition(name, expect) if self.traits.put_version else mode
         elif expect is Expect.ABSENT:
-            if not self.traits.put_absent and self._head(name) is not None:
-                raise Exists(f"{name} exists at {self.location}", hint="choose another name")
+            if not self.traits.put_absent:
+                self._check(name, expect)
             mode = "create" if self.traits.put_absent else mode
         return self._sent(name, data, mode)
+
+    def _check(self, name: str, expect: Expectation) -> None:
+        """Look whether what is expected stands there."""
+        there = self._head(name)
+        if expect is Expect.ABSENT and there is not None:
+            raise Exists(f"{name} exists at {self.location}", hint="choose another name")
+        if isinstance(expect, str) and (there is None or there.version != expect):
+            raise _changed(name, self.location)
+
+    def _condition(self, name: str, version: str) -> PutMode:
+        """How a request says that this version has to stand there."""
+        import obstore
+
+        if not self._service.generations:
+            return {"e_tag": f'"{version}"'}
+        meta = self._ask(f"cannot look at {name}", lambda: obstore.head(self._store, name))
+        if _version(meta["e_tag"]) != version:
+            raise _changed(name, self.location)
+        return {"version": str(meta["version"])}
 
     def _sent(self, name: str, data: bytes, mode: PutMode) -> Stat:
         import obstore
@@ -176,7 +190,7 @@ class ObjectBackend:
                 raise IoError(error.message, hint=error.hint) from None
             if there != mark:
                 raise Exists(f"{attempt} staged {name} before", hint="use each name once in an attempt") from None
-        piece = max(_PIECE, (size_hint or 0) * _SPARE // _PIECES)
+        piece = piece_of(size_hint or 0, spare=4)
         return ObjectUpload(self, Staged(attempt=attempt, name=name, size=0), staged, piece)
 
     def _whole(self, name: str) -> bytes | None:
@@ -225,32 +239,37 @@ class ObjectBackend:
         return placed
 
     def _copied(self, staged: str, key: str, move: Move) -> Stat:
-        """What stands under a key after the service copied it there."""
+        """What stands under a key after the staged bytes were copied there, by the service if it can."""
         import obstore
 
-        if move.staged.size > self._service.copies:
-            raise UsageError(
-                f"{move.staged.name} has {move.staged.size} bytes, {self._service.name} copies {self._service.copies}",
-                hint="export to a directory, in parts: end the name with /",
-            )
-        there = self._head(key)
-        if isinstance(move.expect, str) and (there is None or there.version != move.expect):
-            raise _changed(key, self.location)
+        self._check(key, move.expect)
         if self._head(staged) is None:
             self._missing(staged)
         overwrite = move.expect is not Expect.ABSENT
         try:
-            self._ask(
-                f"cannot copy to {key}",
-                lambda: obstore.copy(self._once, staged, key, overwrite=overwrite),
-                changes=True,
-            )
+            if move.staged.size <= self._copies:
+                copy = partial(obstore.copy, self._once, staged, key, overwrite=overwrite)
+                self._ask(f"cannot copy to {key}", copy, changes=True)
+            else:
+                self._resend(staged, key, move.staged.size)
         except NotFound as error:  # its upload was gone: also what is said of one that was completed already
             raise Unknown(error.message, hint="look what stands there") from None
         placed = self._head(key)
         if placed is None or placed.size != move.staged.size:
             raise _changed(key, self.location)
         return placed
+
+    def _resend(self, staged: str, key: str, size: int) -> None:
+        writer = self.send(key, piece_of(size))
+        try:
+            with self._opened(staged, None) as file:
+                while piece := file.read(PIECE):
+                    self.sent(key, partial(writer.write, piece))
+        except BaseException:
+            with suppress(Exception):
+                writer.__exit__(RuntimeError, RuntimeError(), None)
+            raise
+        self._ask(f"cannot write {key}", writer.close, changes=True)
 
     def settle(self, keys: Sequence[str]) -> None:
         """What was acknowledged is durable."""
@@ -277,7 +296,7 @@ class ObjectBackend:
         try:
             self._sent(name, b"first", "create")
             absent = _keeps(Exists, partial(self._sent, name, b"second", "create"))
-            version = _keeps(Changed, partial(self._sent, name, b"third", {"e_tag": _NO_TAG}))
+            version = _keeps(Changed, partial(self._sent, name, b"third", _OTHER))
         finally:
             self.discard(name)
         self.traits = replace(self.traits, put_absent=absent, place_absent=absent, put_version=version)
@@ -289,7 +308,7 @@ class ObjectBackend:
 
         return self._ask(
             f"cannot write {name}",
-            lambda: obstore.open_writer(self._store, name, buffer_size=piece, max_concurrency=_AT_ONCE),
+            lambda: obstore.open_writer(self._store, name, buffer_size=piece, max_concurrency=AT_ONCE),
         )
 
     def sent(self, name: str, call: Callable[[], Any]) -> None:
@@ -305,46 +324,6 @@ class ObjectBackend:
         """Remove an object that nobody has to find. Never raises."""
         with suppress(ExportError):
             self._delete(name)
-
-
-class ObjectUpload:
-    """An object on its way, in pieces that are sent while more is written; see :class:`penstock.ports.backend.Upload`.
-
-    A mark has its name until it is whole: who looks finds one that is not finished.
-    """
-
-    def __init__(self, backend: ObjectBackend, staged: Staged, name: str, piece: int) -> None:
-        self._backend, self._staged, self._name, self._piece = backend, staged, name, piece
-        self._writer = backend.send(name, piece)
-        self._size = 0
-
-    def write(self, data: Buffer) -> None:
-        view = memoryview(data).cast("B")
-        self._size += view.nbytes
-        if self._size > self._piece * _PIECES:
-            raise UsageError(
-                f"{self._staged.name} is larger than {self._piece * _PIECES} bytes, no object is sent in more pieces",
-                hint="export to a directory, in parts: end the name with /",
-            )
-        for begin in range(0, view.nbytes, self._piece):
-            piece = bytes(view[begin : begin + self._piece])
-            self._backend.sent(self._name, partial(self._writer.write, piece))
-
-    def finish(self) -> Staged:
-        try:
-            self._backend.sent(self._name, self._writer.close)
-        except ExportError:
-            # A completion whose answer was lost may say anything: what lies there tells. No mark has so many bytes.
-            if self._size <= 16 or self._backend.size(self._name) != self._size:
-                raise
-        if self._backend.size(self._name) != self._size:
-            raise IoError(f"{self._name} does not have the {self._size} bytes that were sent", hint="run it again")
-        return Staged(attempt=self._staged.attempt, name=self._staged.name, size=self._size)
-
-    def abort(self) -> None:
-        with suppress(Exception):
-            self._writer.__exit__(RuntimeError, RuntimeError(), None)
-        self._backend.discard(self._name)
 
 
 class NoLock:
@@ -385,7 +364,7 @@ def _stat(meta: Any) -> Stat:
 def _version(tag: str | None) -> str:
     if not tag:
         raise IoError("the service gives no ETags: versions cannot be told apart", hint="choose another service")
-    return tag
+    return tag.strip('"')  # listings of some services leave the quotes out
 
 
 def _changed(name: str, location: Location) -> Changed:

@@ -22,13 +22,16 @@ _ONCE = {"max_retries": 0}
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
     """A kind of object store: ``bucket`` is what it calls the place that a name stands for, ``store`` the class of its
-    client in obstore, made with ``config``. ``copies`` is how many bytes it copies at once."""
+    client in obstore, made with ``config``. ``copies`` is how many bytes it copies in one request, and has copied when
+    that ends. ``plain`` is what allows requests without TLS. ``generations``: it compares numbers, and no ETags."""
 
     name: str
     bucket: str
     store: str
     copies: int
     credentials: str
+    plain: str
+    generations: bool = False
     config: dict[str, str] = field(default_factory=dict)
 
     def connect(self, bucket: str, prefix: str) -> tuple[ObjectStore, ObjectStore]:
@@ -58,6 +61,24 @@ SERVICES: dict[str, Service] = {
         store="S3Store",
         copies=5 << 30,
         credentials="set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION",
+        plain="AWS_ALLOW_HTTP",
         config={"copy_if_not_exists": "multipart"},
+    ),
+    "gs": Service(
+        name="Google Cloud Storage",
+        bucket="bucket",
+        store="GCSStore",
+        copies=5 << 30,
+        credentials="set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account's key",
+        plain="GOOGLE_ALLOW_HTTP",
+        generations=True,
+    ),
+    "az": Service(
+        name="Azure Blob Storage",
+        bucket="container",
+        store="AzureStore",
+        copies=0,  # its copies may go on when the request has ended
+        credentials="set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or another credential",
+        plain="AZURE_ALLOW_HTTP",
     ),
 }
