@@ -445,3 +445,25 @@ def test_all_tables_of_a_file_become_tables_of_a_database(
     assert database.ask("SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM others)") == [[3, 1]]
     assert penstock("verify", database.table("others")).code == 0
     assert penstock("export", "app.db", database.table("x"), "--all-tables").code != 0
+
+
+def test_a_database_without_an_export_is_told_as_one(
+    penstock: Command, filled: SqliteAnalyticsStorage, database: Database
+) -> None:
+    assert penstock("export", "events.db", database.table("a")).code == 0
+    database.ask("DELETE FROM _penstock_runs")
+
+    assert penstock("verify", database.url).code == 6
+    assert penstock("verify", database.table("b")).code == 6
+
+
+def test_a_database_of_a_configuration_lies_beside_it(
+    penstock: Command, filled: SqliteAnalyticsStorage, tmp_path: Path
+) -> None:
+    (tmp_path / "a b").mkdir()
+    text = '[exports.daily]\nstore = "../events.db"\nto = "sqlite:///out.db?table=daily"\n'
+    (tmp_path / "a b/penstock.toml").write_text(text)
+    done = penstock("export", "--config", "a b/penstock.toml", "daily")
+
+    assert done.code == 0, done
+    assert ask_sqlite(tmp_path / "a b/out.db", "SELECT count(*) > 0 FROM daily") == [[1]]

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 from click.core import ParameterSource
 
 from penstock.errors import ExportError, UsageError, from_os_error
 from penstock.model.nearest import listed, nearest
+from penstock.model.table_url import DATABASES
 
 NAME = "penstock.toml"
 PREFIX = "PENSTOCK"
@@ -232,7 +234,10 @@ def _as_option(path: Path, key: str, value: Any) -> Any:
 
 
 def _beside(path: Path, value: str) -> str:
-    """A path from where the file lies; with the slash at its end, which says what it is."""
+    """A path from where the file lies, also that of a database; with the slash at its end, which says what it is."""
+    scheme, mark, file = value.partition(":///")
+    if mark and DATABASES.get(scheme) == () and not file.startswith("/") and path.parent != Path():
+        return f"{scheme}:///{quote(str(path.parent))}/{file}"
     if value == "-" or "://" in value:
         return value
     return os.path.join("" if path.parent == Path() else path.parent, os.path.expanduser(value))

@@ -79,8 +79,8 @@ class TableDestination(Protocol):
 
     @property
     def name(self) -> str:
-        """The table. Raises :class:`~penstock.errors.UsageError` if none was named and the database does not hold
-        exactly one export."""
+        """The table. If none was named and the database does not hold exactly one export, raises
+        :class:`~penstock.errors.NotFound` or :class:`~penstock.errors.UsageError`."""
         ...
 
     @property

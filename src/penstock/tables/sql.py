@@ -107,8 +107,10 @@ class SqlTable:
         if self._name is None:
             with self._reading() as database:
                 found = [] if database is None else database.query(f"SELECT DISTINCT name FROM {_RUNS} ORDER BY name")
+            if not found:
+                raise NotFound(f"there is no export at {self.location}", hint="check the URL")
             if len(found) != 1:
-                names = ", ".join(name for (name,) in found) or "none"
+                names = ", ".join(name for (name,) in found)
                 raise UsageError(
                     f"{self.location} does not hold one export: there are {names}", hint="name one: ?table=NAME"
                 )

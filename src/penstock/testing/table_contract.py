@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from penstock.errors import ExportError, Locked, UsageError
+from penstock.errors import ExportError, Locked, NotFound, UsageError
 from penstock.model.dataset import Dataset, json_field
 from penstock.ports.table import PartRows, TableDestination
 from penstock.testing.backend_place import refused
@@ -121,7 +121,7 @@ def nothing_is_there_at_first(place: Place) -> None:
     assert not table.rolls()
     assert table.manifest(1) is None
     assert table.count() == 0
-    _refused(lambda: place.open(None).name, UsageError, "does not hold one export")
+    _refused(lambda: place.open(None).name, NotFound, "no export")
 
 
 def what_is_committed_is_there(place: Place) -> None:
