@@ -214,3 +214,19 @@ def test_other_services_take_files_directories_and_runs(
     if scheme == "az":
         lines = object_services.azure_request("GET", f"{url.removeprefix('az://')}/out.csv").splitlines()
         assert len(lines) == 3501
+
+
+def test_later_runs_cost_no_more_requests(penstock_process: Penstock, app: Path, bucket: str) -> None:
+    costs = []
+    with (
+        object_services.Proxy(os.environ["AWS_ENDPOINT_URL"], lambda *_: None) as proxy,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        for number in range(7):
+            before = len(proxy.log)
+            run = penstock_process("export", app, f"s3://{bucket}/r/", "--table", "t", "--incremental", "--key", "id")
+            assert run.code == 0, run.stderr
+            costs.append(len(proxy.log) - before)
+            _add(app, 10_000 + 10 * number, 10_010 + 10 * number)
+    assert costs[6] <= costs[3], costs

@@ -58,8 +58,8 @@ def answered(error: Exception, what: str, service: Service, bucket: str, *, chan
         return UsageError(f"{what}: the endpoint is not https", hint=f"set {service.plain}=true if that is meant")
     if "kind: Connect" in text:  # it was never sent
         return IoError(f"{what}: {service.name} cannot be reached", hint="check the endpoint and the network")
-    if status is not None and 300 <= int(status) < 400:
-        return UsageError(f"{what}: the {service.bucket} {bucket} lies elsewhere ({said})", hint="set its region")
+    if "inner: BareRedirect" in text or (status is not None and 300 <= int(status) < 400):
+        return UsageError(f"{what}: the {service.bucket} {bucket} lies elsewhere", hint="set its region")
     if status == "501" or (status is not None and 400 <= int(status) < 500 and int(status) not in _BUSY):
         return StorageError(f"{what}: {service.name} refuses it ({said})", hint=service.credentials)
     if changes and (status is None or int(status) not in _BUSY):
