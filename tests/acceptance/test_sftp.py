@@ -106,6 +106,7 @@ def test_a_directory_and_a_file_are_replaced_when_asked(
     assert polars.read_parquet(_named(far / "d", "_penstock/manifest.json")).height == 3100
     assert len(list((far / "d" / "data").iterdir())) == len(_named(far / "d", "_penstock/manifest.json"))
     assert polars.read_csv(far / "f.csv").height == 3100
+    assert json.loads((far / "f.csv.manifest.json").read_text())["guarantees"] == {}
 
 
 def test_partitions_processes_and_all_tables(
@@ -173,6 +174,9 @@ def test_a_password_by_reference_lets_in_and_is_told_nowhere(
         patch.setenv("PENSTOCK_SFTP_PASSWORD", f"not {SECRET}")
         said.append(penstock_process("export", app, f"{url}/b/", "--table", "t"))
     assert [run.code for run in said] == [0, 0, 7], [run.stderr for run in said]
+    manifest = json.loads((tmp_path / "out" / "a" / "_penstock" / "manifest.json").read_text())
+    assert manifest["guarantees"] == {"durable": "assumed"}  # this server makes no names durable
+    assert "outlives a power failure" in said[0].stderr + said[0].stdout.decode()
     texts = [text for run in said for text in (run.stdout, run.stderr.encode())]
     texts += [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert not [text for text in texts if SECRET.encode() in text]

@@ -168,15 +168,20 @@ class Attempt:
     def signed(self, manifest: Manifest) -> Manifest:
         """The manifest with what is to be said of this place: which attempt names its parts, and what is not kept there
         by the service itself."""
-        if self._who is None:
-            return manifest
         traits, single = self._backend.traits, self._shape.single
+        said: dict[str, object] = {**manifest.guarantees}
+        if not traits.durable:
+            said["durable"] = "assumed"
+            self.notes.append(f"{self._backend.location} does not say that what it took outlives a power failure")
+        if self._who is None:
+            return replace(manifest, guarantees=said)
         decided = traits.put_absent and (traits.put_version or self._old is None or single)
-        said = {} if decided and not single else {"one_writer": "claimed" if decided else "assumed"}
+        if single or not decided:
+            said["one_writer"] = "claimed" if decided else "assumed"
         if not decided:
             self.notes.append(f"{self._backend.location} overwrites in silence: nothing decides between two writers")
         who = None if single else self._who
-        return replace(manifest, attempt=who, guarantees={**manifest.guarantees, **said})
+        return replace(manifest, attempt=who, guarantees=said)
 
     def publish(self, manifest: Manifest) -> None:
         """Give the staged parts the manifest's names, then the manifest its own: the commit.

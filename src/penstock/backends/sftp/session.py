@@ -188,7 +188,7 @@ class Session:
             raise NotFound(f"there is no host {host}", hint="check its name") from None
         except OSError as error:
             raise IoError(
-                f"cannot reach {host}: {error.strerror or type(error).__name__}", hint="check host and port"
+                f"cannot reach {host}: {os.strerror(error.errno) if error.errno else error}", hint="check host and port"
             ) from None
         except (asyncssh.Error, EOFError) as error:
             raise IoError(
