@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import object_services
-from penstock_command import Run
+from penstock_command import PENSTOCK, Run
 
 Penstock = Callable[..., Run]
 SECRET = "canary-secret"
@@ -230,3 +232,33 @@ def test_later_runs_cost_no_more_requests(penstock_process: Penstock, app: Path,
             costs.append(len(proxy.log) - before)
             _add(app, 10_000 + 10 * number, 10_010 + 10 * number)
     assert costs[6] <= costs[3], costs
+
+
+@pytest.mark.parametrize("number", [2, 7, 11])
+def test_a_process_that_is_killed_at_a_request_is_made_good_by_the_next(
+    number: int, penstock_process: Penstock, app: Path, bucket: str
+) -> None:
+    url = f"s3://{bucket}/d/"
+    children: list[subprocess.Popen[bytes]] = []
+    seen = itertools.count(1)
+
+    def kill(method: str, path: str, headers: dict[str, str]) -> tuple[str, int] | None:
+        if method not in ("PUT", "POST", "DELETE") or next(seen) != number:
+            return None
+        children[0].kill()
+        return ("after" if number % 2 else "before"), 0
+
+    with object_services.Proxy(os.environ["AWS_ENDPOINT_URL"], kill) as proxy:
+        command = [*PENSTOCK, "export", str(app), url, "--table", "t"]
+        children.append(subprocess.Popen(command, env={**os.environ, "AWS_ENDPOINT_URL": proxy.url}))
+        assert children[0].wait(60) == -signal.SIGKILL
+    before = penstock_process("verify", url).code
+    again = penstock_process("export", app, url, "--table", "t")
+    assert (before, again.code) in {(0, 2), (4, 0), (6, 0)}, again.stderr
+    assert penstock_process("verify", url).code == 0
+    objects = _objects(bucket)
+    names = {f"d/{name}" for name in _parts(objects["d/_penstock/manifest.json"])}
+    assert {key for key in objects if not key.startswith("d/.probe/")} == names | {
+        "d/_penstock/manifest.json",
+        "d/_penstock/SHA256SUMS",
+    }
