@@ -133,13 +133,8 @@ def command(found: Settings | ExportError, /, store: str, dests: tuple[str, ...]
         more = {"filter": filter, "options": options, "config": config, "overwrite": overwrite}
         _export_to_each(talk, store, dests, incremental=incremental, **more)
         return
-    if dry_run and all_tables:
-        raise UsageError("--dry-run does not go with --all-tables", hint="penstock inspect lists the tables")
-    if dry_run and incremental:
-        raise UsageError("--dry-run does not go with --incremental", hint="leave one of them out")
-    if dry_run and options.flatten is not None:
-        raise UsageError("--dry-run reads no payloads, it cannot tell their members", hint="leave one of them out")
     if dry_run:
+        _check_dry_run(options, all_tables=all_tables, incremental=incremental)
         _plan(talk, store, dest, filter, options, config)
         return
     if all_tables:
@@ -161,6 +156,15 @@ def command(found: Settings | ExportError, /, store: str, dests: tuple[str, ...]
             observer=bar,
         )
     report(talk, dest, result)
+
+
+def _check_dry_run(options: ExportOptions, *, all_tables: bool, incremental: bool) -> None:
+    if all_tables:
+        raise UsageError("--dry-run does not go with --all-tables", hint="penstock inspect lists the tables")
+    if incremental:
+        raise UsageError("--dry-run does not go with --incremental", hint="leave one of them out")
+    if options.flatten is not None:
+        raise UsageError("--dry-run reads no payloads, it cannot tell their members", hint="leave one of them out")
 
 
 def _check_of_all(filter: ExportFilter, config: StorageConfig, options: ExportOptions, manifest: str | None) -> None:

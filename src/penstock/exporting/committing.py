@@ -40,7 +40,7 @@ def uninterrupted() -> Iterator[None]:
 
 def commit(publication: Publication, manifest: Manifest, total: int, observer: Observer | None) -> Manifest:
     """Publish, clear up, and say so; ``total`` is what there was to do. Returns the manifest as it was published.
-    Raises what :meth:`penstock.publishing.destination.Publication.publish` raises."""
+    Raises what :meth:`penstock.publishing.publication.Publication.publish` raises."""
     manifest = publication.signed(manifest)
     stored = sum(entry.bytes for entry in manifest.parts)
     with uninterrupted():

@@ -23,7 +23,7 @@ _PAGE = 4096
 
 
 class LocalStagedFile:
-    """A part in the staging directory; see :class:`penstock.ports.StagedFile`.
+    """A part in the staging directory.
 
     What was written of a large file may wait in a block of 4 MiB until ``finish``. Where the file system cannot write
     directly, all of it goes through the page cache.
