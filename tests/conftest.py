@@ -92,6 +92,8 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CONFIG_HOME"] = str(Path(__file__).parent / "nowhere")  # no settings of whoever runs the tests
+    for name in [name for name in os.environ if name.startswith(("AWS_", "PENSTOCK_EXPORT_"))]:
+        del os.environ[name]
     config.stash[_LEDGER] = Ledger()
 
 
