@@ -69,6 +69,12 @@ def test_a_bucket_that_lacks_is_said_to(s3: None) -> None:
         backend.put("a", b"1", expect=Expect.ABSENT, attempt="try")
 
 
+def test_a_service_that_is_not_there_is_said_to_and_nothing_was_sent(s3: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(IoError, match="S3 cannot be reached"):
+        ObjectBackend(Location("s3", "bucket/x")).put("a", b"1", expect=Expect.ABSENT, attempt="try")
+
+
 @pytest.mark.parametrize("copies", [1 << 30, 0])
 def test_large_and_small_things_are_placed_alike(s3: None, copies: int) -> None:
     backend = ObjectBackend(object_services.new_place(), small=10, copies=copies)
