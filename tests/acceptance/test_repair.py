@@ -343,6 +343,51 @@ def test_a_part_of_a_table_is_made_again_of_the_rows_that_its_run_found(
     assert add().summary["counts"] == {"late": 1}
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--table", "hits", "--key", "at,n"),
+        ("--table", "hits", "--key", "at", "--where", "n % 2 = 1", "--part-size", "100rows"),
+        ("--table", "hits", "--key", "at", "--time", "at", "--partition-by", "hour", "--partition-name", "on"),
+        ("--query", "SELECT n, at FROM hits", "--key", "n", "--format", "ndjson", "--part-size", "100rows"),
+    ],
+)
+def test_parts_of_rows_that_no_index_finds_are_made_again(
+    given: tuple[str, ...], tmp_path: Path, penstock: Command
+) -> None:
+    foreign_sqlite.execute(
+        tmp_path / "app.db",
+        "CREATE TABLE hits (n INTEGER PRIMARY KEY, at DATETIME, name TEXT)",
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 500)"
+        " INSERT INTO hits SELECT i, datetime(1790000000 + i % 50 * 300, 'unixepoch'), 'hit' || i FROM c",
+    )
+    assert penstock("export", "app.db", "runs/", "--incremental", *given).code == 0
+    foreign_sqlite.execute(tmp_path / "app.db", "INSERT INTO hits VALUES (601, '2026-12-01 00:00:00', 'new')")
+    assert penstock("resume", "app.db", "runs").code == 0
+    runs = tmp_path / "runs"
+    lost = [runs / entry["name"] for run in (1, 2) for entry in manifest(runs, run)["parts"][-2:]]
+    before = [file.read_bytes() for file in lost]
+    for file in lost:
+        file.unlink()
+    done = penstock("repair", "runs", "--from", "app.db")
+    assert (done.code, [file.read_bytes() for file in lost]) == (0, before), done.stderr
+
+
+def test_a_lost_run_of_rows_that_come_by_once_is_named_and_nothing_false_is_said_of_the_store(
+    tmp_path: Path, penstock: Command
+) -> None:
+    foreign_sqlite.execute(
+        tmp_path / "app.db", "CREATE TABLE hits (n INTEGER PRIMARY KEY, at REAL)", "INSERT INTO hits VALUES (1, 0.5)"
+    )
+    for number in (2, 3):
+        assert penstock("export", "app.db", "runs/", "--incremental", "--table", "hits", "--key", "at").code == 0
+        foreign_sqlite.execute(tmp_path / "app.db", f"INSERT INTO hits VALUES ({number}, {number}.5)")
+    run_path(tmp_path / "runs", 1).unlink()
+    done = penstock("repair", "runs", "--from", "app.db")
+    assert done.code == 4
+    assert "1 rows; they come by once" in done.stderr + done.stdout.decode()
+
+
 def test_a_lost_run_of_a_table_is_not_exported_a_second_time(tmp_path: Path, penstock: Command) -> None:
     runs, add = table(tmp_path, penstock)
     part(runs, 1).unlink()

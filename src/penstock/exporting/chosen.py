@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,6 +73,35 @@ class Counted(Onward):
             at += batch.num_rows
             if chosen.num_rows:
                 yield chosen
+
+
+class Streamed(Onward):
+    """So many rows of others that come by once, in their order, behind so many that come before."""
+
+    def __init__(self, rows: Rows, *, before: int, count: int) -> None:
+        super().__init__(rows)
+        self._before = before
+        self._count = count
+        self._pulled: dict[Arrival, Reading] = {}
+
+    def plan(self, filter: ExportFilter, **cut: Any) -> Iterator[Slice]:
+        """Only the slices that hold some of them, read here: only who read one knows what to take of the next."""
+        before, left = self._before, self._count
+        self._pulled.clear()
+        for span in super().plan(filter, **cut):
+            reading, chosen = self._rows.read(span, filter), list[pa.RecordBatch]()
+            for batch in reading:
+                kept = batch.slice(min(before, batch.num_rows), left)
+                before, left = max(before - batch.num_rows, 0), left - kept.num_rows
+                chosen += [kept] if kept.num_rows else []
+            if chosen:
+                self._pulled[span.after] = replace(reading, batches=iter(chosen))
+                yield span
+            if not left:
+                return
+
+    def read(self, span: Slice, filter: ExportFilter) -> Reading:
+        return self._pulled.pop(span.after)
 
 
 def _counted(rows: Rows, slices: Iterable[Slice], filter: ExportFilter) -> Iterator[tuple[Slice, int]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Any
 
-from penstock.exporting.chosen import Counted, OfPartition, Rolled, within
+from penstock.exporting.chosen import Counted, OfPartition, Rolled, Streamed, within
 from penstock.exporting.committing import close, commit, uninterrupted
 from penstock.exporting.crew import Workers
 from penstock.exporting.growth import write_roll
@@ -211,7 +211,7 @@ class _Repair(Closing):
             "source": link.manifest.source,
         }
         span = entry.seq_range
-        if span is None:
+        if span is None or rows.streams:
             run = self._counted(link, entry, rows, given)
         else:
             begun = link.lineage.after if entry.mark is None else span.first - 1
@@ -220,11 +220,14 @@ class _Repair(Closing):
         return _Made(made[0], staging.parts[0])
 
     def _counted(self, link: Link, entry: PartEntry, rows: Rows, given: Mapping[str, Any]) -> Run:
-        """The work on a part that names no numbers: its rows are behind those of the parts before it."""
+        """The work on a part that no numbers find: its rows are behind those of the parts before it."""
         lineage, folders = link.lineage, split_name(entry.name)[0]
         after, upto = (lineage.after, lineage.upto) if entry.mark is None else (BEGINNING, lineage.after)
         parts = [one for one in link.manifest.parts if one.mark == entry.mark and split_name(one.name)[0] == folders]
         before = sum(one.rows for one in parts[: parts.index(entry)])
+        if rows.streams:
+            found = Streamed(rows, before=before, count=entry.rows)
+            return Run(found, filter=self._filter, options=self._options, steps=self._steps, after=after, **given)
         stretch = self._run(rows, after, upto, **given)
         chosen = Counted(rows, stretch.planned.slices, self._filter, before=before, count=entry.rows)
         return self._run(chosen, after, upto, slices=chosen.slices, **given)
@@ -304,7 +307,12 @@ class _Repair(Closing):
             other = None if same or rows != gone else self._other_row(behind.lineage, after, upto)
             if rows != gone or other is not None:
                 place = f"{rows:,} in their place" if other is None else f"as many, but another one at {said(other)}"
-                told = f"was lost with {gone:,} rows; the store has {place}: not proven"
+                held = (
+                    "they come by once, and where they end is not found"
+                    if self._view.streams
+                    else f"the store has {place}"
+                )
+                told = f"was lost with {gone:,} rows; {held}: not proven"
                 self.left.append(Problem(part=names, message=told))
                 return
             how = "the very same parts came out" if same else "as many rows; that they are the same is not proven"
