@@ -126,6 +126,12 @@ def test_a_mapping_has_a_name_on_the_command_line_too(tmp_path: Path, penstock: 
         ("[exports.x\n", ["penstock.toml is no TOML", "line 1"]),
         ("a = " + "[" * 5000, ["penstock.toml is no TOML"]),
         ("[exports.x]\nstore = 'a'", ["exports.x does not say to", "to = "]),
+        ("[exports.x]\nstore = 'a'\nto = []", ["exports.x does not say to", "to = "]),
+        ("[exports.x]\nstart = 2026-11-01", ["exports.x.start is 2026-11-01", 'start = "2026-11-01"']),
+        (
+            "[exports.x]\nstore = 'app.db'\nto = 'x.csv'\ntable = 'orders'\nmap = 'mine'\n[mappings.mime]\nid = 'id'",
+            ["no mapping is called 'mine'", "did you mean 'mime'?"],
+        ),
         ("[exports.xx]\nstore = 'a'", ["penstock.toml has no export 'x'", "did you mean 'xx'?"]),
         (b"\xff", ["penstock.toml is not UTF-8"]),
     ],

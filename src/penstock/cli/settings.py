@@ -6,6 +6,7 @@ what the option takes. Options win over the environment, that over the project's
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from urllib.parse import quote
 import click
 from click.core import ParameterSource
 
-from penstock.errors import ExportError, UsageError, from_os_error
+from penstock.errors import ExportError, InvalidMapping, UsageError, from_os_error
 from penstock.model.nearest import listed, nearest
 from penstock.model.table_url import DATABASES
 
@@ -64,7 +65,7 @@ class Settings:
             )
         said = {**self.defaults, **self.exports[name]}
         for end in _ENDS:
-            if end not in said:
+            if end not in said or not said[end].value:
                 raise UsageError(f"exports.{name} does not say {end}", hint=f'add to it: {end} = "{_EXAMPLES[end]}"')
         return said
 
@@ -73,6 +74,12 @@ class Settings:
         return tuple(piece for text in given for piece in self._pieces(text))
 
     def _pieces(self, text: str) -> Iterator[str]:
+        if "=" not in text and self.mappings and text not in self.mappings:
+            raise InvalidMapping(
+                f"no mapping is called {text!r}",
+                hint=nearest(text, self.mappings)
+                + f"mappings are {listed(list(self.mappings))}; or write FIELD=NAME, as timestamp=created_at",
+            )
         if "=" in text or text not in self.mappings:
             yield text
         else:
@@ -141,8 +148,11 @@ def _read(path: Path, text: str, kinds: Mapping[str, str]) -> Mapping[str, Any]:
         _check_known(path, name, table, [key for key in kinds if name != "export" or key not in _ENDS])
         for key, value in table.items():
             if not _fits(key, kinds[key], value):
+                moment = isinstance(value, (datetime.date, datetime.time))  # a datetime is a date
                 raise UsageError(
-                    f"{path}: {name}.{key} is {value!r}", hint=f"it has to be {_WORDS[kinds[key]]}, as in the option"
+                    f"{path}: {name}.{key} is {value if moment else repr(value)}",
+                    hint=f"it has to be {_WORDS[kinds[key]]}, as in the option"
+                    + (f': write it in quotes, {key} = "{value}"' if moment else ""),
                 )
     return said
 
