@@ -306,12 +306,8 @@ class _Repair(Closing):
             gone, same = had.rows - base.rows, totals_of(entries, base) == had
             other = None if same or rows != gone else self._other_row(behind.lineage, after, upto)
             if rows != gone or other is not None:
-                place = f"{rows:,} in their place" if other is None else f"as many, but another one at {said(other)}"
-                held = (
-                    "they come by once, and where they end is not found"
-                    if self._view.streams
-                    else f"the store has {place}"
-                )
+                there = f"{rows:,} in their place" if other is None else f"as many, but another one at {said(other)}"
+                held = "rows that come by once are not counted" if self._view.streams else f"the store has {there}"
                 told = f"was lost with {gone:,} rows; {held}: not proven"
                 self.left.append(Problem(part=names, message=told))
                 return
