@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -40,6 +41,19 @@ MAPPED = "--map timestamp=at,event_type='order'"
 #: What is asked for, what its hint says in these words, and what is asked for by who follows it.
 FOLLOWED = [
     ("export app.db out.csv", "name it with --table", "export app.db out.csv --table orders"),
+    ("export app.db out.csv", "penstock inspect app.db lists", "inspect app.db"),
+    ("export app.db out.db --table orders", "is sqlite:///FILE", "export app.db sqlite:///out.db --table orders"),
+    (
+        "export app.db out.csv --table orders --map timestamp=at,event_type=order",
+        """--map 'event_type='"'"'order'"'"''""",
+        f"{ORDERS} {MAPPED}",
+    ),
+    (f"{ORDERS} --where price>in", '"unit price"', f'{ORDERS} --where "price">1'),
+    (
+        'export app.db out.csv --query SELECT(?)"a"',
+        "where ? stands",
+        'export app.db out.parquet --query SELECT(1.5)"a"',
+    ),
     ("export app.db out.csv --time at", "--table NAME", "export app.db out.csv --time at --table orders"),
     ("export app.db out.csv --key id", "--table NAME", "export app.db out.csv --key id --table orders"),
     ("export app.db out.csv --map id=id", "--table NAME", f"{ORDERS} --map id=id,{MAPPED.removeprefix('--map ')}"),
@@ -155,6 +169,59 @@ def test_a_hint_that_is_followed_works(asked: str, words: str, followed: str, pl
     assert words in hint
     done = penstock(*followed.split())
     assert done.code == 0, done.stderr
+
+
+#: What is there first, what is asked for, what its hint says in these words, and what is asked for by who follows it.
+FOUND = [
+    (
+        ["export app.db runs/ --table orders --incremental --key at,id"],
+        "export app.db runs/ --table orders --incremental",
+        "its rows stand by --key at,id",
+        "export app.db runs/ --table orders --incremental --key at,id",
+    ),
+    (
+        ["export app.db runs/ --table orders --incremental --key at,id"],
+        "diff app.db runs --table orders",
+        "--key at,id",
+        "diff app.db runs --table orders --key at,id",
+    ),
+    (["export app.db all/ --all-tables"], "verify all", "all/mixed", "verify all/mixed"),
+    (
+        ["export app.db sqlite:///r.db --table orders", "export app.db sqlite:///r.db --table seen"],
+        "verify sqlite:///r.db",
+        "'sqlite:///r.db?table=orders'",
+        "verify sqlite:///r.db?table=orders",
+    ),
+]
+
+
+@pytest.mark.parametrize(("there", "asked", "words", "followed"), FOUND)
+def test_a_hint_about_what_lies_there_works(
+    there: list[str], asked: str, words: str, followed: str, place: Path, penstock: Command
+) -> None:
+    with closing(sqlite3.connect(place / "app.db")) as connection, connection:
+        connection.executescript("DROP TABLE nameless; UPDATE mixed SET n = 1")
+    for each in there:
+        assert penstock(*each.split()).code == 0, each
+    refused = penstock(*asked.split())
+    assert refused.code not in (0, 1)
+    assert words in refused.stderr.partition("hint: ")[2], refused.stderr
+    assert penstock(*followed.split()).code == 0
+
+
+def test_the_command_that_inspect_prints_works_for_odd_names(place: Path, penstock: Command) -> None:
+    with closing(sqlite3.connect(place / "odd.db")) as connection, connection:
+        connection.executescript(
+            """CREATE TABLE "-dash" (id INTEGER PRIMARY KEY); CREATE TABLE "Übersicht 'a/b'" (id INTEGER PRIMARY KEY);
+            CREATE TABLE users (id INTEGER PRIMARY KEY, last_login DATETIME, joined DATETIME);
+            INSERT INTO users VALUES (1, '2026-11-01', '2026-11-01'), (2, NULL, '2026-11-01');"""
+        )
+    printed = penstock("inspect", "odd.db").stdout.decode().splitlines()
+    commands = [shlex.split(line)[1:] for line in printed if line.startswith("  penstock ")]
+    assert sorted(each[2] for each in commands) == ["dash.parquet", "users.parquet", "Übersicht_a_b_.parquet"]
+    assert [each[-2:] for each in commands if "users" in each] == [["--time", "joined"]]  # no row is without it
+    for command in commands:
+        assert penstock(*command).code == 0, command
 
 
 def test_an_export_without_its_key_is_made_again_with_it(place: Path, penstock: Command) -> None:

@@ -102,7 +102,7 @@ def _command(store: str, table: TableFacts) -> str | None:
     """What exports a table, to be copied."""
     if table.problem is not None:
         return None
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", table.name) or "table"
+    name = re.sub(r"[^\w-]+", "_", table.name).lstrip("-") or "table"
     words = ["penstock", "export", store, f"{name}.parquet", "--table", table.name]
     return shlex.join([*words, *(["--time", table.time] if table.time is not None else [])])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -247,8 +248,10 @@ def _told(manifest: Manifest, lineage: Lineage) -> Iterator[str]:
 def _check_pinned(chain: Sequence[Link], draft: Manifest) -> None:
     if not chain:
         return
+    key = chain[-1].manifest.dataset.key
+    begun = "" if key == draft.dataset.key else f"its rows stand by --key {shlex.quote(','.join(key))}: "
     for what, before, now in pinned_differences(chain[-1].manifest, draft):
         raise UsageError(
             f"the lineage was begun with another {what}: {before}, not {now}",
-            hint="use the same again, or begin a new lineage in another directory",
+            hint=f"{begun}use the same again, or begin a new lineage in another directory",
         )

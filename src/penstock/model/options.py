@@ -382,7 +382,9 @@ def parse_ending(name: str) -> tuple[ExportFormat, str | None]:
                 return format, None
             return format, wrapper or "none"
     known = ", ".join(f".{ending}" for traits in TRAITS.values() for ending in traits.extensions)
+    database = {"db": "sqlite", "sqlite": "sqlite", "sqlite3": "sqlite", "duckdb": "duckdb"}.get(ending)
+    table = "" if database is None else f"a table of a database is {database}:///FILE; "
     raise InvalidFormat(
         f"unknown ending: {name!r}",
-        hint=f"known endings are {known}, text ones also with .gz or .zst; a directory ends with /",
+        hint=f"{table}known endings are {known}, text ones also with .gz or .zst; a directory ends with /",
     )

@@ -86,6 +86,9 @@ def parse(text: str) -> Expression:
     return found
 
 
+_NAMES = 'docs/where.md has the grammar; a name that is no plain word stands in double quotes, as "unit price"'
+
+
 def refuse(text: str, at: int, what: str, *, hint: str | None = None) -> NoReturn:
     """Say what is wrong at a character of a condition."""
     near = text[at : at + 20].split("\n", maxsplit=1)[0]
@@ -133,7 +136,7 @@ class _Parser:
         return self._tokens[self._place]
 
     def unexpected(self, expected: str, *, hint: str | None = None) -> NoReturn:
-        refuse(self._text, self.next.at, f"{expected} is expected here", hint=hint)
+        refuse(self._text, self.next.at, f"{expected} is expected here", hint=hint or _NAMES)
 
     def _binding(self) -> int:
         return _BINDING.get(self.next.value, 0) if self.next.kind in ("word", "mark") else 0

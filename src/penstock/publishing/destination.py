@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from penstock.publishing.attempt import Attempt
 from penstock.publishing.lineage import LineageDestination
 from penstock.publishing.place import Place
 from penstock.publishing.publication import Publication
-from penstock.publishing.shapes import Shape
+from penstock.publishing.shapes import ABOUT, Shape
 
 
 class Readable(Protocol):
@@ -135,6 +136,12 @@ class ExportDestination:
         local = self.path
         if not (local.exists() if local is not None else any(self.backend.list(self.shape.data or ""))):
             raise NotFound(f"there is no export at {where}", hint="check the path")
+        inside = [] if local is None else sorted(each.parent for each in local.glob(f"*/{ABOUT}"))
+        if inside:
+            raise ManifestError(
+                f"{where} is no export: {len(inside):,} of its folders are, each by itself",
+                hint=f"name one of them: {shlex.quote(str(inside[0]))}",
+            )
         raise ManifestError(
             f"{self.shape.manifest} is missing: without it nothing proves that {where} is whole",
             hint="export again, or bring the manifest back",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -57,7 +58,7 @@ def diff(
     its key, or without a column that the filter needs, and for sides that are of two datasets.
     """
     sides = _sides(a, b, filter)
-    columns = _compared(sides[0].dataset, sides[1].dataset)
+    columns = _compared(sides)
     counts: Counter[DifferenceKind] = Counter()
     with Balance() as balance:
         events_a, events_b = _weigh(balance, sides, columns, filter, observer)
@@ -164,10 +165,21 @@ def _sides(a: Rows, b: Rows, filter: ExportFilter) -> tuple[_Side, _Side]:
     return sides[0], sides[1]
 
 
-def _compared(a: Dataset, b: Dataset) -> list[str]:
+def _compared(sides: tuple[_Side, _Side]) -> list[str]:
     """The own columns that both have. Raises :class:`UsageError` unless the two are one dataset."""
-    if (a.name, a.key) != (b.name, b.key):
-        raise UsageError(f"{a.name} and {b.name} are two datasets, or have two keys: their rows cannot be compared")
+    a, b = (side.dataset for side in sides)
+    if a.name != b.name:
+        raise UsageError(
+            f"{a.name} and {b.name} are two datasets: their rows cannot be compared",
+            hint="compare what was exported of one table, view or query",
+        )
+    if a.key != b.key:
+        keys = [", ".join(one.key) or "nothing" for one in (a, b)]
+        exported = next((side.dataset.key for side in sides if isinstance(side, _Published)), a.key)
+        raise UsageError(
+            f"rows of {a.name} are identified by {keys[0]} on one side and by {keys[1]} on the other",
+            hint=f"give a table the key of the export: --key {shlex.quote(','.join(exported))}",
+        )
     if not a.key:
         raise UsageError(f"{a.name} has no key: its rows cannot be told apart")
     types = [{one["name"]: one["type"] for one in side.to_json()["schema"]} for side in (a, b)]

@@ -80,7 +80,7 @@ def of_cursor(fault: CursorFault, path: Path, *, guarded: bool) -> ExportError:
         return _known(fault.said, path) or StorageError(f"{path}: {fault.said or fault}")
     if fault.fault in _QUERY_FAULTS:
         message, hint = _QUERY_FAULTS[fault.fault]
-        return InvalidQuery(message.format(said=fault.said), hint=hint)
+        return InvalidQuery(message.format(said=fault.said), hint=hint.format(said=fault.said))
     known = _known(fault.said, path)
     if known is not None and not isinstance(known, NotAStore):
         return known

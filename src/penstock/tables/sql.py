@@ -5,6 +5,7 @@ A database is an adapter beside this file: how it is connected to, what types it
 
 from __future__ import annotations
 
+import shlex
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -111,8 +113,9 @@ class SqlTable:
                 raise NotFound(f"there is no export at {self.location}", hint="check the URL")
             if len(found) != 1:
                 names = ", ".join(name for (name,) in found)
+                one = shlex.quote(f"{self.location}?table={quote(str(found[0][0]))}")
                 raise UsageError(
-                    f"{self.location} does not hold one export: there are {names}", hint="name one: ?table=NAME"
+                    f"{self.location} does not hold one export: there are {names}", hint=f"name one, as {one}"
                 )
             self._name = str(found[0][0])
         return self._name

@@ -10,6 +10,7 @@ random id, by which an incremental export knows it again.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from penstock.errors import NewerVersion, NotAStore, StorageError
@@ -122,10 +123,7 @@ def ensure_schema(connection: Connection) -> None:
         if connection.query("SELECT count(*) AS n FROM sqlite_master")[0]["n"]:
             if _has_schema(connection):
                 return
-            raise NotAStore(
-                f"{connection.path} is a SQLite database, but not an event store",
-                hint="to export a table of it, name it with --table",
-            )
+            raise _not_ours(connection)
         for statement in _STATEMENTS:
             connection.execute(statement)
 
@@ -133,10 +131,15 @@ def ensure_schema(connection: Connection) -> None:
 def check_schema(connection: Connection) -> None:
     """Raise unless the database is an event store of a version that is known here."""
     if not _has_schema(connection):
-        raise NotAStore(
-            f"{connection.path} is a SQLite database, but not an event store",
-            hint="to export a table of it, name it with --table",
-        )
+        raise _not_ours(connection)
+
+
+def _not_ours(connection: Connection) -> NotAStore:
+    path = connection.path
+    return NotAStore(
+        f"{path} is a SQLite database, but not an event store",
+        hint=f"to export a table of it, name it with --table; penstock inspect {shlex.quote(str(path))} lists them",
+    )
 
 
 def _has_schema(connection: Connection) -> bool:

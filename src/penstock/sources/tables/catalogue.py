@@ -41,19 +41,19 @@ def _facts(connection: Connection, name: str) -> TableFacts:
         found = list(_times(connection, shape)) if rows else []
     except ExportError as error:
         return TableFacts(name=name, kind="table", problem=error.message)
-    found.sort(key=lambda column: _FIRST.match(column) is None)
+    found.sort(key=lambda one: (_FIRST.match(one[0]) is None, one[1]))
     return TableFacts(
         name=shape.name,
         kind=shape.kind,
         rows=rows,
         columns={column: shape.types.get(column, "") for column in shape.columns},
-        time=found[0] if found else None,
+        time=found[0][0] if found else None,
         key=(shape.key,) if shape.key is not None else shape.primary,
     )
 
 
-def _times(connection: Connection, shape: Shape) -> Iterator[str]:
-    """Columns that are declared as times, or called so, and hold nothing else in the first rows."""
+def _times(connection: Connection, shape: Shape) -> Iterator[tuple[str, bool]]:
+    """Columns that are declared as times, or called so, and hold nothing else in the first rows; and whether nulls."""
     for column in shape.columns:
         declared = declared_type(shape.types.get(column))
         if declared not in TIMES and not _CALLED.match(column):
@@ -61,5 +61,6 @@ def _times(connection: Connection, shape: Shape) -> Iterator[str]:
         sql = f"SELECT {quote_name(column)} FROM {shape.source} LIMIT {_LOOKED_AT}"
         with connection.cursor(sql, columns=[Gather("at", GatherKind.TIME)]) as cursor:
             taken = cursor.take(_LOOKED_AT, _BYTES)
-        if taken is not None and not taken.misfits and taken.batch.column(0).null_count < taken.batch.num_rows:
-            yield column
+        nulls = 0 if taken is None else taken.batch.column(0).null_count
+        if taken is not None and not taken.misfits and nulls < taken.batch.num_rows:
+            yield column, nulls > 0

@@ -8,6 +8,7 @@ numbers are to be read: ``COLUMN:ms``.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,7 +116,9 @@ def _column(shape: Shape, field: str, given: str | None, *, number: str | None =
     if column is None:
         raise InvalidMapping(
             f"{shape.name!r} has no column {given!r}, which the mapping gives to {field!r}",
-            hint=nearest(name if mark else given, shape.columns) + f"its columns are {listed(shape.columns)}",
+            hint=nearest(name if mark else given, shape.columns)
+            + f"its columns are {listed(shape.columns)}"
+            + _as_text(field, given),
         )
     try:
         return column, TimeUnit(unit)
@@ -124,6 +127,14 @@ def _column(shape: Shape, field: str, given: str | None, *, number: str | None =
             f"unknown unit {unit!r} of the column {column!r}",
             hint="units are :" + ", :".join(TimeUnit),
         ) from None
+
+
+def _as_text(field: str, given: str) -> str:
+    """How a text is said, where the name of a column may have been meant for one: a shell takes quotes away."""
+    if field in (*_TIMES, "seq") or "'" in given:
+        return ""
+    text = f"{field}='{given}'"
+    return f"; for the text in every row write --map {shlex.quote(text)}"
 
 
 def _same_named(shape: Shape, field: str, number: str | None) -> str | None:
