@@ -26,7 +26,7 @@ from penstock.errors import InvalidFormat, NotFound, UsageError, from_os_error
 from penstock.model.columns import EVENTS
 from penstock.model.dataset import Dataset
 from penstock.model.manifest import parse_manifest
-from penstock.model.options import TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
+from penstock.model.options import NEW_COLUMNS, TRAITS, WRAPPERS, ExportFormat, ExportOptions, Layout, parse_ending
 from penstock.model.result import TableFacts
 from penstock.model.storage_config import StorageConfig
 from penstock.model.table_url import parse_table_url
@@ -125,7 +125,12 @@ def resolve_target(
     """Where an export goes and in which layout: a known ending is one file, ``/`` or a plain name a directory, ``-``
     standard output. Raises :class:`~penstock.errors.InvalidFormat` for other endings and for contradictions."""
     wanted = options.format if isinstance(options.format, ExportFormat) else None
-    for given, name in ((options.overlap is not None, "--overlap"), (options.accept_store, "--accept-store")):
+    about_runs = {
+        "--overlap": options.overlap is not None,
+        "--accept-store": options.accept_store,
+        "--new-columns": options.new_columns != NEW_COLUMNS[0],
+    }
+    for name, given in about_runs.items():
         if given:
             raise UsageError(f"{name} is about the runs before: there are none", hint="add --incremental")
     if isinstance(destination, LineageDestination):

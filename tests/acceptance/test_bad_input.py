@@ -54,6 +54,7 @@ LINES: list[tuple[str, int, str]] = [
     ("export", 2, "Missing argument"),
     ("export events.db", 2, "DEST is missing"),
     ("export events.db a.csv a.csv", 2, "named twice"),
+    ("export events.db a.csv --new-columns add", 2, "add --incremental"),
     ("export events.db a.csv --frmat csv", 2, "--format"),
     ("export events.db a.csv --start 2026-11-02 --end 2026-11-01", 2, "not before end"),
     ("export events.db a.csv --start 2026-11-02 --end 2026-11-02", 2, "not before end"),

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -207,6 +208,26 @@ def test_an_error_of_the_source_is_everyones_and_a_cancel_ends_all(app: Path, tm
             observer=Impatient(),
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_between_the_beginnings_of_two_waits_for_both(
+    app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, fired = ThreadPoolExecutor.submit, []
+
+    def interrupted(pool: ThreadPoolExecutor, work: Any, *given: Any) -> Any:
+        begun = submit(pool, work, *given)
+        if pool._thread_name_prefix == "penstock-export" and not fired:
+            fired.append(True)
+            signal.raise_signal(signal.SIGINT)
+        return begun
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        library.export_to_each(app, [tmp_path / "a.csv", tmp_path / "b.ndjson"], config=StorageConfig(table="t"))
+    assert fired
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("penstock")]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_an_interrupt_ends_all_and_leaves_nothing(app: Path, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 
 from penstock.errors import Cancelled, ExportError
+from penstock.exporting.committing import uninterrupted
 from penstock.exporting.crew import Workers
 from penstock.exporting.export import export_view
 from penstock.exporting.shared import Member, SharedView
@@ -78,9 +80,11 @@ def export_to_each(
             finally:
                 rows.end()
 
-        with ThreadPoolExecutor(len(wanted), thread_name_prefix="penstock-export") as pool:
-            works = {name: pool.submit(one, name, rows) for name, rows in zip(wanted, shared.members(), strict=True)}
+        with closing(shared), ThreadPoolExecutor(len(wanted), thread_name_prefix="penstock-export") as pool:
             try:
+                with uninterrupted():  # a thread that is cut off while it begins is joined by nobody
+                    members = zip(wanted, shared.members(), strict=True)
+                    works = {name: pool.submit(one, name, rows) for name, rows in members}
                 _watch(list(works.values()), list(watches.values()), observer)
             except BaseException:
                 for watch in watches.values():

@@ -6,7 +6,7 @@ too, so that memory holds a few slices, however differently fast they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
@@ -123,6 +123,11 @@ class SharedView:
             for after, piece in list(self._pieces.items()):
                 self._taken(after, piece, number)
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the plan, which may hold a connection, once nobody reads any more."""
+        if isinstance(self._plan, Generator):
+            self._plan.close()
 
 
 class Member(Onward):
