@@ -45,7 +45,7 @@ FOLLOWED = [
     ("export app.db out.db --table orders", "is sqlite:///FILE", "export app.db sqlite:///out.db --table orders"),
     (
         "export app.db out.csv --table orders --map timestamp=at,event_type=order",
-        """--map 'event_type='"'"'order'"'"''""",
+        """--map "event_type='order'\"""",
         f"{ORDERS} {MAPPED}",
     ),
     (f"{ORDERS} --where price>in", '"unit price"', f'{ORDERS} --where "price">1'),

@@ -134,7 +134,8 @@ def _as_text(field: str, given: str) -> str:
     if field in (*_TIMES, "seq") or "'" in given:
         return ""
     text = f"{field}='{given}'"
-    return f"; for the text in every row write --map {shlex.quote(text)}"
+    plain = not any(mark in given for mark in '"$`!\\')  # all that a shell reads in double quotes
+    return "; for the text in every row write --map " + (f'"{text}"' if plain else shlex.quote(text))
 
 
 def _same_named(shape: Shape, field: str, number: str | None) -> str | None:
