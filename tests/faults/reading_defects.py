@@ -50,8 +50,8 @@ def _horizon_left_out() -> Patches:
     """``<`` for ``<=`` where a run ends."""
     real: Callable[..., Iterator[Any]] = EventsView._rows
 
-    def read(self: Any, span: Any, filter: Any) -> Iterator[Any]:
-        yield from real(self, replace(span, upto=min(span.upto, self.upto - 1)), filter)
+    def read(self: Any, span: Any, *given: Any) -> Iterator[Any]:
+        yield from real(self, replace(span, upto=min(span.upto, self.upto - 1)), *given)
 
     return [(EventsView, "_rows", read)]
 
@@ -101,8 +101,8 @@ def _cursor_before_commit() -> Patches:
     real = incremental.next_lineage
     remembered: dict[str, int] = {}
 
-    def placed(links: Any, now: Any) -> Lineage:
-        lineage = real(links, now)
+    def placed(links: Any, now: Any, **more: Any) -> Lineage:
+        lineage = real(links, now, **more)
         begin = remembered.get(now.store, lineage.after)
         remembered[now.store] = lineage.upto
         return replace(lineage, after=begin)
