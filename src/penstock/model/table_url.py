@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -29,15 +28,6 @@ class TableUrl:
     table: str | None
     password: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-
-    def secret(self) -> str | None:
-        """The password, if one is referred to. Raises :class:`~penstock.errors.UsageError` if it is not there."""
-        if self.password is None:
-            return None
-        found = os.environ.get(self.password)
-        if found is None:
-            raise UsageError(f"the environment has no {self.password}", hint=f"export {self.password}=… first")
-        return found
 
 
 def parse_table_url(text: str) -> TableUrl | None:

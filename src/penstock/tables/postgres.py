@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -70,10 +71,17 @@ def postgres_table(url: TableUrl, name: str | None, *, patience: float = 10.0) -
     """A table of a PostgreSQL database, in the first schema of the search path; ``patience`` is how many seconds it
     waits for another load. Raises :class:`~penstock.errors.UsageError` for a password that is not where it is said to
     be."""
-    secret = url.secret()
-    given = {**url.options, **({} if secret is None else {"password": secret})}
+    given = {**url.options, **({} if url.password is None else {"password": _secret(url.password)})}
     uri = f"{url.location}{'?' if given else ''}{urlencode(given)}"
     return SqlTable(url.location, name, lambda _: PostgresDatabase(uri, str(url.location), patience))
+
+
+def _secret(name: str) -> str:
+    """What a variable of the environment holds."""
+    found = os.environ.get(name)
+    if found is None:
+        raise UsageError(f"the environment has no {name}", hint=f"export {name}=… first")
+    return found
 
 
 class PostgresDatabase:
