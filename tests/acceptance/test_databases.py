@@ -393,6 +393,7 @@ def test_a_trigger_and_a_rule_of_postgresql_are_refused(
         ("postgresql://postgres@127.0.0.1:{port}/postgres?password=env:PATH", 7, "password authentication failed"),
         ("postgresql://postgres@127.0.0.1:{port}/nothing?password=env:PENSTOCK_TEST_SECRET", 6, "does not exist"),
         ("postgresql://postgres@127.0.0.1:1/postgres?password=env:PENSTOCK_TEST_SECRET", 5, "Connection refused"),
+        ("postgresql://postgres@127.0.0.1:42/postgres?password=env:PENSTOCK_TEST_SECRET", 5, "Connection refused"),
         ("postgresql://postgres@127.0.0.1:{port}/postgres?pasword=x", 2, "takes no option 'pasword'"),
         ("postgresql://127.0.0.1:port/postgres", 2, "what is no URL"),
     ],

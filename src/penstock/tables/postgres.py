@@ -120,7 +120,7 @@ class PostgresDatabase:
             text = str(error).partition("\n")[0]  # what follows is the statement, with its values
             state = getattr(error, "sqlstate", None) or ""
             for sign, kind, hint in _TRANSLATIONS:
-                if state.startswith(sign) if state else sign in text:
+                if state.startswith(sign) if state else not sign[0].isdigit() and sign in text:  # a port has digits too
                     raise kind(f"{self._where}: {text}", hint=hint) from None
             raise StorageError(f"{self._where}: {text}") from None
 
